@@ -1,0 +1,49 @@
+# Two commands: `make run` shows the hub at work on a demo district, `make test` proves it. Both set up what they need.
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+PLUGINS := plugins/hotline plugins/police plugins/property plugins/utilities
+STAMP := .venv/.ready
+
+.PHONY: run test setup check unit system browser fault bench lock clean
+
+run: setup
+	$(BIN)/hub up --demo $(ARGS)
+
+test: setup browser-ready check
+	$(BIN)/python -m pytest $(ARGS)
+
+setup: $(STAMP)
+
+$(STAMP): requirements.lock pyproject.toml $(wildcard plugins/*/pyproject.toml)
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or later is needed")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . $(addprefix -e ,$(PLUGINS))
+	touch $@
+
+.PHONY: browser-ready
+browser-ready:
+	@deploy/install-browser
+
+check: setup
+	$(BIN)/ruff check hub plugins tests
+	$(BIN)/ruff format --check hub plugins tests
+	$(BIN)/mypy
+	$(BIN)/lint-imports --config pyproject.toml
+
+unit: setup
+	$(BIN)/python -m pytest tests/unit $(ARGS)
+
+fault: setup
+	$(BIN)/python -m pytest tests/fault -m fault $(ARGS)
+
+bench: setup
+	$(BIN)/hub bench $(ARGS)
+
+lock: setup
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q requirements.in -o requirements.lock
+
+clean:
+	rm -rf .venv demo-data

@@ -1,0 +1,129 @@
+"""What `decide` asks of the policy. `hub.model.policy.Policy` answers it from configuration; tests may answer it by hand.
+
+All methods are pure and deterministic for one policy version.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Protocol
+
+import msgspec
+
+from hub.model.areas import AreaCode, Level, Unit, UnitCode
+from hub.model.cases import Channel, DeadlineKind, Severity
+from hub.model.commands import Target
+
+
+class Matter(msgspec.Struct, frozen=True, kw_only=True):
+    """What routing looks at."""
+
+    channel: Channel
+    title: str
+    text: str
+    area: AreaCode
+    category: str | None = None
+    severity: Severity | None = None
+    source_adapter: str | None = None
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What the policy says about a matter. `targets` are not yet assigned unless `dispatch` is true.
+
+    `rule` reads `routing.yaml:42 noise-at-night`; `because` has one line for each thing that decided.
+    """
+
+    category: str
+    severity: Severity
+    level: Level
+    holder: UnitCode
+    targets: tuple[Target, ...]
+    dispatch: bool
+    rule: str
+    because: tuple[str, ...] = ()
+
+
+class Limit(msgspec.Struct, frozen=True, kw_only=True):
+    """A limit: `duration` counted on the `working` calendar or around the clock; `words` for people: `4 working hours`."""
+
+    kind: DeadlineKind
+    duration: timedelta
+    working: bool
+    words: str
+
+
+class LadderAction(StrEnum):
+    """What happens when a limit passes."""
+
+    URGE = "urge"
+    ESCALATE = "escalate"
+    SUPERVISE = "supervise"
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """One step of the escalation ladder; `after` the limit (around the clock), ascending; the first is usually 0."""
+
+    action: LadderAction
+    after: timedelta
+
+
+class Rules(Protocol):
+    """The policy as `decide` sees it."""
+
+    @property
+    def version(self) -> int:
+        """Number of the published policy; 0 for an unpublished one."""
+        ...
+
+    def plan(self, matter: Matter, at: datetime) -> Plan:
+        """Route a matter: category, severity, first level and holder, lead and support, whether to dispatch at once. Total."""
+        ...
+
+    def unit(self, code: str) -> Unit | None:
+        """The unit with that code, or None."""
+        ...
+
+    def unit_at(self, level: Level, area: str) -> Unit | None:
+        """The level's own unit responsible for `area`; None when the area is not located that deep."""
+        ...
+
+    def is_area(self, code: str) -> bool:
+        """Whether such an area exists (or it is a zero-filled code of one that does)."""
+        ...
+
+    def is_category(self, code: str) -> bool:
+        """Whether such a category exists."""
+        ...
+
+    def settle_level(self, category: str, severity: Severity) -> Level:
+        """The lowest level that may settle such a matter itself."""
+        ...
+
+    def top_level(self, category: str, severity: Severity) -> Level:
+        """The highest level such a matter may be escalated to by a person (small matters stay low); the ladder may go beyond."""
+        ...
+
+    def limit(self, kind: DeadlineKind, category: str, severity: Severity) -> Limit | None:
+        """The limit of a kind, None when there is none."""
+        ...
+
+    def due(self, start: datetime, limit: Limit) -> datetime:
+        """When a limit that starts at `start` ends (UTC)."""
+        ...
+
+    def left(self, now: datetime, due: datetime, limit: Limit) -> timedelta:
+        """Time left of a limit on its own calendar (negative when passed); `due(now, left)` gives `due` back."""
+        ...
+
+    def ladder(self, severity: Severity) -> tuple[Step, ...]:
+        """The steps taken when a limit passes."""
+        ...
+
+    def visit_required(self, channel: Channel, category: str, severity: Severity) -> bool:
+        """Whether the reporter must be visited before closing."""
+        ...
+
+    def authority(self, what: str) -> Level:
+        """The lowest level that may grant `suspension`, `extension`, `void`, `merge` on its own authority."""
+        ...

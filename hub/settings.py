@@ -1,0 +1,62 @@
+"""One frozen settings object: environment (`HUB_…`, nested by `__`), then hub.toml beside the data, then these defaults.
+
+Read once by the composition root and the CLI; nothing else reads the environment.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class NatsSettings(BaseModel):
+    """The message bus."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    url: str | None = Field(None, description="Use this NATS server or cluster; empty: start the embedded one.")
+    credentials: Path | None = Field(None, description="NATS credentials file for `url`.")
+    port: int = Field(4222, description="Port of the embedded server on 127.0.0.1; a free one is taken when it is in use.")
+    binary: Path | None = Field(None, description="nats-server binary; empty: the newer of PATH's and the bundled one.")
+    sync_always: bool = Field(True, description="Flush every message to disk before it is acknowledged (embedded server).")
+    replicas: int = Field(1, description="Copies of every stream (3 on a cluster).")
+    max_bytes: int = Field(8 * 1024**3, description="Most bytes of the ledger stream; a full ledger refuses, it never drops.")
+
+
+class ViewsSettings(BaseModel):
+    """The read models."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    url: str | None = Field(None, description="SQLAlchemy URL; empty: SQLite file `views.db` in the data directory.")
+
+
+class ApiSettings(BaseModel):
+    """The HTTP interface."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8600, description="Port; with `--demo` a free one is taken when it is in use.")
+    public_url: str | None = Field(None, description="How departments reach the hub for callbacks; empty: http://host:port.")
+    max_body: int = Field(12 * 1024**2, description="Largest request body, bytes.")
+    rate_per_minute: int = Field(6000, description="Requests a token may make per minute.")
+
+
+class Settings(BaseSettings):
+    """Everything that can be set. Secrets are SecretStr and never printed."""
+
+    model_config = SettingsConfigDict(env_prefix="HUB_", env_nested_delimiter="__", frozen=True, extra="forbid")
+
+    data: Path = Field(Path("data"), description="Directory of everything the hub keeps (embedded server, views, tokens).")
+    config: Path = Field(Path("config"), description="Directory of the district's configuration.")
+    nats: NatsSettings = Field(default_factory=NatsSettings)
+    views: ViewsSettings = Field(default_factory=ViewsSettings)
+    api: ApiSettings = Field(default_factory=ApiSettings)
+    log_level: str = Field("info", description="debug, info, warning or error.")
+    log_json: bool = Field(False, description="One JSON object per log line instead of text.")
+    token: SecretStr | None = Field(None, description="Token the CLI uses; empty: `admin.token` in the data directory.")
+    tracing: bool = Field(True, description="Make spans; they go to OTEL_EXPORTER_OTLP_ENDPOINT if set, else to the embedded store.")
+    cache_cases: int = Field(20_000, description="Cases kept in memory, folded.")
