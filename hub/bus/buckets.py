@@ -1,0 +1,181 @@
+"""Key-value buckets and the object store for attachments, on JetStream."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+
+import nats.errors
+from nats.js.api import KeyValueConfig, ObjectStoreConfig, StorageType
+from nats.js.errors import (
+    BucketNotFoundError,
+    KeyDeletedError,
+    KeyNotFoundError,
+    KeyWrongLastSequenceError,
+    NoKeysError,
+    NotFoundError,
+    ObjectDeletedError,
+    ObjectNotFoundError,
+)
+from nats.js.kv import KeyValue
+from nats.js.object_store import ObjectStore
+
+from hub.bus.connection import Bus
+from hub.errors import BusUnavailable, HubError, InvalidInput, LedgerConflict
+
+_KEY = re.compile(r"^[-_=A-Za-z0-9]+(\.[-_=A-Za-z0-9]+)*$")
+
+
+class KeyExists(HubError):
+    """`create` found the key already there."""
+
+    code = "key_exists"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A value and its revision."""
+
+    value: bytes
+    revision: int
+
+
+class Bucket:
+    """A durable key-value bucket with optimistic concurrency. Keys: letters, digits, `-_=`, parts joined by dots."""
+
+    def __init__(self, kv: KeyValue) -> None:
+        self._kv = kv
+
+    @classmethod
+    async def open(cls, bus: Bus, name: str, *, replicas: int = 1) -> Bucket:
+        """Open a bucket, created when it is missing."""
+        try:
+            return cls(await bus.js.key_value(name))
+        except BucketNotFoundError:
+            config = KeyValueConfig(bucket=name, history=1, storage=StorageType.FILE, replicas=replicas, direct=True)
+            return cls(await bus.js.create_key_value(config))
+
+    async def get(self, key: str) -> Entry | None:
+        """The entry, or None."""
+        try:
+            entry = await self._kv.get(_checked(key))
+        except (KeyNotFoundError, KeyDeletedError):
+            return None
+        except (TimeoutError, nats.errors.Error) as problem:
+            raise BusUnavailable(f"no answer for key {key}", subject=key) from problem
+        return Entry(entry.value or b"", entry.revision or 0)
+
+    async def put(self, key: str, value: bytes) -> int:
+        """Store whatever was there; returns the revision."""
+        try:
+            return await self._kv.put(_checked(key), value)
+        except (TimeoutError, nats.errors.Error) as problem:
+            raise BusUnavailable(f"key {key} not stored", subject=key) from problem
+
+    async def create(self, key: str, value: bytes) -> int:
+        """Store only if there is none; raises KeyExists."""
+        try:
+            return await self._kv.create(_checked(key), value)
+        except KeyWrongLastSequenceError as problem:
+            raise KeyExists(f"key exists: {key}", subject=key) from problem
+        except (TimeoutError, nats.errors.Error) as problem:
+            raise BusUnavailable(f"key {key} not stored", subject=key) from problem
+
+    async def update(self, key: str, value: bytes, revision: int) -> int:
+        """Store only over `revision`; raises LedgerConflict."""
+        try:
+            return await self._kv.update(_checked(key), value, last=revision)
+        except KeyWrongLastSequenceError as problem:
+            raise LedgerConflict(f"key {key} was changed by another", subject=key) from problem
+        except (TimeoutError, nats.errors.Error) as problem:
+            raise BusUnavailable(f"key {key} not stored", subject=key) from problem
+
+    async def delete(self, key: str) -> None:
+        """Mark as deleted; no error when absent."""
+        try:
+            await self._kv.delete(_checked(key))
+        except (TimeoutError, nats.errors.Error) as problem:
+            raise BusUnavailable(f"key {key} not deleted", subject=key) from problem
+
+    async def purge(self, key: str) -> None:
+        """Remove the value and all its history from disk."""
+        try:
+            await self._kv.purge(_checked(key))
+        except (TimeoutError, nats.errors.Error) as problem:
+            raise BusUnavailable(f"key {key} not purged", subject=key) from problem
+
+    async def keys(self, prefix: str = "") -> list[str]:
+        """All keys that start with `prefix`, sorted."""
+        try:
+            found = await self._kv.keys()
+        except NoKeysError:
+            return []
+        except (TimeoutError, nats.errors.Error) as problem:
+            raise BusUnavailable("keys not read") from problem
+        return sorted(key for key in found if key.startswith(prefix))
+
+
+class AdapterBucketStore:
+    """The small store of one adapter instance: a key prefix in a shared bucket. Implements `AdapterStore`."""
+
+    def __init__(self, bucket: Bucket, instance: str) -> None:
+        self._bucket = bucket
+        self._prefix = f"{instance}.store."
+
+    async def get(self, key: str) -> bytes | None:
+        """The value, or None."""
+        entry = await self._bucket.get(self._prefix + key)
+        return None if entry is None else entry.value
+
+    async def put(self, key: str, value: bytes) -> None:
+        """Store; durable when it returns."""
+        await self._bucket.put(self._prefix + key, value)
+
+    async def delete(self, key: str) -> None:
+        """Forget; no error when absent."""
+        await self._bucket.delete(self._prefix + key)
+
+
+class Objects:
+    """Files by their SHA-256."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+
+    @classmethod
+    async def open(cls, bus: Bus, name: str = "OBJECTS", *, replicas: int = 1) -> Objects:
+        """Open the object store, created when it is missing."""
+        try:
+            return cls(await bus.js.object_store(name))
+        except (BucketNotFoundError, NotFoundError):
+            config = ObjectStoreConfig(bucket=name, storage=StorageType.FILE, replicas=replicas)
+            return cls(await bus.js.create_object_store(name, config))
+
+    async def put(self, content: bytes) -> str:
+        """Store; returns the SHA-256 in hex. The same content is stored once."""
+        digest = hashlib.sha256(content).hexdigest()
+        try:
+            if await self.get(digest) is None:
+                await self._store.put(digest, content)
+        except (TimeoutError, nats.errors.Error) as problem:
+            raise BusUnavailable("attachment not stored") from problem
+        return digest
+
+    async def get(self, sha256: str) -> bytes | None:
+        """The content, or None."""
+        if not re.fullmatch(r"[0-9a-f]{64}", sha256):
+            raise InvalidInput("not a SHA-256 in hex", subject="sha256")
+        try:
+            found = await self._store.get(sha256)
+        except (ObjectNotFoundError, ObjectDeletedError):
+            return None
+        except (TimeoutError, nats.errors.Error) as problem:
+            raise BusUnavailable("attachment not read") from problem
+        return found.data
+
+
+def _checked(key: str) -> str:
+    if not _KEY.match(key) or len(key) > 300:
+        raise InvalidInput(f"not a key: {key!r}", subject="key")
+    return key

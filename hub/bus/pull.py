@@ -1,0 +1,230 @@
+"""A durable pull consumer with a bounded number of messages in hand.
+
+nats-py's `fetch(n)` waits for the whole batch or its time-out once the first message came, which adds up to seconds of
+latency; so requests are kept open here, each with its own reply subject, and messages are handed on as they arrive.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import time
+from types import TracebackType
+from typing import Any
+
+import nats.errors
+import structlog
+from nats.aio.msg import Msg
+
+from hub.bus.connection import Bus
+from hub.errors import BusUnavailable
+
+log = structlog.get_logger("hub.bus")
+
+_EXPIRES = 2.0
+"""Seconds a pull request stays open; short, because a request in flight when the server dies is only found by its time-out."""
+
+
+class Delivery:
+    """One message in hand. Exactly one of ack, retry, stop must be called; else it comes again after ack_wait."""
+
+    __slots__ = ("_consumer", "_message", "_open")
+
+    def __init__(self, message: Msg, consumer: PullConsumer) -> None:
+        self._message = message
+        self._consumer = consumer
+        self._open = True
+
+    @property
+    def subject(self) -> str:
+        """Subject it was published on."""
+        return self._message.subject
+
+    @property
+    def data(self) -> bytes:
+        """Its payload."""
+        return self._message.data
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Its headers."""
+        return self._message.headers or {}
+
+    @property
+    def sequence(self) -> int:
+        """Its stream sequence."""
+        return int(self._ack_part(5))
+
+    @property
+    def deliveries(self) -> int:
+        """How often it was delivered, this time included."""
+        return int(self._ack_part(4))
+
+    def _ack_part(self, index: int) -> str:
+        parts = self._message.reply.split(".")
+        return parts[index if len(parts) == 9 else index + 2]
+
+    async def ack(self, *, confirmed: bool = False) -> None:
+        """Done. `confirmed` waits until the server has it (for what must not come again)."""
+        if confirmed:
+            try:
+                await self._message.ack_sync(timeout=5)
+            except (TimeoutError, nats.errors.Error) as problem:
+                raise BusUnavailable(f"acknowledgement of {self.subject} not confirmed") from problem
+            finally:
+                self._end()
+        else:
+            await self._message.ack()
+            self._end()
+
+    async def retry(self, delay: float) -> None:
+        """Deliver it again after `delay` seconds."""
+        await self._message.nak(delay=max(delay, 0.001))
+        self._end()
+
+    async def stop(self) -> None:
+        """Never deliver it again; what happened to it must be in the ledger already."""
+        await self._message.term()
+        self._end()
+
+    async def working(self) -> None:
+        """Still at it: restart the acknowledgement wait."""
+        await self._message.in_progress()
+
+    def forget(self) -> None:
+        """Leave it to the acknowledgement wait."""
+        self._end()
+
+    def _end(self) -> None:
+        if self._open:
+            self._open = False
+            self._consumer._freed()
+
+
+class PullConsumer:
+    """Binds to a durable consumer and keeps up to `capacity` messages in hand; use as an async context manager."""
+
+    def __init__(self, bus: Bus, stream: str, durable: str, *, capacity: int) -> None:
+        self._bus = bus
+        self._next = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{durable}"
+        self._name = f"{stream}/{durable}"
+        self._capacity = capacity
+        self._queue: asyncio.Queue[Delivery] = asyncio.Queue()
+        self._requests: dict[str, tuple[int, float]] = {}
+        self._ids = itertools.count()
+        self._in_hand = 0
+        self._paused = False
+        self._closed = False
+        self._inbox = ""
+        self._subscription: Any = None
+        self._clock: asyncio.Task[None] | None = None
+        self._sending: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> PullConsumer:
+        self._inbox = self._bus.nc.new_inbox()
+        self._subscription = await self._bus.nc.subscribe(
+            f"{self._inbox}.*", cb=self._arrived, pending_msgs_limit=-1, pending_bytes_limit=-1
+        )
+        self._bus.on_reconnect(self._reissue)
+        self._clock = asyncio.create_task(self._tick(), name=f"pull {self._name}")
+        self._replenish()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._closed = True
+        if self._clock is not None:
+            self._clock.cancel()
+        for task in self._sending:
+            task.cancel()
+        if not self._bus.nc.is_closed:
+            await self._subscription.unsubscribe()
+
+    @property
+    def in_hand(self) -> int:
+        """Messages delivered and not yet ended."""
+        return self._in_hand
+
+    def pause(self) -> None:
+        """Ask for no more messages; what was asked for may still arrive within two seconds."""
+        self._paused = True
+
+    def resume(self) -> None:
+        """Ask again."""
+        self._paused = False
+        self._replenish()
+
+    async def next(self) -> Delivery:
+        """The next message."""
+        return await self._queue.get()
+
+    async def batch(self, most: int) -> list[Delivery]:
+        """At least one message, and whatever else has arrived, up to `most`."""
+        found = [await self._queue.get()]
+        while len(found) < most and not self._queue.empty():
+            found.append(self._queue.get_nowait())
+        return found
+
+    async def _arrived(self, message: Msg) -> None:
+        status = message.headers.get("Status") if message.headers and not message.data else None
+        if status is not None:
+            if status != "100":
+                self._requests.pop(message.subject, None)
+                if status not in ("404", "408"):
+                    log.debug("pull request ended", consumer=self._name, status=status)
+                    return  # the clock asks again; at once would spin while the consumer is missing
+                self._replenish()
+            return
+        self._count_down()
+        self._in_hand += 1
+        self._queue.put_nowait(Delivery(message, self))
+
+    def _count_down(self) -> None:
+        """A message arrived for the oldest open request: the server serves them in order and does not name the request."""
+        for token, (left, until) in self._requests.items():
+            if left > 1:
+                self._requests[token] = (left - 1, until)
+            else:
+                del self._requests[token]
+            return
+
+    def _freed(self) -> None:
+        self._in_hand -= 1
+        self._replenish()
+
+    def _replenish(self) -> None:
+        if self._paused or self._closed:
+            return
+        asked = sum(left for left, _ in self._requests.values())
+        free = self._capacity - self._in_hand - asked
+        if free < max(1, self._capacity // 4) and (self._in_hand or asked) and not (self._capacity < 16 and free >= 1):
+            return
+        if free < 1 or not self._bus.connected:
+            return
+        token = f"{self._inbox}.{next(self._ids)}"
+        self._requests[token] = (free, time.monotonic() + _EXPIRES + 1.0)
+        task = asyncio.get_running_loop().create_task(self._ask(token, free))
+        self._sending.add(task)
+        task.add_done_callback(self._sending.discard)
+
+    async def _ask(self, token: str, number: int) -> None:
+        body = json.dumps({"batch": number, "expires": int(_EXPIRES * 1e9)}).encode()
+        try:
+            await self._bus.nc.publish(self._next, body, reply=token)
+        except nats.errors.Error as problem:
+            self._requests.pop(token, None)
+            log.warning("pull request not sent", consumer=self._name, error=str(problem))
+
+    def _reissue(self) -> None:
+        self._requests.clear()
+        self._replenish()
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(0.5)
+            now = time.monotonic()
+            for token in [token for token, (_, until) in self._requests.items() if until < now]:
+                del self._requests[token]
+            self._replenish()

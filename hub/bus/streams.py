@@ -1,0 +1,154 @@
+"""The streams and durable consumers of the hub, and their limits; see docs/design/spine.md for what each is for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from hub.bus.connection import Bus, JetStreamRefused
+
+LEDGER = "LEDGER"
+DISPATCH = "DISPATCH"
+REPORTS = "REPORTS"
+TIMERS = "TIMERS"
+KEYS = "KEYS"
+PLACES = "PLACES"
+
+_MIB = 1024 * 1024
+_SECOND = 1_000_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamState:
+    """Where a stream stands."""
+
+    first: int
+    last: int
+    messages: int
+
+
+def stream_configs(*, replicas: int, ledger_bytes: int) -> list[dict[str, Any]]:
+    """The configuration of every stream. A full stream refuses new messages, it never drops old ones."""
+    common: dict[str, Any] = {"storage": "file", "num_replicas": replicas, "allow_direct": True, "discard": "new"}
+    return [
+        common
+        | {
+            "name": LEDGER,
+            "subjects": ["ledger.>"],
+            "retention": "limits",
+            "max_bytes": ledger_bytes,
+            "deny_delete": True,
+            "deny_purge": True,
+            "duplicate_window": 120 * _SECOND,
+        },
+        common
+        | {
+            "name": DISPATCH,
+            "subjects": ["dispatch.>"],
+            "retention": "workqueue",
+            "max_bytes": 1024 * _MIB,
+            "duplicate_window": 600 * _SECOND,
+        },
+        common
+        | {
+            "name": REPORTS,
+            "subjects": ["report.>"],
+            "retention": "workqueue",
+            "max_bytes": 1024 * _MIB,
+            "duplicate_window": 600 * _SECOND,
+        },
+        common
+        | {
+            "name": TIMERS,
+            "subjects": ["timer.>"],
+            "retention": "workqueue",
+            "max_bytes": 512 * _MIB,
+            "max_msgs_per_subject": 1,
+            "discard": "old",  # "new" would refuse the replacement of a timer; the byte limit is far off
+            "allow_msg_schedules": True,
+            "allow_msg_ttl": True,
+        },
+        common
+        | {
+            "name": KEYS,
+            "subjects": ["key.>"],
+            "retention": "limits",
+            "max_bytes": 1024 * _MIB,
+            "max_msgs_per_subject": 1,
+            "discard": "old",
+        },
+        common
+        | {
+            "name": PLACES,
+            "subjects": ["place.>"],
+            "retention": "limits",
+            "max_bytes": 256 * _MIB,
+            "max_msgs_per_subject": 1,
+            "discard": "old",
+            "max_age": 30 * 86_400 * _SECOND,
+        },
+    ]
+
+
+async def ensure_streams(bus: Bus, *, replicas: int = 1, ledger_bytes: int = 8 * 1024 * _MIB) -> None:
+    """Create the streams that are missing and bring the others' limits up to date; never deletes anything."""
+    for config in stream_configs(replicas=replicas, ledger_bytes=ledger_bytes):
+        try:
+            await bus.api(f"STREAM.INFO.{config['name']}")
+        except JetStreamRefused as problem:
+            if problem.status != 404:
+                raise
+            await bus.api(f"STREAM.CREATE.{config['name']}", config)
+        else:
+            await bus.api(f"STREAM.UPDATE.{config['name']}", config)
+
+
+async def stream_state(bus: Bus, stream: str) -> StreamState:
+    """First and last sequence and number of messages."""
+    state = (await bus.api(f"STREAM.INFO.{stream}"))["state"]
+    return StreamState(first=int(state["first_seq"]), last=int(state["last_seq"]), messages=int(state["messages"]))
+
+
+async def consumer_floors(bus: Bus, stream: str) -> dict[str, int]:
+    """For every durable consumer the stream sequence it was delivered up to."""
+    answer = await bus.api(f"CONSUMER.LIST.{stream}", {"offset": 0})
+    return {
+        str(consumer["name"]): int(consumer["delivered"]["stream_seq"])
+        for consumer in answer.get("consumers") or []
+        if consumer["config"].get("durable_name")
+    }
+
+
+async def ensure_consumer(
+    bus: Bus,
+    stream: str,
+    durable: str,
+    *,
+    subject: str,
+    ack_wait: float,
+    most_pending: int,
+    ack_all: bool = False,
+) -> int:
+    """Create or update a durable pull consumer; returns how many messages wait. `ack_wait` in seconds."""
+    config = {
+        "durable_name": durable,
+        "filter_subject": subject,
+        "ack_policy": "all" if ack_all else "explicit",
+        "ack_wait": int(ack_wait * _SECOND),
+        "max_ack_pending": most_pending,
+        "max_deliver": -1,
+        "deliver_policy": "all",
+    }
+    answer = await bus.api(f"CONSUMER.CREATE.{stream}.{durable}.{subject}", {"stream_name": stream, "config": config})
+    return int(answer["num_pending"]) + int(answer["num_ack_pending"])
+
+
+async def consumer_backlog(bus: Bus, stream: str, durable: str) -> tuple[int, int]:
+    """(waiting, in flight) of a durable consumer; zeros when it does not exist."""
+    try:
+        answer = await bus.api(f"CONSUMER.INFO.{stream}.{durable}")
+    except JetStreamRefused as problem:
+        if problem.status == 404:
+            return 0, 0
+        raise
+    return int(answer["num_pending"]), int(answer["num_ack_pending"])
