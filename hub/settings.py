@@ -58,5 +58,5 @@ class Settings(BaseSettings):
     log_level: str = Field("info", description="debug, info, warning or error.")
     log_json: bool = Field(False, description="One JSON object per log line instead of text.")
     token: SecretStr | None = Field(None, description="Token the CLI uses; empty: `admin.token` in the data directory.")
-    tracing: bool = Field(True, description="Make spans; they go to OTEL_EXPORTER_OTLP_ENDPOINT if set, else to the embedded store.")
+    tracing: bool = Field(True, description="Make spans: into the embedded store, and to OTEL_EXPORTER_OTLP_ENDPOINT if set.")
     cache_cases: int = Field(20_000, description="Cases kept in memory, folded.")
