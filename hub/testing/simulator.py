@@ -195,7 +195,8 @@ class Simulator:
         """Run until SIGTERM or SIGINT; exits 0 then, 1 when its own work failed."""
         arguments = cls.parse(argv)
         structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
-        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        # asyncio turns Nagle's delay off only for sockets that name their protocol
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", arguments.port))
         sys.exit(asyncio.run(cls._serve(arguments, listener)))

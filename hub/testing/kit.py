@@ -1,0 +1,168 @@
+"""What a test needs to hold an adapter the way the hub does: an assignment, a store, a callback receiver, patience.
+
+Used by the contract suite and by plugins' own tests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import socket
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import structlog
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from hub.contract import Adapter, Assignment, CallbackRejected, CallbackRequest, Context, IncomingCase, Report
+from hub.model.cases import Role, Severity, case_id, delivery_key
+from hub.outbound import departmental_client
+
+_CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
+
+
+def sample_assignment(*, unit: str = "dept.sample", area: str = "320113001001001", **changes: Any) -> Assignment:
+    """An ordinary assignment with a new key; any field can be given."""
+    case = case_id(area, "".join(secrets.choice(_CROCKFORD) for _ in range(16)))
+    now = datetime.now(UTC).replace(microsecond=0)
+    assignment = Assignment(
+        key=delivery_key(case, "a1"),
+        case=case,
+        unit=unit,
+        role=Role.LEAD,
+        title="小区门口下水道堵塞",
+        text="雨后积水约二十厘米，污水外溢，影响居民出行，请尽快处理。",
+        category="drainage.blocked",
+        category_name="排水管道堵塞",
+        severity=Severity.ORDINARY,
+        area=area,
+        area_path=("栖霞区", "尧化街道", "尧化社区居委会", "第1网格"),
+        reported_at=now,
+        place="尧佳路7号东门",
+        task="疏通管道并清理现场",
+        accept_by=now + timedelta(hours=2),
+        finish_by=now + timedelta(hours=24),
+    )
+    return replace(assignment, **changes)
+
+
+class MemoryStore:
+    """An AdapterStore for tests; forgets everything with the process."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, bytes] = {}
+
+    async def get(self, key: str) -> bytes | None:
+        """The value, or None."""
+        return self.values.get(key)
+
+    async def put(self, key: str, value: bytes) -> None:
+        """Store."""
+        self.values[key] = value
+
+    async def delete(self, key: str) -> None:
+        """Forget."""
+        self.values.pop(key, None)
+
+
+@asynccontextmanager
+async def running_adapter(
+    kind: type[Adapter],
+    settings: Mapping[str, object],
+    *,
+    timeout: float = 1.0,
+    callback_url: str = "http://127.0.0.1:9/hooks/test",
+    store: MemoryStore | None = None,
+) -> AsyncIterator[Adapter]:
+    """A started adapter with a real client; `timeout` in seconds is short so that lost answers are seen soon."""
+    name = kind.manifest.name
+    async with departmental_client(name, timeout=timeout) as http:
+        context = Context(
+            instance=name,
+            http=http,
+            store=store or MemoryStore(),
+            log=structlog.get_logger(name),
+            callback_url=callback_url,
+        )
+        adapter = kind(kind.Settings.model_validate(dict(settings)), context)
+        await adapter.start()
+        try:
+            yield adapter
+        finally:
+            await adapter.stop()
+
+
+@dataclass
+class Inbox:
+    """A callback receiver as the hub's `/hooks/<adapter>` is one: keeps requests, what they said, and rejections."""
+
+    url: str
+    requests: list[CallbackRequest] = field(default_factory=list)
+    items: list[Report | IncomingCase] = field(default_factory=list)
+    rejections: list[CallbackRejected] = field(default_factory=list)
+    adapter: Adapter | None = None
+    """Reads the callbacks; until set the answer is 503, so the department tries again."""
+
+    async def receive(self, request: Request) -> Response:
+        """Take one callback."""
+        if self.adapter is None:
+            return PlainTextResponse("not ready", status_code=503)
+        callback = CallbackRequest(
+            method=request.method,
+            path=request.path_params["path"].lstrip("/"),
+            headers={name.lower(): value for name, value in request.headers.items()},
+            query=dict(request.query_params),
+            body=await request.body(),
+        )
+        try:
+            items = await self.adapter.parse_callback(callback)
+        except CallbackRejected as rejection:
+            self.rejections.append(rejection)
+            return PlainTextResponse(rejection.reason, status_code=rejection.status)
+        self.requests.append(callback)
+        self.items.extend(items)
+        return Response(status_code=204)
+
+
+class _QuietServer(uvicorn.Server):
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """The test run keeps its own signal handlers."""
+        yield
+
+
+@asynccontextmanager
+async def open_inbox() -> AsyncIterator[Inbox]:
+    """Listen on a free port of 127.0.0.1 until left."""
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.bind(("127.0.0.1", 0))
+    inbox = Inbox(url=f"http://127.0.0.1:{listener.getsockname()[1]}/hooks/test")
+    app = Starlette(routes=[Route("/hooks/test{path:path}", inbox.receive, methods=["GET", "POST"])])
+    server = _QuietServer(
+        uvicorn.Config(app, lifespan="off", log_level="warning", access_log=False, timeout_graceful_shutdown=1)
+    )
+    serving = asyncio.create_task(server.serve([listener]))
+    try:
+        await eventually(lambda: server.started, within=10)
+        yield inbox
+    finally:
+        server.should_exit = True
+        await serving
+        listener.close()
+
+
+async def eventually(holds: Callable[[], bool], *, within: float, every: float = 0.02) -> None:
+    """Wait until `holds()`; raises TimeoutError after `within` seconds."""
+    give_up = time.monotonic() + within
+    while not holds():
+        if time.monotonic() > give_up:
+            raise TimeoutError(f"not so within {within} s")
+        await asyncio.sleep(every)
