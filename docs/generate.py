@@ -1,0 +1,151 @@
+"""Writes the generated parts of the documentation: `python docs/generate.py`. A test fails when a page is not up to date.
+
+A generated part lies between `<!-- generated: NAME -->` and `<!-- end -->`; everything else on a page is written by hand.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+DOCS = Path(__file__).resolve().parent
+_PART = re.compile(r"<!-- generated: (?P<name>[a-z-]+) -->\n.*?<!-- end -->", re.DOTALL)
+
+
+def settings_table() -> str:
+    """Every setting: its environment variable, default and meaning."""
+    from hub.settings import Settings
+
+    rows = "\n".join(
+        f"| `{name}` | `HUB_{variable}` | {default} | {help} |" for name, variable, default, help in _settings(Settings)
+    )
+    return f"| setting | environment | default | meaning |\n|---|---|---|---|\n{rows}"
+
+
+def _settings(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str, str, str]]:
+    for name, field in model.model_fields.items():
+        path = f"{prefix}{name}"
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from _settings(kind, f"{path}.")
+            continue
+        default = "required" if field.default is PydanticUndefined else _shown(field.default)
+        yield path, path.replace(".", "__").upper(), default, field.description or ""
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "empty"
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    return f"`{value}`"
+
+
+def hooks_list() -> str:
+    """Every hook with its signature as hub/hookspecs.py has it, and what it is for."""
+    from hub import hookspecs
+
+    parts = []
+    for name, hook in sorted(vars(hookspecs).items()):
+        if hasattr(hook, f"{hookspecs.PROJECT}_spec"):
+            parts.append(f"```text\n{name}{inspect.signature(hook)}\n```\n\n{inspect.getdoc(hook)}")
+    return "\n\n".join(parts)
+
+
+def adapter_table() -> str:
+    """Every method of Adapter: when it is called and what it must do."""
+    from hub.contract import Adapter
+
+    rows = []
+    for name, method in vars(Adapter).items():
+        if not name.startswith("_") and callable(method):
+            says = " ".join((inspect.getdoc(method) or "").split())
+            rows.append(f"| `{name}{_arguments(method)}` | {says} |")
+    return "| method | what |\n|---|---|\n" + "\n".join(rows)
+
+
+def _arguments(method: Callable[..., object]) -> str:
+    signature = inspect.signature(method)
+    names = [str(parameter) for parameter in signature.parameters.values() if parameter.name != "self"]
+    answer = (
+        "" if signature.return_annotation in (None, "None", inspect.Signature.empty) else f" -> {signature.return_annotation}"
+    )
+    return f"({', '.join(names)}){answer}".replace("|", "\\|")
+
+
+def command_list() -> str:
+    """Every command of `hub` with its arguments and first line of help."""
+    import typer.main
+
+    from hub.cli import app
+
+    lines: list[str] = []
+    _commands(typer.main.get_command(app), "hub", lines)
+    return "| command | what |\n|---|---|\n" + "\n".join(lines)
+
+
+def _commands(command: object, path: str, lines: list[str]) -> None:
+    import click
+
+    assert isinstance(command, click.Command)
+    if isinstance(command, click.Group):
+        for name in sorted(command.commands):
+            if not command.commands[name].hidden:
+                _commands(command.commands[name], f"{path} {name}", lines)
+        return
+    words = [path]
+    for parameter in command.params:
+        if isinstance(parameter, click.Argument):
+            word = parameter.human_readable_name.upper()
+            words.append(word if parameter.required else f"[{word}]")
+    options = ", ".join(
+        f"`{max(parameter.opts, key=len)}`"
+        for parameter in command.params
+        if isinstance(parameter, click.Option) and not parameter.hidden and parameter.name != "help"
+    )
+    help = (command.get_short_help_str(200) or "").replace("|", "\\|")
+    lines.append(f"| `{' '.join(words)}` | {help}{f' Options: {options}' if options else ''} |")
+
+
+PARTS: dict[str, Callable[[], str]] = {
+    "settings": settings_table,
+    "hooks": hooks_list,
+    "adapter-methods": adapter_table,
+    "commands": command_list,
+}
+
+
+def rendered(text: str) -> str:
+    """A page with its generated parts as they should be now."""
+
+    def part(match: re.Match[str]) -> str:
+        name = match["name"]
+        return f"<!-- generated: {name} -->\n{PARTS[name]()}\n<!-- end -->"
+
+    return _PART.sub(part, text)
+
+
+def pages() -> list[Path]:
+    """Every hand-written page of the documentation, the two READMEs included."""
+    return sorted([*DOCS.rglob("*.md"), *DOCS.parent.glob("README*.md")])
+
+
+def main() -> int:
+    """Bring every page up to date; 0 always."""
+    for page in pages():
+        text = page.read_text(encoding="utf-8")
+        fresh = rendered(text)
+        if fresh != text:
+            page.write_text(fresh, encoding="utf-8")
+            sys.stdout.write(f"{page.relative_to(DOCS.parent)}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
