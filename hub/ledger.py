@@ -1,0 +1,249 @@
+"""The ledger: append, load and follow commits; the checkpoint outside the store; published policies.
+
+The only truth. Refuses to serve when the stream is behind its checkpoint, has holes or a broken chain. Called by the desk
+(load, append), linkage and views (follow), and the composition root (check).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+import structlog
+
+from hub.bus.connection import Bus, WrongSequence
+from hub.bus.streams import LEDGER, consumer_floors, stream_state
+from hub.errors import BusUnavailable, LedgerDamaged
+from hub.ledger_codec import decode, digest, encode
+from hub.model.cases import Actor, Case, CaseId, subject_of
+from hub.model.events import Commit
+from hub.model.lifecycle import fold
+
+log = structlog.get_logger("hub.ledger")
+
+CASES = "ledger.case.>"
+POLICY = "ledger.policy"
+
+RESTORE = (
+    "Stop the hub, keep the damaged store aside, restore the latest backup of the data directory (see docs/devops.md, "
+    "'Restore the ledger'), and start again. To go on with what is left, knowing that commits are lost: `hub ledger accept-loss`."
+)
+
+
+class PolicyRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A published policy: its files by name, who published it and when; the hash of the one before."""
+
+    version: int
+    at: datetime
+    actor: Actor
+    sources: dict[str, str]
+    previous: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """The stream's last sequence and that message's hash at some moment; `at` is when."""
+
+    sequence: int
+    digest: str
+    at: str
+
+
+class CheckpointFile:
+    """The checkpoint on disk, outside the store; written atomically and flushed."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def read(self) -> Checkpoint | None:
+        """The last checkpoint, None when there is none yet. Raises LedgerDamaged when the file can't be read."""
+        try:
+            values = json.loads(self._path.read_bytes())
+            return Checkpoint(int(values["sequence"]), str(values["digest"]), str(values["at"]))
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, TypeError) as problem:
+            raise LedgerDamaged(f"the checkpoint {self._path} can't be read: {problem}. {RESTORE}") from problem
+
+    def write(self, checkpoint: Checkpoint) -> None:
+        """Replace the checkpoint."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = self._path.with_suffix(".new")
+        with fresh.open("w") as file:
+            json.dump({"sequence": checkpoint.sequence, "digest": checkpoint.digest, "at": checkpoint.at}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(self._path)
+
+
+class Ledger:
+    """Commits on JetStream."""
+
+    def __init__(self, bus: Bus, checkpoint: CheckpointFile, *, source: str = "hub") -> None:
+        self._bus = bus
+        self._checkpoint = checkpoint
+        self._source = source
+        self._marked: Checkpoint | None = None
+
+    async def append(self, commit: Commit, *, after: int) -> tuple[int, bytes]:
+        """Store one commit behind the case's commit at sequence `after` (0: the first); returns its sequence and bytes.
+
+        Raises WrongSequence when another commit came first, BusUnavailable when nothing was confirmed.
+        """
+        raw = encode(commit)
+        headers = {
+            "ce-specversion": "1.0",
+            "ce-id": f"{commit.case}:{commit.number}",
+            "ce-type": f"hub.case.{commit.command}",
+            "ce-source": self._source,
+        }
+        if commit.traceparent is not None:
+            headers["traceparent"] = commit.traceparent
+        return await self._bus.publish(subject_of(commit.case), raw, headers=headers, expect=after), raw
+
+    async def load(self, case: CaseId) -> Case | None:
+        """Fold a case from its commits, its chain checked; None when there is none. Raises LedgerDamaged."""
+        return await self.load_until(case, None)
+
+    async def load_until(self, case: CaseId, sequence: int | None) -> Case | None:
+        """The same, but only commits up to a stream sequence."""
+        state: Case | None = None
+        for message in await self._bus.all_of(LEDGER, subject_of(case), until=sequence):
+            state = fold(state, decode(message.data), digest=digest(message.data), sequence=message.sequence)
+        return state
+
+    async def commits(self, case: CaseId) -> list[tuple[int, Commit]]:
+        """All commits of a case with their stream sequences."""
+        return [(message.sequence, decode(message.data)) for message in await self._bus.all_of(LEDGER, subject_of(case))]
+
+    async def follow(self, after: int, *, live: bool = True) -> AsyncIterator[tuple[int, Commit, str]]:
+        """Every case commit behind sequence `after`: (sequence, commit, its hash). For ever, or to the present end."""
+        async for batch in self.follow_batches(after, live=live):
+            for item in batch:
+                yield item
+
+    async def follow_batches(self, after: int, *, live: bool = True) -> AsyncIterator[list[tuple[int, Commit, str]]]:
+        """The same in lists of what arrived together."""
+        async for messages in self._bus.follow(LEDGER, CASES, after, live=live):
+            yield [(message.sequence, decode(message.data), digest(message.data)) for message in messages]
+
+    async def last_sequence(self) -> int:
+        """The stream's last sequence (policies included)."""
+        return (await stream_state(self._bus, LEDGER)).last
+
+    async def publish_policy(self, sources: Mapping[str, str], actor: Actor) -> int:
+        """Store a policy under the next number; returns the number. Raises LedgerConflict when another came first."""
+        last = await self._bus.last(LEDGER, POLICY)
+        previous = msgspec.json.decode(last.data, type=PolicyRecord) if last is not None else None
+        record = PolicyRecord(
+            version=1 if previous is None else previous.version + 1,
+            at=datetime.now(UTC),
+            actor=actor,
+            sources=dict(sources),
+            previous="" if last is None else digest(last.data),
+        )
+        await self._bus.publish(POLICY, msgspec.json.encode(record), expect=0 if last is None else last.sequence)
+        return record.version
+
+    async def policy(self) -> PolicyRecord | None:
+        """The policy in force."""
+        last = await self._bus.last(LEDGER, POLICY)
+        return None if last is None else msgspec.json.decode(last.data, type=PolicyRecord)
+
+    async def policies(self) -> list[PolicyRecord]:
+        """Every policy ever published, oldest first."""
+        return [msgspec.json.decode(m.data, type=PolicyRecord) for m in await self._bus.all_of(LEDGER, POLICY)]
+
+    async def check(self, *, positions: Mapping[str, int] | None = None) -> None:
+        """Refuse with LedgerDamaged when the store lost what it had acknowledged.
+
+        Looks at the checkpoint, at holes, at consumers and at `positions` (readers' own last sequences by name).
+        """
+        state = await stream_state(self._bus, LEDGER)
+        mark = await asyncio.to_thread(self._checkpoint.read)
+        if mark is not None:
+            if state.last < mark.sequence:
+                raise LedgerDamaged(
+                    f"the ledger ends at {state.last} but had reached {mark.sequence} at {mark.at}: "
+                    f"{mark.sequence - state.last} acknowledged messages are gone. {RESTORE}"
+                )
+            found = await self._bus.at(LEDGER, mark.sequence)
+            if found is None or digest(found.data) != mark.digest:
+                raise LedgerDamaged(f"ledger message {mark.sequence} is not the one acknowledged at {mark.at}. {RESTORE}")
+        if state.messages and (state.first != 1 or state.messages != state.last):
+            raise LedgerDamaged(
+                f"the ledger has {state.messages} messages but ends at {state.last}: some in between are gone. {RESTORE}"
+            )
+        for name, floor in {**await consumer_floors(self._bus, LEDGER), **(positions or {})}.items():
+            if floor > state.last:
+                raise LedgerDamaged(f"{name} has read up to {floor} but the ledger ends at {state.last}. {RESTORE}")
+        self._marked = mark
+
+    async def mark(self) -> Checkpoint | None:
+        """Write a checkpoint of the present end; raises LedgerDamaged when the stream is shorter than at the last one."""
+        state = await stream_state(self._bus, LEDGER)
+        before = self._marked
+        if before is not None and state.last < before.sequence:
+            raise LedgerDamaged(f"the ledger fell from {before.sequence} to {state.last} while serving. {RESTORE}")
+        if state.last == 0 or (before is not None and state.last == before.sequence):
+            return before
+        message = await self._bus.at(LEDGER, state.last)
+        if message is None:
+            raise LedgerDamaged(f"ledger message {state.last} can't be read. {RESTORE}")
+        mark = Checkpoint(state.last, digest(message.data), datetime.now(UTC).isoformat(timespec="milliseconds"))
+        await asyncio.to_thread(self._checkpoint.write, mark)
+        self._marked = mark
+        return mark
+
+    async def keep_marking(self, every: float, damaged: Callable[[LedgerDamaged], None]) -> None:
+        """Write checkpoints every `every` seconds until cancelled; the last one at the end. `damaged` is called at most once."""
+        try:
+            while True:
+                await asyncio.sleep(every)
+                with contextlib.suppress(BusUnavailable):
+                    await self.mark()
+        except LedgerDamaged as problem:
+            log.critical("ledger damaged", reason=problem.message)
+            damaged(problem)
+
+    async def verify(self, progress: Callable[[int], None] | None = None) -> tuple[int, str]:
+        """Walk the whole ledger and check every chain; returns (commits, rolling hash). Raises LedgerDamaged."""
+        await self.check()
+        heads: dict[CaseId, tuple[int, str]] = {}
+        rolling = hashlib.sha256()
+        count = 0
+        async for batch in self.follow_batches(0, live=False):
+            for sequence, commit, own in batch:
+                number, before = heads.get(commit.case, (0, ""))
+                if commit.number != number + 1 or commit.previous != before:
+                    raise LedgerDamaged(
+                        f"the chain of case {commit.case} is broken at commit {commit.number} (sequence {sequence}). {RESTORE}"
+                    )
+                heads[commit.case] = (commit.number, own)
+                rolling.update(own.encode())
+                count += 1
+            if progress is not None:
+                progress(count)
+        return count, rolling.hexdigest()
+
+    async def accept_loss(self) -> Checkpoint:
+        """Forget the checkpoint and mark what is left; only for an operator who knows that commits are lost."""
+        state = await stream_state(self._bus, LEDGER)
+        message = await self._bus.at(LEDGER, state.last)
+        mark = Checkpoint(
+            state.last, digest(message.data) if message else "", datetime.now(UTC).isoformat(timespec="milliseconds")
+        )
+        await asyncio.to_thread(self._checkpoint.write, mark)
+        self._marked = mark
+        return mark
+
+
+__all__ = ["Checkpoint", "CheckpointFile", "Ledger", "PolicyRecord", "WrongSequence"]
