@@ -62,20 +62,23 @@ class AdapterContract:
     # fixtures
 
     @pytest.fixture(scope="class")
-    def quick_department(self, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimulatorProcess]:
+    @classmethod
+    def quick_department(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimulatorProcess]:
         """A department whose people are done in a moment."""
-        with self._simulator(tmp_path_factory.mktemp("quick"), _QUICK) as process:
+        with cls._simulator(tmp_path_factory.mktemp("quick"), _QUICK) as process:
             yield process
 
     @pytest.fixture(scope="class")
-    def slow_department(self, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimulatorProcess]:
+    @classmethod
+    def slow_department(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimulatorProcess]:
         """A department whose people do nothing while the test looks."""
-        with self._simulator(tmp_path_factory.mktemp("slow"), _SLOW) as process:
+        with cls._simulator(tmp_path_factory.mktemp("slow"), _SLOW) as process:
             yield process
 
-    def _simulator(self, data: Path, pace: str) -> SimulatorProcess:
-        options = ("--pace", pace, *self.simulator_options)
-        return SimulatorProcess(self.simulator_module, data, secret=SECRET, options=options)
+    @classmethod
+    def _simulator(cls, data: Path, pace: str) -> SimulatorProcess:
+        options = ("--pace", pace, *cls.simulator_options)
+        return SimulatorProcess(cls.simulator_module, data, secret=SECRET, options=options)
 
     @pytest.fixture
     def department(self, slow_department: SimulatorProcess) -> SimulatorProcess:

@@ -151,15 +151,22 @@ class Simulator:
         self.store.add_step(time.time() + delay, kind, ticket, body)
         self._people_wake.set()
 
-    def call_back(self, id: str, body: Mapping[str, Any], *, ticket: Ticket | None = None, path: str = "") -> None:
-        """Queue a JSON callback to `<callback url><path>`; `id` is the same however often it is sent."""
+    def call_back(
+        self, id: str, body: Mapping[str, Any], *, ticket: Ticket | None = None, case: str | None = None, path: str = ""
+    ) -> None:
+        """Queue a JSON callback to `<callback url><path>`; `id` is the same however often it is sent.
+
+        Callbacks of one case (given, or that of the ticket's key) go out in order.
+        """
+        if case is None and ticket is not None and ticket.key is not None:
+            case = ticket.key.partition(".")[0]
         self.store.post(
             id,
             path=path,
             body=json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode(),
             media_type="application/json",
             trace=ticket.trace if ticket else None,
-            case=ticket.key.partition(".")[0] if ticket and ticket.key else None,
+            case=case,
         )
         self.callbacks.wake()
 
@@ -208,7 +215,7 @@ class Simulator:
             simulator.app, simulator.faults, simulator.tracing, simulator, latency=arguments.latency_ms, seed=simulator.seed
         )
         server = _Server(
-            uvicorn.Config(gate, lifespan="on", log_level="warning", access_log=False, timeout_graceful_shutdown=2)
+            uvicorn.Config(gate, lifespan="on", log_config=None, access_log=False, timeout_graceful_shutdown=2)
         )
         simulator._stop = server.stop
         await server.serve(sockets=[listener])
@@ -266,6 +273,7 @@ class Simulator:
         self.app.put("/_sim/callback")(self._set_callback)
 
     async def _tickets(self) -> dict[str, Any]:
+        """What was filed from outside; records the department made itself have no key and are not listed."""
         return {
             "tickets": [
                 {
@@ -276,6 +284,7 @@ class Simulator:
                     "created_at": iso(item.created_at),
                 }
                 for item in self.store.tickets()
+                if item.key is not None
             ]
         }
 

@@ -1,0 +1,149 @@
+"""What the hotline's system sends, validated: events by callback or poll, and their translation. Pure."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from hub import Channel, Contact, IncomingCase, Report, ReportKind, Severity
+
+_URGENCY = {"特急": Severity.URGENT, "紧急": Severity.MAJOR}
+_CONSULTED = {
+    "consultation.accepted": ReportKind.ACCEPTED,
+    "consultation.progress": ReportKind.PROGRESS,
+    "consultation.answered": ReportKind.RESOLVED,
+    "consultation.returned": ReportKind.RETURNED,
+}
+
+
+class _Message(BaseModel):
+    """Unknown fields are left aside: the hotline may add some."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Caller(_Message):
+    """Who called; personal."""
+
+    name: str | None = None
+    phone: str | None = None
+    address: str | None = None
+
+
+class OrderCreated(_Message):
+    """A new work order."""
+
+    event: Literal["order.created"]
+    event_id: str = Field(min_length=1, max_length=100)
+    order: str = Field(min_length=1, max_length=100)
+    title: str
+    text: str
+    reported_at: AwareDatetime
+    area: str | None = None
+    place_name: str | None = None
+    place: str | None = None
+    urgency: str | None = None
+    contact: Caller | None = None
+
+    def item(self) -> IncomingCase:
+        """As the hub takes it; the urgency is only passed on when it is above the ordinary."""
+        contact = None if self.contact is None else Contact(**self.contact.model_dump())
+        return IncomingCase(
+            ref=self.order,
+            channel=Channel.HOTLINE,
+            title=self.title,
+            text=self.text,
+            reported_at=self.reported_at,
+            area=self.area,
+            place_name=self.place_name,
+            place=self.place,
+            severity=_URGENCY.get(self.urgency or ""),
+            contact=contact,
+        )
+
+
+class OrderVisited(_Message):
+    """The hotline asked the caller whether it was done and well done."""
+
+    event: Literal["order.visited"]
+    event_id: str = Field(min_length=1, max_length=100)
+    order: str = Field(min_length=1, max_length=100)
+    at: AwareDatetime
+    reached: bool
+    solved: bool | None = None
+    satisfied: bool | None = None
+    rating: int | None = Field(None, ge=1, le=5)
+    comment: str | None = None
+
+    def item(self) -> Report:
+        """A rating; `ticket` is the hotline's own order number, by which the hub finds the case."""
+        return Report(
+            id=self.event_id,
+            kind=ReportKind.VISITED,
+            ticket=self.order,
+            at=self.at,
+            by="12345回访专员",
+            note=self.comment,
+            reached=self.reached,
+            solved=self.solved,
+            satisfied=self.satisfied,
+            rating=self.rating,
+        )
+
+
+class Consulted(_Message):
+    """The hotline says something about a consultation it was asked for."""
+
+    event: Literal["consultation.accepted", "consultation.progress", "consultation.answered", "consultation.returned"]
+    event_id: str = Field(min_length=1, max_length=100)
+    ticket: str = Field(min_length=1, max_length=100)
+    ref: str | None = None
+    at: AwareDatetime
+    note: str | None = None
+
+    def item(self) -> Report:
+        """A report under our key, which the hotline keeps as `ref`."""
+        return Report(
+            id=self.event_id,
+            kind=_CONSULTED[self.event],
+            key=self.ref,
+            ticket=self.ticket,
+            at=self.at,
+            by="12345热线",
+            note=self.note,
+        )
+
+
+Event = Annotated[OrderCreated | OrderVisited | Consulted, Field(discriminator="event")]
+
+
+class Change(_Message):
+    """One entry of the change list."""
+
+    seq: int
+    event: Event
+
+
+class Changes(_Message):
+    """One page of the change list; `next` is where to go on."""
+
+    items: list[Change]
+    next: int
+    more: bool
+
+
+class Consultation(_Message):
+    """A consultation the hotline has."""
+
+    ticket: str
+    ref: str
+    state: str
+    created_at: datetime | None = None
+
+
+class Consultations(_Message):
+    """Answer of the search by our reference."""
+
+    items: list[Consultation]
