@@ -11,7 +11,7 @@ import csv
 import io
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -24,8 +24,23 @@ from hub.model.calendar import knows_year
 from hub.model.marked import Mark, read_yaml
 from hub.model.places import Places
 from hub.model.policy import Policy
-from hub.model.policy_reader import DISTRICT, SOURCES, raise_first, read_policy, read_zone
+from hub.model.policy_reader import DISTRICT, SOURCES, policy_from_sources, raise_first, read_policy, read_zone
 from hub.model.units import Directory
+
+__all__ = [
+    "Checked",
+    "District",
+    "EnvironmentValue",
+    "areas_csv",
+    "check_district",
+    "load_areas",
+    "load_district",
+    "policy_from_sources",
+    "read_adapters",
+    "read_areas",
+    "read_departments",
+    "read_places",
+]
 
 AREAS = "areas.csv"
 PLACES = "places.csv"
@@ -56,6 +71,14 @@ class District:
     places: Places
     zone: ZoneInfo
     adapters: tuple[AdapterInstance, ...]
+
+    def locate(self, text: str) -> AreaCode | None:
+        """The most specific area a text names (`Places.locate`)."""
+        return self.places.locate(text)
+
+    def with_policy(self, policy: Policy) -> District:
+        """The same district under another (published) policy."""
+        return replace(self, policy=policy)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -50,10 +50,15 @@ def raise_first(problems: list[ConfigError]) -> None:
     raise ConfigError(f"{first.reason}{more}", file=first.file, line=first.line, key=first.key)
 
 
-def policy_from_sources(sources: Mapping[str, str], areas: AreaTree, directory: Directory, version: int = 0) -> Policy:
-    """Build a policy from its texts (`Policy.sources`). Raises ConfigError for the first mistake, with the count of all."""
+def policy_from_sources(
+    sources: Mapping[str, str], areas: AreaTree, directory: Directory, version: int = 0, *, zone: ZoneInfo | None = None
+) -> Policy:
+    """Build a policy from its texts (`Policy.sources`); `zone` is used instead of district.yaml's.
+
+    Raises ConfigError for the first mistake, with the count of all.
+    """
     problems: list[ConfigError] = []
-    policy = read_policy(sources, areas, directory, problems, version=version)
+    policy = read_policy(sources, areas, directory, problems, version=version, zone=zone)
     raise_first(problems)
     if policy is None:
         raise ConfigError("the policy can't be read")
@@ -61,7 +66,13 @@ def policy_from_sources(sources: Mapping[str, str], areas: AreaTree, directory: 
 
 
 def read_policy(
-    sources: Mapping[str, str], areas: AreaTree, directory: Directory, problems: list[ConfigError], *, version: int = 0
+    sources: Mapping[str, str],
+    areas: AreaTree,
+    directory: Directory,
+    problems: list[ConfigError],
+    *,
+    version: int = 0,
+    zone: ZoneInfo | None = None,
 ) -> Policy | None:
     """Build a policy, collecting all mistakes in `problems`; None when there are any."""
     before = len(problems)
@@ -73,7 +84,7 @@ def read_policy(
             roots[name] = root
     if len(roots) < len(SOURCES):
         return None
-    zone = read_zone(roots[DISTRICT])
+    zone = zone or read_zone(roots[DISTRICT])
     categories = _Categories(roots[CATEGORIES]).read()
     if categories is None or zone is None:
         return None
