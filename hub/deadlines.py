@@ -7,8 +7,6 @@ Timers are JetStream schedules that linkage sets from the commits' `wake_at`; he
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from datetime import datetime
 
 import structlog
 
@@ -16,6 +14,7 @@ from hub import telemetry
 from hub.bus.connection import Bus
 from hub.bus.pull import Delivery, PullConsumer
 from hub.bus.streams import TIMERS, ensure_consumer
+from hub.bus.timers import DUE, set_timer
 from hub.desk import Desk
 from hub.errors import BusUnavailable, HubError, LedgerConflict
 from hub.model.cases import SYSTEM, CaseId
@@ -27,22 +26,21 @@ DURABLE = "deadlines"
 
 
 class Deadlines:
-    """Works due timers; `rearm` sets a case's timer anew."""
+    """Works due timers."""
 
-    def __init__(self, bus: Bus, desk: Desk, rearm: Callable[[CaseId, datetime], Awaitable[None]]) -> None:
+    def __init__(self, bus: Bus, desk: Desk) -> None:
         self._bus = bus
         self._desk = desk
-        self._rearm = rearm
 
     async def run(self) -> None:
         """Work due timers for ever."""
-        await ensure_consumer(self._bus, TIMERS, DURABLE, subject="timer.due.>", ack_wait=60, most_pending=10_000)
+        await ensure_consumer(self._bus, TIMERS, DURABLE, subject=f"{DUE}>", ack_wait=60, most_pending=10_000)
         async with PullConsumer(self._bus, TIMERS, DURABLE, capacity=64) as consumer, asyncio.TaskGroup() as group:
             while True:
                 group.create_task(self._due(await consumer.next()))
 
     async def _due(self, delivery: Delivery) -> None:
-        case_id = CaseId(delivery.subject.removeprefix("timer.due."))
+        case_id = CaseId(delivery.subject.removeprefix(DUE))
         try:
             case = await self._desk.load(case_id)
             if case is None or case.stage.ended:
@@ -52,7 +50,7 @@ class Deadlines:
             with telemetry.span("process timer.due", kind="consumer", root=True, links=links, case=case_id):
                 outcome = await self._desk.execute(case_id, CheckDeadlines(), actor=SYSTEM, cause=case.last_trace)
                 if not outcome.events and outcome.case.next_due is not None:
-                    await self._rearm(case_id, outcome.case.next_due)
+                    await set_timer(self._bus, case_id, outcome.case.next_due)
             await delivery.ack()
         except (BusUnavailable, LedgerConflict) as problem:
             log.warning("timer comes again", case=case_id, reason=problem.message)

@@ -1,14 +1,13 @@
 """Linkage: follows the ledger and turns commits into effects: dispatch tasks, notices to the source, timers.
 
-Effects are at-least-once with ids derived from the commit; whoever carries one out looks at the ledger first. Owns nothing
-durable but its place in the stream. Called by nobody; started by the composition root.
+Effects are at-least-once with ids derived from the commit; whoever carries one out looks at the ledger first. A task for an
+adapter that is not enabled waits in its queue. Owns nothing durable but its place in the stream. Started by the composition root.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -18,10 +17,11 @@ from hub import telemetry
 from hub.bus.connection import Bus
 from hub.bus.pull import PullConsumer
 from hub.bus.streams import LEDGER, ensure_consumer
+from hub.bus.timers import set_timer
 from hub.desk import Desk
 from hub.errors import BusUnavailable
 from hub.ledger_codec import decode
-from hub.model.cases import CaseId, Source
+from hub.model.cases import Source
 from hub.model.events import (
     AssignmentMade,
     AssignmentRecalled,
@@ -54,23 +54,6 @@ NOTICES = {
     "reopened": "您反映的事项已重新办理。",
 }
 """What the reporter is told at each stage; nothing personal, no departmental internals."""
-
-
-def timer_subject(case: CaseId) -> str:
-    """The subject that holds a case's timer; a new message replaces the old one."""
-    return f"timer.set.{case}"
-
-
-async def set_timer(bus: Bus, case: CaseId, at: datetime) -> None:
-    """Wake the case at `at` (at once when that is past): a message on `timer.due.<case>` then."""
-    await bus.publish(
-        timer_subject(case),
-        case.encode(),
-        headers={
-            "Nats-Schedule": f"@at {at.astimezone(UTC).strftime('%Y-%m-%dT%H:%M:%S.%fZ')}",
-            "Nats-Schedule-Target": f"timer.due.{case}",
-        },
-    )
 
 
 def assignment_tasks(commit: Commit, case: Case | None) -> Iterator[Task]:
@@ -147,10 +130,9 @@ _EFFECTFUL = (
 class Linkage:
     """Runs the ledger's effects."""
 
-    def __init__(self, bus: Bus, desk: Desk, *, serves: Callable[[str], bool]) -> None:
+    def __init__(self, bus: Bus, desk: Desk) -> None:
         self._bus = bus
         self._desk = desk
-        self._serves = serves
         self.sequence = 0
 
     async def run(self) -> None:
@@ -182,7 +164,7 @@ class Linkage:
     async def _carry_out(self, commit: Commit) -> None:
         if commit.wake_at is not None:
             await set_timer(self._bus, commit.case, commit.wake_at)
-        tasks = [task for task in await self._tasks(commit) if self._serves(task.adapter)]
+        tasks = await self._tasks(commit)
         if not tasks:
             return
         with telemetry.span(
@@ -244,4 +226,4 @@ def _links(commit: Commit) -> tuple[str, ...]:
     return (commit.traceparent,) if commit.traceparent else ()
 
 
-__all__ = ["DURABLE", "NOTICES", "Linkage", "assignment_tasks", "set_timer", "told_stages"]
+__all__ = ["DURABLE", "NOTICES", "Linkage", "assignment_tasks", "told_stages"]

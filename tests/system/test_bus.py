@@ -1,0 +1,198 @@
+"""The bus against a real nats-server."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from hub.bus import Bucket, Bus, EmbeddedServer, KeyExists, Objects, PullConsumer, WrongSequence, ensure_streams
+from hub.bus.streams import DISPATCH, LEDGER, TIMERS, ensure_consumer, stream_state
+from hub.bus.timers import set_timer
+from hub.errors import BusUnavailable, LedgerConflict
+from hub.model.cases import case_id
+from tests.eventually import eventually
+
+CASE = case_id("320113001001001", "0000000001")
+
+
+async def test_a_publish_with_a_stale_expected_sequence_is_refused(bus: Bus) -> None:
+    first = await bus.publish("ledger.case.a", b"1", expect=0)
+    await bus.publish("ledger.case.a", b"2", expect=first)
+    with pytest.raises(WrongSequence):
+        await bus.publish("ledger.case.a", b"3", expect=first)
+    assert [m.data for m in await bus.all_of(LEDGER, "ledger.case.a")] == [b"1", b"2"]
+
+
+async def test_a_subject_with_more_messages_than_a_batch_is_read_whole(bus: Bus) -> None:
+    await asyncio.gather(*(bus.publish("ledger.case.b", b"%d" % n) for n in range(600)))
+    found = await bus.all_of(LEDGER, "ledger.case.b")
+    assert len(found) == 600
+    assert [m.sequence for m in found] == sorted(m.sequence for m in found)
+    assert len(await bus.all_of(LEDGER, "ledger.case.b", until=found[299].sequence)) == 300
+
+
+async def test_following_goes_on_without_gap_or_repeat_when_the_server_is_killed(tmp_path: Path) -> None:
+    server = EmbeddedServer(tmp_path / "nats", port=0, sync_always=True)
+    await server.start()
+    bus = await Bus.connect(server.url, publish_timeout=3)
+    await ensure_streams(bus)
+    seen: list[bytes] = []
+
+    async def follow() -> None:
+        async for messages in bus.follow(LEDGER, "ledger.case.>", 0):
+            seen.extend(m.data for m in messages)
+
+    task = asyncio.create_task(follow())
+    try:
+        for n in range(50):
+            await bus.publish(f"ledger.case.{n}", b"%d" % n)
+        assert server._child is not None
+        server._child.kill()
+        accepted = 50
+        while accepted < 100:
+            try:
+                await bus.publish(f"ledger.case.{accepted}", b"%d" % accepted, expect=0)
+                accepted += 1
+            except WrongSequence:
+                accepted += 1
+            except BusUnavailable:
+                continue
+        await eventually(lambda: len(seen) >= 100, within=20)
+        assert seen == [b"%d" % n for n in range(100)]
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await bus.close()
+        await server.stop()
+
+
+async def test_a_message_is_handed_on_at_once_and_never_more_than_the_capacity_are_in_hand(bus: Bus) -> None:
+    await ensure_consumer(bus, DISPATCH, "d", subject="dispatch.x.>", ack_wait=30, most_pending=100)
+    async with PullConsumer(bus, DISPATCH, "d", capacity=4) as consumer:
+        for n in range(20):
+            await bus.publish("dispatch.x.1", b"%d" % n)
+        held = [await asyncio.wait_for(consumer.next(), 2) for _ in range(4)]
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(consumer.next(), 0.3)
+        for delivery in held:
+            await delivery.ack()
+        rest = []
+        for _ in range(16):
+            delivery = await asyncio.wait_for(consumer.next(), 3)
+            rest.append(delivery.data)
+            await delivery.ack()
+        assert rest == [b"%d" % n for n in range(4, 20)]
+        # an idle consumer gets the next message without waiting for its request to run out
+        started = time.monotonic()
+        await bus.publish("dispatch.x.1", b"late")
+        delivery = await asyncio.wait_for(consumer.next(), 2)
+        assert time.monotonic() - started < 1.0
+        await delivery.retry(0.2)
+        again = await asyncio.wait_for(consumer.next(), 3)
+        assert (again.data, again.deliveries) == (b"late", 2)
+        await again.stop()
+    await eventually(lambda: _empty(bus))
+
+
+async def _empty(bus: Bus) -> bool:
+    return (await stream_state(bus, DISPATCH)).messages == 0
+
+
+async def test_a_new_timer_replaces_the_old_one_and_a_due_one_leaves_nothing_behind(bus: Bus) -> None:
+    await ensure_consumer(bus, TIMERS, "due", subject="timer.due.>", ack_wait=30, most_pending=100)
+    await set_timer(bus, CASE, datetime.now(UTC) + timedelta(seconds=60))
+    soon = datetime.now(UTC) + timedelta(seconds=1)
+    await set_timer(bus, CASE, soon)
+    async with PullConsumer(bus, TIMERS, "due", capacity=4) as consumer:
+        delivery = await asyncio.wait_for(consumer.next(), 5)
+        assert datetime.now(UTC) >= soon - timedelta(seconds=1)
+        assert delivery.subject == f"timer.due.{CASE}"
+        await delivery.ack(confirmed=True)
+    assert (await stream_state(bus, TIMERS)).messages == 0
+
+
+async def test_a_timer_survives_a_restart_and_a_past_one_fires_at_once(tmp_path: Path) -> None:
+    server = EmbeddedServer(tmp_path / "nats", port=0, sync_always=True)
+    await server.start()
+    bus = await Bus.connect(server.url)
+    await ensure_streams(bus)
+    await set_timer(bus, CASE, datetime.now(UTC) + timedelta(seconds=0.5))
+    await bus.close()
+    await server.stop()
+    server = EmbeddedServer(tmp_path / "nats", port=0, sync_always=True)
+    await server.start()
+    bus = await Bus.connect(server.url)
+    try:
+        await ensure_consumer(bus, TIMERS, "due", subject="timer.due.>", ack_wait=30, most_pending=100)
+        async with PullConsumer(bus, TIMERS, "due", capacity=4) as consumer:
+            delivery = await asyncio.wait_for(consumer.next(), 5)
+            assert delivery.subject == f"timer.due.{CASE}"
+    finally:
+        await bus.close()
+        await server.stop()
+
+
+async def test_a_bucket_creates_once_updates_by_revision_and_purges(bus: Bus) -> None:
+    bucket = await Bucket.open(bus, "TEST")
+    revision = await bucket.create("a.b", b"1")
+    with pytest.raises(KeyExists):
+        await bucket.create("a.b", b"2")
+    await bucket.update("a.b", b"3", revision)
+    with pytest.raises(LedgerConflict):
+        await bucket.update("a.b", b"4", revision)
+    entry = await bucket.get("a.b")
+    assert entry is not None
+    assert entry.value == b"3"
+    assert await bucket.keys("a.") == ["a.b"]
+    await bucket.purge("a.b")
+    assert await bucket.get("a.b") is None
+
+
+async def test_objects_are_kept_by_their_hash(bus: Bus) -> None:
+    objects = await Objects.open(bus)
+    content = os.urandom(3_000_000)
+    digest = await objects.put(content)
+    assert await objects.get(digest) == content
+    assert await objects.put(content) == digest
+    assert await objects.get("0" * 64) is None
+
+
+async def test_the_embedded_server_takes_a_free_port_when_its_own_is_in_use(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        server = EmbeddedServer(tmp_path / "nats", port=port)
+        url = await server.start()
+        try:
+            assert not url.endswith(f":{port}")
+        finally:
+            await server.stop()
+
+
+async def test_a_server_left_on_the_store_is_stopped_before_another_is_started(tmp_path: Path) -> None:
+    first = EmbeddedServer(tmp_path / "nats", port=0)
+    await first.start()
+    assert first._child is not None
+    pid = first._child.pid
+    if first._watch is not None:
+        first._watch.cancel()
+    second = EmbeddedServer(tmp_path / "nats", port=0)
+    await second.start()
+    try:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT) if await first._child.wait() is None else os.kill(pid, 0)
+    finally:
+        await second.stop()
+
+
+async def test_the_bus_refuses_a_connection_without_the_password(server: EmbeddedServer) -> None:
+    with pytest.raises(BusUnavailable, match="can't connect"):
+        await Bus.connect(server.url.replace("hub:", "hub:wrong"))
