@@ -46,7 +46,7 @@ _FOREIGN_LEVELS: Final = {"httpx": logging.WARNING, "httpcore": logging.WARNING,
 """Libraries that log every request at info; the hub has spans for that."""
 
 
-def set_up_logging(level: str = "info", *, as_json: bool = False, stream: TextIO | None = None) -> None:
+def setup(level: str = "info", *, json: bool = False, stream: TextIO | None = None) -> None:
     """Send every log line, ours and the standard library's, through one chain to `stream` (stderr when None).
 
     Raises ConfigError for an unknown level.
@@ -64,7 +64,7 @@ def set_up_logging(level: str = "info", *, as_json: bool = False, stream: TextIO
         redact,
     ]
     renderer: structlog.typing.Processor
-    if as_json:
+    if json:
         renderer = structlog.processors.JSONRenderer(ensure_ascii=False, default=str)
     else:
         renderer = structlog.dev.ConsoleRenderer(colors=out.isatty(), pad_event_to=28)

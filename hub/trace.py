@@ -17,6 +17,7 @@ from rich.text import Text
 from rich.tree import Tree as RichTree
 
 from hub import telemetry
+from hub.model.areas import Level
 from hub.spans import SpanRecord
 
 LEVEL_WORDS: Final = {
@@ -99,8 +100,8 @@ def from_json(values: Mapping[str, Any]) -> Tree:
 def assemble(case: str, timeline: Sequence[Mapping[str, Any]], spans: Sequence[SpanRecord]) -> Tree:
     """Build the tree of a case.
 
-    Of each timeline entry `at` (datetime or ISO text), `type`, `text`, `level` and `traceparent` (the span that committed it)
-    are used when they are there; entries whose span is not stored are kept in `loose`.
+    Of each timeline entry `at` (datetime or ISO text) and `traceparent` (the span that committed it) are used, and the event's
+    fields, which lie in the entry itself or under `event`; entries whose span is not stored are kept in `loose`.
     """
     records = {(record.trace, record.span): record for record in spans}
     happenings, held = _happenings(timeline)
@@ -188,14 +189,36 @@ def _happenings(timeline: Sequence[Mapping[str, Any]]) -> tuple[dict[str, list[H
         when = datetime.fromisoformat(at) if isinstance(at, str) else at
         if not isinstance(when, datetime):
             continue
-        level = str(entry["level"]) if entry.get("level") in LEVEL_WORDS else None
-        kind = str(entry.get("type") or "")
-        happening = Happening(at=when.astimezone(UTC), type=kind, text=str(entry.get("text") or ""), level=level)
+        inner = entry.get("event")
+        event: Mapping[str, Any] = inner if isinstance(inner, Mapping) else entry
+        level = _level_word(event.get("level"))
+        happening = Happening(at=when.astimezone(UTC), type=str(event.get("type") or ""), text=_gist(event), level=level)
         around = telemetry.valid_traceparent(entry.get("traceparent"))
         found.setdefault(around[3:52] if around else "", []).append(happening)
-        if level is not None and kind == "case.held":
+        if level is not None and happening.type == "case.held":
             held.append((happening.at, level))
     return found, sorted(held)
+
+
+def _level_word(value: object) -> str | None:
+    """`grid` … from the word or from the number an event stores."""
+    if isinstance(value, int) and not isinstance(value, bool) and value in Level.__members__.values():
+        return Level(value).word
+    return value if isinstance(value, str) and value in LEVEL_WORDS else None
+
+
+_TELLING: Final = (
+    "title", "unit", "owner", "role", "assignment", "attempt", "ticket", "kind", "cause", "action", "error", "outcome", "what",
+    "note", "reason", "message", "text",
+)  # fmt: skip
+
+
+def _gist(event: Mapping[str, Any]) -> str:
+    """What an event says in one short line: the telling fields, each cut at 40 characters."""
+    words = [
+        str(event[name]) for name in _TELLING if event.get(name) not in (None, "") and not (name == "text" and "title" in event)
+    ]
+    return " ".join(word if len(word) <= 40 else f"{word[:39]}…" for word in words)
 
 
 def _stimulus(

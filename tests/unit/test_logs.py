@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from hub import telemetry
 from hub.errors import ConfigError
-from hub.logs import REDACTED, redacted, set_up_logging
+from hub.logs import REDACTED, redacted, setup
 
 PARENT = f"00-{'a' * 32}-{'b' * 16}-01"
 
@@ -25,7 +25,7 @@ def out() -> Iterator[io.StringIO]:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     stream = io.StringIO()
-    set_up_logging("info", as_json=True, stream=stream)
+    setup("info", json=True, stream=stream)
     yield stream
     root.handlers[:] = handlers
     root.setLevel(level)
@@ -139,7 +139,7 @@ def test_anything_can_be_redacted(value: object) -> None:
 
 def test_text_lines_are_for_people(out: io.StringIO) -> None:
     stream = io.StringIO()
-    set_up_logging("info", stream=stream)
+    setup("info", stream=stream)
     structlog.get_logger("hub.x").info("ready", api="http://127.0.0.1:8600")
     structlog.reset_defaults()
     assert "ready" in stream.getvalue()
@@ -148,5 +148,5 @@ def test_text_lines_are_for_people(out: io.StringIO) -> None:
 
 def test_an_unknown_level_is_a_config_error() -> None:
     with pytest.raises(ConfigError) as refused:
-        set_up_logging("loud")
+        setup("loud")
     assert refused.value.key == "log_level"

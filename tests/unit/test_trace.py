@@ -151,6 +151,18 @@ def test_what_was_committed_hangs_under_the_span_that_committed_it() -> None:
     assert [happening.type for happening in tree.loose] == ["delivery.delivered"]
 
 
+def test_an_event_may_lie_inside_its_entry_with_the_level_as_a_number() -> None:
+    entry = {
+        "at": START,
+        "traceparent": traceparent("a", "1"),
+        "event": {"type": "case.held", "level": 3, "unit": "320113001", "cause": "escalated"},
+    }
+    tree = assemble(CASE, [entry], [rec("1")])
+    (happening,) = tree.stimuli[0].nodes[0].happenings
+    assert (happening.type, happening.level, happening.text) == ("case.held", "street", "320113001 escalated")
+    assert tree.levels == ["street"]
+
+
 def test_a_span_whose_parent_was_lost_hangs_from_the_root_and_is_marked() -> None:
     tree = assemble(CASE, [], [rec("1"), rec("2", parent="9", at=1), rec("3", parent="2", at=2)])
     (root,) = tree.stimuli[0].nodes
