@@ -1,0 +1,142 @@
+"""Puts requests in, each by its channel: the hotline's by its own system, which calls the hub; the others through the interface.
+
+Idempotent: the keys come from the file's content and the request's id, so a replay that was killed and begun again puts
+nothing in twice. Called by `hub.demo.run`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import httpx
+
+from hub.demo.client import HubClient, Problem
+from hub.demo.crew import Badges
+from hub.demo.requests_file import Request
+from hub.model.cases import Channel
+
+REPORTERS = {Channel.RESIDENT: "clerk", Channel.PATROL: "grid_worker", Channel.DEVICE: "operator"}
+"""Who hands a report of a channel in: the street's counter, a grid worker, the centre's sensor gateway."""
+
+MOST_WAITING = 100
+"""Orders of the hotline the hub may be behind before the replay waits."""
+
+
+@dataclass
+class Replayed:
+    """How far the replay is."""
+
+    total: int
+    put_in: int = 0
+    refused: dict[str, str] = field(default_factory=dict)
+    """Requests the hub did not take, by id, with its reason."""
+
+
+class Replay:
+    """One replay of a list of requests. `key` stands for the file, `began_at` for requests without a time."""
+
+    def __init__(
+        self,
+        hub: HubClient,
+        badges: Badges,
+        hotline: httpx.AsyncClient,
+        *,
+        key: str,
+        district: str,
+        began_at: datetime,
+        concurrency: int = 8,
+    ) -> None:
+        self._hub = hub
+        self._badges = badges
+        self._hotline = hotline
+        self._key = key
+        self._district = district
+        self._began_at = began_at
+        self._concurrency = concurrency
+        self._room = asyncio.Event()
+        self._room.set()
+
+    async def run(self, requests: Sequence[Request], *, rate: float | None, state: Replayed, told: Callable[[], None]) -> None:
+        """Put all requests in, at most `rate` a second; `state` is kept up to date and `told` called after each."""
+        queue = iter(requests)
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        started = 0
+
+        async def one_after_the_other() -> None:
+            nonlocal started
+            for request in queue:
+                if rate is not None:
+                    due = began + started / rate
+                    started += 1
+                    await asyncio.sleep(max(0.0, due - clock()))
+                try:
+                    await self._put_in(request)
+                except Problem as problem:
+                    state.refused[request.id] = str(problem)
+                state.put_in += 1
+                told()
+
+        watching = asyncio.create_task(self._watch())
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(self._concurrency):
+                    group.create_task(one_after_the_other())
+        finally:
+            watching.cancel()
+
+    async def waiting(self) -> int:
+        """How many callbacks of the hotline the hub has not confirmed yet."""
+        answer = await self._hotline.get("/_sim/state")
+        answer.raise_for_status()
+        return int(answer.json()["unsent_callbacks"])
+
+    async def _watch(self) -> None:
+        """Hold the hotline's orders back while the hub has enough of them to take."""
+        while True:
+            try:
+                behind = await self.waiting()
+            except httpx.HTTPError:
+                behind = MOST_WAITING + 1
+            if behind > MOST_WAITING:
+                self._room.clear()
+            else:
+                self._room.set()
+            await asyncio.sleep(0.1)
+
+    async def _put_in(self, request: Request) -> None:
+        reported_at = (request.created_at or self._began_at).astimezone(UTC).isoformat()
+        if request.channel is Channel.HOTLINE:
+            await self._room.wait()
+            order = {
+                "ref": f"GD{self._key}-{request.id}",
+                "title": request.title,
+                "text": request.text,
+                "reported_at": reported_at,
+            }
+            await self._order(order)
+            return
+        token = await self._badges.token(REPORTERS[request.channel], self._district)
+        body: dict[str, object] = {
+            "channel": request.channel.value,
+            "title": request.title,
+            "text": request.text,
+            "reported_at": reported_at,
+        }
+        await self._hub.post("/cases", body, token=token, key=f"demo:{self._key}:{request.id}")
+
+    async def _order(self, order: dict[str, str], *, tries: int = 40) -> None:
+        """A caller's order; again while the hotline's system is away (its simulator may be starting again)."""
+        while True:
+            tries -= 1
+            try:
+                answer = await self._hotline.post("/_sim/orders", json=order)
+                answer.raise_for_status()
+                return
+            except httpx.HTTPError:
+                if not tries:
+                    raise
+                await asyncio.sleep(0.25)
