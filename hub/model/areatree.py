@@ -52,10 +52,12 @@ def check_areas(rows: Sequence[AreaRow], file: str) -> list[ConfigError]:
 
 
 def _violations(area: Area, known: dict[str, int]) -> Iterator[tuple[str, str]]:
-    if not area.code.isdigit():
+    if not (area.code.isascii() and area.code.isdigit()):
         yield "code", f"area code {area.code!r} must be digits"
-    elif len(area.code) != area.level.code_length:
+        return
+    if len(area.code) != area.level.code_length:
         yield "code", f"area code {area.code} has {len(area.code)} digits; a {area.level.word} has {area.level.code_length}"
+        return
     if not area.name.strip():
         yield "name", f"area {area.code} has no name"
     if area.level is Level.DISTRICT:

@@ -1,0 +1,187 @@
+import shutil
+from datetime import date, timedelta
+from pathlib import Path
+
+import pytest
+
+from hub.config import EnvironmentValue, check_district, load_district
+from hub.errors import ConfigError
+from hub.model.areas import UnitKind
+
+SHIPPED = Path(__file__).parents[2] / "config"
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(SHIPPED, tmp_path / "config"))
+
+
+def edit(directory: Path, file: str, old: str, new: str) -> int:
+    """Replace `old` once and give the line where it stood."""
+    path = directory / file
+    text = path.read_text(encoding="utf-8")
+    assert old in text, old
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+    return text[: text.index(old)].count("\n") + 1
+
+
+def test_the_shipped_directory_is_a_whole_district() -> None:
+    district = load_district(SHIPPED, environ={})
+    assert (district.code, district.name, district.zone.key) == ("320113", "栖霞区", "Asia/Shanghai")
+    assert [instance.name for instance in district.adapters] == ["hotline", "police", "property", "utilities"]
+    assert not any(instance.enabled for instance in district.adapters)
+    departments = {unit.code: unit for unit in district.directory.departments}
+    assert departments["gas"].adapter == "utilities"
+    assert departments["city_management"].adapter is None
+    assert all(unit.kind is UnitKind.DEPARTMENT and unit.serves("320113001001001") for unit in departments.values())
+    assert district.places["A1区"] == "320113001"
+
+
+def test_a_check_warns_of_years_without_announced_holidays() -> None:
+    checked = check_district(SHIPPED, {}, today=date(2026, 11, 22))
+    assert checked.problems == ()
+    assert (
+        any("2027" in warning for warning in checked.warnings) or check_district(SHIPPED, {}, today=date(2098, 1, 1)).warnings
+    )
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "key", "words"),
+    [
+        ("policy/routing.yaml", "lead: [water]", "lead: [wather]", "lead", "no unit has the code 'wather'"),
+        ("policy/routing.yaml", "channel: department", "channel: departement", "channel", "is not one of"),
+        ("policy/routing.yaml", "category: E0401", "category: X0401", "category", "no category starts with"),
+        ("policy/routing.yaml", "dispatch: hold", "dispatch: later", "dispatch", "now or hold"),
+        ("policy/routing.yaml", "- id: fire\n", "- id: gas-leak\n", "rules", "given twice"),
+        (
+            "policy/routing.yaml",
+            "- id: backstop\n    when: {}",
+            "- id: backstop\n    when: {category: P}",
+            "",
+            "must fit everything",
+        ),
+        ("policy/routing.yaml", "lead: [drainage]", "leads: [drainage]", "leads", "unknown key"),
+        ("policy/limits.yaml", "first_response: 15m", "first_response: soon", "first_response", "not a duration"),
+        ("policy/limits.yaml", "    resolve: 2h ", "    resolved: 2h ", "resolved", "unknown key"),
+        ("policy/limits.yaml", '"09:00-12:00"', '"09:00-8:00"', "hours", "09:00-12:00"),
+        ("policy/limits.yaml", "E0409:", "E9409:", "E9409", "no category starts with"),
+        ("policy/ladder.yaml", "{after: 15m, action: escalate}", "{after: 0, action: escalate}", "urgent", "must ascend"),
+        ("policy/ladder.yaml", "  void: community\n", "", "authority", "'void' is missing"),
+        ("policy/ladder.yaml", "action: supervise", "action: shout", "action", "is not one of"),
+        ("policy/categories.yaml", "default: H9999", "default: H9998", "default", "no category has the code"),
+        (
+            "policy/categories.yaml",
+            "P0102: {name: 路灯故障, severity: minor",
+            "P0102: {name: 路灯故障, severity: small",
+            "severity",
+            "is not one of",
+        ),
+        ("policy/categories.yaml", "      P0103:", "      P0102:", "P0102", "key given twice"),
+        (
+            "policy/categories.yaml",
+            "minor: {settle: grid, top: community}",
+            "minor: {settle: district, top: grid}",
+            "minor",
+            "nobody could",
+        ),
+        ("policy/categories.yaml", "[井盖, 窨井盖,", "[井盖, 井盖,", "classes", "twice"),
+        ("units.yaml", "adapter: police", "adapter: policy", "adapter", "no adapter instance"),
+        ("units.yaml", "{name: 城管}", "{name: 城管, areas: [320114]}", "areas", "no area has the code"),
+        ("adapters.yaml", "attempts: 10", "attempts: none", "attempts", "whole number"),
+        ("adapters.yaml", "cap: 30m", "cap: 1s", "backoff", "cap is below base"),
+        ("adapters.yaml", "ratio: 0.5", "ratio: 5", "ratio", "share"),
+        ("adapters.yaml", "open_for: 30s", "open_for: 3 working days", "open_for", "working time"),
+        ("district.yaml", "zone: Asia/Shanghai", "zone: Asia/Nanjing", "zone", "not a time zone"),
+        ("district.yaml", 'code: "320113"', 'code: "320114"', "code", "describes district 320113"),
+        ("places.csv", "A2区,320113002", "A2区,320119002", "area", "no area has the code"),
+        ("places.csv", "A2区,", "A1区,", "name", "given twice"),
+        ("areas.csv", "320113002,马群街道,street,320113", "320113002,马群街道,street,320114", "parent", "not the district"),
+    ],
+)
+def test_a_mistake_is_named_by_file_line_and_key(directory: Path, file: str, old: str, new: str, key: str, words: str) -> None:
+    line = edit(directory, file, old, new)
+    problems = [problem for problem in check_district(directory, {}).problems if words in problem.reason]
+    assert problems, check_district(directory, {}).problems
+    problem = problems[0]
+    assert problem.file == file
+    assert key in (problem.key or "")
+    assert problem.line is not None
+    if key not in ("", "authority", "classes", "urgent", "backoff", "hours"):
+        assert line <= problem.line <= line + 1
+    with pytest.raises(ConfigError, match=r"^" + file):
+        load_district(directory, environ={})
+
+
+def test_a_rule_nothing_can_reach_is_named(directory: Path) -> None:
+    edit(
+        directory,
+        "policy/routing.yaml",
+        "  - id: fire\n",
+        "  - id: gas-again\n    when: {category: E0401, channel: hotline}\n    level: street\n  - id: fire\n",
+    )
+    (problem,) = check_district(directory, {}).problems
+    assert "gas-again can't be reached: rule gas-leak" in problem.reason
+
+
+def test_all_mistakes_are_listed_and_the_first_error_gives_their_count(directory: Path) -> None:
+    edit(directory, "policy/routing.yaml", "lead: [water]", "lead: [wather]")
+    edit(directory, "policy/limits.yaml", "first_response: 15m", "first_response: soon")
+    edit(directory, "units.yaml", "adapter: police", "adapter: policy")
+    assert len(check_district(directory, {}).problems) >= 3
+    with pytest.raises(ConfigError, match="and [2-9] more"):
+        load_district(directory, environ={})
+
+
+def test_text_that_is_no_yaml_is_named_by_line(directory: Path) -> None:
+    edit(directory, "policy/ladder.yaml", "authority:", "authority: [")
+    problem = check_district(directory, {}).problems[0]
+    assert problem.file == "policy/ladder.yaml"
+    assert "not readable as YAML" in problem.reason
+
+
+@pytest.mark.parametrize("file", ["areas.csv", "units.yaml", "district.yaml", "places.csv", "policy/limits.yaml"])
+def test_a_missing_file_is_named(directory: Path, file: str) -> None:
+    (directory / file).unlink()
+    with pytest.raises(ConfigError, match=f"{file}: the file is missing"):
+        load_district(directory, environ={})
+
+
+def test_an_enabled_adapter_needs_its_environment(directory: Path) -> None:
+    edit(directory, "adapters.yaml", "enabled: false", "enabled: true")
+    with pytest.raises(ConfigError, match="HUB_HOTLINE_URL is not set") as caught:
+        load_district(directory, environ={})
+    assert caught.value.key == "adapters.hotline.settings.url"
+
+
+def test_settings_from_the_environment_do_not_show(directory: Path) -> None:
+    edit(directory, "adapters.yaml", "enabled: false", "enabled: true")
+    district = load_district(directory, environ={"HUB_HOTLINE_URL": "http://127.0.0.1:1", "HUB_HOTLINE_SECRET": "s3cret"})
+    hotline = district.adapters[0]
+    assert hotline.enabled
+    assert hotline.settings["secret"] == "s3cret"
+    assert isinstance(hotline.settings["secret"], EnvironmentValue)
+    assert "s3cret" not in repr(hotline)
+    assert (hotline.attempts, hotline.backoff_cap) == (10, timedelta(minutes=30))
+
+
+def test_a_department_may_serve_a_part_and_is_left_out_elsewhere(directory: Path) -> None:
+    from datetime import UTC, datetime
+
+    from hub.model.areas import AreaCode
+    from hub.model.cases import Channel
+    from hub.model.rules import Matter
+
+    edit(
+        directory,
+        "units.yaml",
+        "heat: {name: 供热, adapter: utilities}",
+        "heat: {name: 供热, adapter: utilities, areas: [320113007]}",
+    )
+    district = load_district(directory, environ={})
+
+    def targets(area: str) -> list[str]:
+        matter = Matter(channel=Channel.HOTLINE, title="暖气不热", text="", area=AreaCode(area))
+        return [target.unit for target in district.policy.plan(matter, datetime(2026, 1, 5, tzinfo=UTC)).targets]
+
+    assert "heat" in targets("320113007001")
+    assert "heat" not in targets("320113001001")
