@@ -112,7 +112,9 @@ class DepartmentalTransport(httpx.AsyncBaseTransport):
             self._unreadable(request, "a compressed answer nobody asked for")
         chunks: list[bytes] = []
         size = 0
-        async for chunk in response.aiter_raw():
+        if not isinstance(response.stream, httpx.AsyncByteStream):
+            raise AdapterFault(f"the transport of {self._instance} is not asynchronous", subject=self._instance)
+        async for chunk in response.stream:
             size += len(chunk)
             if size > MAX_ANSWER:
                 self._unreadable(request, f"an answer above {MAX_ANSWER} bytes")

@@ -145,9 +145,16 @@ class Simulator:
             self.planned(filed)
         return filed
 
-    def after(self, steps: float, kind: str, ticket: str, body: Mapping[str, Any] | None = None) -> None:
-        """Plan a step in about `steps` x `--pace` seconds (±30 %, the same for the same seed, ticket and kind)."""
+    def after(
+        self, steps: float, kind: str, ticket: str, body: Mapping[str, Any] | None = None, *, most: float | None = None
+    ) -> None:
+        """Plan a step in about `steps` x `--pace` seconds (±30 %, the same for the same seed, ticket and kind).
+
+        `most` caps it, in seconds, for what may not wait whatever the pace.
+        """
         delay = steps * self.pace * self.random(ticket, kind).uniform(0.7, 1.3)
+        if most is not None:
+            delay = min(delay, most)
         self.store.add_step(time.time() + delay, kind, ticket, body)
         self._people_wake.set()
 
@@ -214,9 +221,7 @@ class Simulator:
         gate = Gate(
             simulator.app, simulator.faults, simulator.tracing, simulator, latency=arguments.latency_ms, seed=simulator.seed
         )
-        server = _Server(
-            uvicorn.Config(gate, lifespan="on", log_config=None, access_log=False, timeout_graceful_shutdown=2)
-        )
+        server = _Server(uvicorn.Config(gate, lifespan="on", log_config=None, access_log=False, timeout_graceful_shutdown=2))
         simulator._stop = server.stop
         await server.serve(sockets=[listener])
         if simulator._failed is not None:
