@@ -6,7 +6,7 @@ import pytest
 
 from hub.config import EnvironmentValue, check_district, load_district
 from hub.errors import ConfigError
-from hub.model.areas import UnitKind
+from hub.model.areas import Unit, UnitKind
 
 SHIPPED = Path(__file__).parents[2] / "config"
 
@@ -30,7 +30,7 @@ def test_the_shipped_directory_is_a_whole_district() -> None:
     assert (district.code, district.name, district.zone.key) == ("320113", "栖霞区", "Asia/Shanghai")
     assert [instance.name for instance in district.adapters] == ["hotline", "police", "property", "utilities"]
     assert not any(instance.enabled for instance in district.adapters)
-    departments = {unit.code: unit for unit in district.directory.departments}
+    departments: dict[str, Unit] = {unit.code: unit for unit in district.directory.departments}
     assert departments["gas"].adapter == "utilities"
     assert departments["city_management"].adapter is None
     assert all(unit.kind is UnitKind.DEPARTMENT and unit.serves("320113001001001") for unit in departments.values())
@@ -128,7 +128,7 @@ def test_all_mistakes_are_listed_and_the_first_error_gives_their_count(directory
     edit(directory, "policy/limits.yaml", "first_response: 15m", "first_response: soon")
     edit(directory, "units.yaml", "adapter: police", "adapter: policy")
     assert len(check_district(directory, {}).problems) >= 3
-    with pytest.raises(ConfigError, match="and [2-9] more"):
+    with pytest.raises(ConfigError, match=r"and [2-9] more"):
         load_district(directory, environ={})
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hub.config import District, load_district
-from hub.model.areas import AreaCode, Level
+from hub.model.areas import AreaCode, Level, UnitCode
 from hub.model.cases import Channel, DeadlineKind, Role, Severity
 from hub.model.policy_reader import policy_from_sources
 from hub.model.rules import LadderAction, Matter, Plan, Rules
@@ -16,6 +16,7 @@ from hub.model.rules import LadderAction, Matter, Plan, Rules
 DISTRICT = load_district(Path(__file__).parents[2] / "config", environ={})
 POLICY = DISTRICT.policy
 GRID = AreaCode("320113001001003")
+GRID_TEAM = UnitCode(GRID)
 NIGHT = datetime(2026, 3, 3, 23, 40, tzinfo=ZoneInfo("Asia/Shanghai"))
 
 
@@ -39,7 +40,7 @@ def test_the_policy_answers_what_the_lifecycle_asks() -> None:
 
 def test_a_blocked_sewer_waits_two_hours_at_the_grid_for_property_and_drainage() -> None:
     found = plan(Channel.RESIDENT, "小区下水道堵塞，污水外溢", "三栋楼下的下水道堵了，污水漫到路面，臭得很。")
-    assert (found.category, found.severity, found.level, found.holder) == ("E0102", Severity.ORDINARY, Level.GRID, GRID)
+    assert (found.category, found.severity, found.level, found.holder) == ("E0102", Severity.ORDINARY, Level.GRID, GRID_TEAM)
     assert not found.dispatch
     assert units(found, Role.LEAD) == {"property"}
     assert units(found, Role.SUPPORT) == {"drainage"}
