@@ -1,0 +1,33 @@
+"""The read models: the projector folds commits into SQL, `Views` answers questions from it. Rebuilt from the ledger at any time."""
+
+from hub.views.projector import Commits, Overtaken, Projector
+from hub.views.queries import (
+    EVERYTHING,
+    CaseFilter,
+    DeadDelivery,
+    Page,
+    Scope,
+    SeenCase,
+    Sort,
+    TimelineEntry,
+)
+from hub.views.summary import Latency, Summary, UnitFigures
+from hub.views.views import Views
+
+__all__ = [
+    "EVERYTHING",
+    "CaseFilter",
+    "Commits",
+    "DeadDelivery",
+    "Latency",
+    "Overtaken",
+    "Page",
+    "Projector",
+    "Scope",
+    "SeenCase",
+    "Sort",
+    "Summary",
+    "TimelineEntry",
+    "UnitFigures",
+    "Views",
+]

@@ -1,0 +1,140 @@
+"""The tables of the read models. Everything in them can be rebuilt from the ledger; nothing else owns them.
+
+Portable between SQLite and PostgreSQL. Times are microseconds since 1970 (UTC), so that they compare and subtract in any SQL.
+Called by `Views` (reads) and the projector (writes).
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, SmallInteger, String, Table, Text
+
+VERSION = 1
+"""Raised with every change of a table or of what is written to it: views of another version are emptied and built again."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_TICK = timedelta(microseconds=1)
+
+metadata = MetaData()
+
+cases = Table(
+    "cases",
+    metadata,
+    Column("opened", BigInteger, primary_key=True, autoincrement=False, comment="ledger sequence of the first commit"),
+    Column("id", String(48), nullable=False, unique=True),
+    Column("area", String(15), nullable=False),
+    Column("stage", String(16), nullable=False),
+    Column("channel", String(16), nullable=False),
+    Column("category", String(64)),
+    Column("severity", String(16)),
+    Column("level", SmallInteger),
+    Column("holder", String(64)),
+    Column("reported_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False, comment="time of the last commit"),
+    Column("closed_at", BigInteger),
+    Column("due_at", BigInteger, comment="earliest limit that runs; empty while suspended and after the end"),
+    Column("attention", Integer, nullable=False, comment="how many things an operator has to look at"),
+    Column("dead", SmallInteger, nullable=False, comment="1: live, and a delivery's attempts are used up"),
+    Column("doc", Text, nullable=False, comment="the folded case as JSON, without the commands' keys"),
+    Index("cases_reported", "reported_at", "opened"),
+    Index("cases_updated", "updated_at", "opened"),
+    Index("cases_due", "due_at"),
+    Index("cases_area", "area", "stage"),
+    Index("cases_stage", "stage", "opened"),
+)
+
+assignments = Table(
+    "assignments",
+    metadata,
+    Column("case_id", String(48), primary_key=True),
+    Column("assignment", String(8), primary_key=True),
+    Column("unit", String(64), nullable=False),
+    Column("role", String(16), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("open", SmallInteger, nullable=False),
+    Column("adapter", String(64)),
+    Column("ticket", String(200)),
+    Column("attempts", Integer, nullable=False),
+    Column("made_at", BigInteger, nullable=False),
+    Column("delivered_at", BigInteger, comment="when the department's system was known to have it, the first time"),
+    Column("due_at", BigInteger, comment="earliest limit that runs for it"),
+    Index("assignments_unit", "unit", "state"),
+    Index("assignments_ticket", "adapter", "ticket"),
+    Index("assignments_state", "state"),
+    sqlite_with_rowid=False,
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("case_id", String(48), primary_key=True),
+    Column("assignment", String(8), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("outcome", String(16), nullable=False),
+    Column("started_at", BigInteger, nullable=False),
+    Column("ended_at", BigInteger),
+    Column("error", String(64)),
+    sqlite_with_rowid=False,
+)
+
+timeline = Table(
+    "timeline",
+    metadata,
+    Column("case_id", String(48), primary_key=True),
+    Column("number", Integer, primary_key=True, comment="number of the case's commit"),
+    Column("ordinal", Integer, primary_key=True, comment="place within the commit"),
+    Column("sequence", BigInteger, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("actor", Text, nullable=False, comment="JSON"),
+    Column("command", String(40), nullable=False),
+    Column("policy", Integer, nullable=False),
+    Column("traceparent", String(55)),
+    Column("body", Text, nullable=False, comment="the event as JSON, `type` its registered name"),
+    sqlite_with_rowid=False,
+)
+
+sources = Table(
+    "sources",
+    metadata,
+    Column("adapter", String(64), primary_key=True),
+    Column("ref", String(200), primary_key=True),
+    Column("case_id", String(48), nullable=False),
+    sqlite_with_rowid=False,
+)
+
+dead_letters = Table(
+    "dead_letters",
+    metadata,
+    Column("case_id", String(48), primary_key=True),
+    Column("assignment", String(8), primary_key=True),
+    Column("at", BigInteger, nullable=False),
+    Column("letter", Text, nullable=False, comment="JSON"),
+    sqlite_with_rowid=False,
+)
+
+positions = Table(
+    "positions",
+    metadata,
+    Column("name", String(40), primary_key=True),
+    Column("sequence", BigInteger, nullable=False),
+    Column("version", Integer, nullable=False),
+)
+
+BUILT = (cases, assignments, attempts, timeline, sources, dead_letters)
+"""The tables the projector fills (beside the search index)."""
+
+
+def micros(at: datetime) -> int:
+    """Microseconds since 1970 of an aware time."""
+    return (at - _EPOCH) // _TICK
+
+
+def micros_or_none(at: datetime | None) -> int | None:
+    """The same, None for None."""
+    return None if at is None else (at - _EPOCH) // _TICK
+
+
+def moment(at: int) -> datetime:
+    """The aware UTC time of so many microseconds since 1970."""
+    return _EPOCH + timedelta(microseconds=at)

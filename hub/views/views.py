@@ -1,0 +1,295 @@
+"""`Views`: the read models of cases, answered from SQL. Changes nothing but its own position; the projector alone writes.
+
+Works on SQLite (embedded) and PostgreSQL alike. Blocking calls run in threads of its own, so that a slow question holds up
+neither the event loop nor others' use of the default threads. Called by the API, report-back (tickets) and the projector.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import msgspec
+from sqlalchemy import Connection, and_, create_engine, delete, event, inspect, select
+from sqlalchemy.engine import make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection
+
+from hub.model.cases import AssignmentState, Case, CaseId, delivery_key
+from hub.model.events import DeadLetter
+from hub.views import queries
+from hub.views.queries import EVERYTHING, CaseFilter, DeadDelivery, Page, Scope, SeenCase, TimelineEntry
+from hub.views.rows import decode_case
+from hub.views.schema import BUILT, VERSION, assignments, cases, dead_letters, metadata, moment, positions, sources, timeline
+from hub.views.search import search_for
+from hub.views.summary import Summary, summarise
+
+T = TypeVar("T")
+
+READERS = 4
+"""Questions answered at the same time."""
+PROJECTION = "cases"
+"""Name of the projector's position."""
+_LOOK_EVERY = 0.05
+"""Seconds between looks at the position when another process projects."""
+REPLAYABLE = (AssignmentState.DEAD, AssignmentState.REFUSED, AssignmentState.UNCERTAIN)
+
+
+def utc_now() -> datetime:
+    """The clock against which limits are late."""
+    return datetime.now(UTC)
+
+
+class Views:
+    """The read models behind one SQLAlchemy URL (`sqlite:////data/views.db`, `postgresql+psycopg://…`)."""
+
+    def __init__(self, url: str, *, clock: Callable[[], datetime] = utc_now) -> None:
+        embedded = make_url(url).get_backend_name() == "sqlite"
+        options: dict[str, Any] = {"connect_args": {"timeout": 30}} if embedded else {"pool_pre_ping": True}
+        self.engine = create_engine(url, pool_size=READERS + 1, max_overflow=1, **options)
+        if embedded:
+            event.listen(self.engine, "connect", _set_up_sqlite)
+        self.search = search_for(self.engine)
+        self._clock = clock
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="views-read")
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="views-write")
+        self._known = 0
+        self._moved = asyncio.Event()
+
+    async def open(self) -> None:
+        """Make the tables; views written by another version of the hub are emptied, to be built again from the ledger."""
+        await self.write(self._create)
+
+    async def close(self) -> None:
+        """Close connections and threads."""
+        self._readers.shutdown(wait=True, cancel_futures=True)
+        self._writer.shutdown(wait=True, cancel_futures=True)
+        self.engine.dispose()
+
+    async def case(self, id: str, scope: Scope = EVERYTHING) -> SeenCase | None:
+        """One case; None when there is none in the scope."""
+        columns = cases.c
+        statement = select(columns.doc, columns.opened, columns.updated_at, columns.due_at)
+        statement = statement.where(columns.id == id, *queries.within_scope(scope))
+        row = await self.read(lambda connection: connection.execute(statement).one_or_none())
+        return None if row is None else _seen(*row)
+
+    async def list(self, filter: CaseFilter, scope: Scope = EVERYTHING) -> Page:
+        """Cases by filter, a page at a time. Raises InvalidInput for a cursor of another list."""
+        statement = queries.listing(filter, scope, self.search, self._clock())
+        rows = await self.read(lambda connection: connection.execute(statement).all())
+        size = queries.page_size(filter)
+        items = tuple(_seen(doc, opened, updated, due) for opened, updated, due, doc, _ in rows[:size])
+        cursor = queries.write_cursor(filter.sort, rows[size - 1].key, rows[size - 1].opened) if len(rows) > size else None
+        return Page(items, cursor)
+
+    async def count(self, filter: CaseFilter, scope: Scope = EVERYTHING) -> int:
+        """How many cases a filter finds."""
+        statement = queries.counting(filter, scope, self.search, self._clock())
+        return int(await self.read(lambda connection: connection.execute(statement).scalar_one()))
+
+    async def timeline(self, id: str) -> tuple[TimelineEntry, ...]:
+        """The story of a case, oldest first; empty when there is none."""
+        columns = timeline.c
+        statement = select(
+            columns.number,
+            columns.ordinal,
+            columns.sequence,
+            columns.at,
+            columns.actor,
+            columns.command,
+            columns.policy,
+            columns.traceparent,
+            columns.body,
+        )
+        statement = statement.where(columns.case_id == id).order_by(columns.number, columns.ordinal)
+        return tuple(_entry(*row) for row in await self.read(lambda connection: connection.execute(statement).all()))
+
+    async def summary(self, scope: Scope = EVERYTHING) -> Summary:
+        """The figures of a scope."""
+        now = self._clock()
+        return await self.read(lambda connection: summarise(connection, scope, now, _position(connection)))
+
+    async def dead_letters(
+        self, scope: Scope = EVERYTHING, *, states: tuple[AssignmentState, ...] = REPLAYABLE, limit: int = 500
+    ) -> tuple[DeadDelivery, ...]:
+        """Deliveries of live cases that wait for an operator, newest first."""
+        return await self._dead(scope, states, None, limit)
+
+    async def dead_letter(self, case: str, assignment: str, scope: Scope = EVERYTHING) -> DeadDelivery | None:
+        """One of them."""
+        found = await self._dead(scope, REPLAYABLE, (case, assignment), 1)
+        return found[0] if found else None
+
+    async def _dead(
+        self, scope: Scope, states: tuple[AssignmentState, ...], only: tuple[str, str] | None, limit: int
+    ) -> tuple[DeadDelivery, ...]:
+        mine = assignments.c
+        same = and_(dead_letters.c.case_id == mine.case_id, dead_letters.c.assignment == mine.assignment)
+        statement = (
+            select(cases.c.doc, cases.c.updated_at, mine.assignment, dead_letters.c.at, dead_letters.c.letter)
+            .select_from(assignments.join(cases, cases.c.id == mine.case_id).outerjoin(dead_letters, same))
+            .where(mine.state.in_([state.value for state in states]), *queries.within_scope(scope))
+            .where(cases.c.stage.not_in(["closed", "void", "merged"]))
+        )
+        if scope.unit is not None:
+            statement = statement.where(mine.unit == scope.unit)
+        if only is not None:
+            statement = statement.where(mine.case_id == only[0], mine.assignment == only[1])
+        statement = statement.order_by(cases.c.updated_at.desc(), mine.case_id, mine.assignment).limit(limit)
+        rows = await self.read(lambda connection: connection.execute(statement).all())
+        return tuple(_dead_delivery(*row) for row in rows)
+
+    async def case_of_ticket(self, adapter: str, ticket: str) -> tuple[CaseId, str] | None:
+        """(case, assignment) of a department's own number; the youngest when a department gave it twice."""
+        columns = assignments.c
+        statement = select(columns.case_id, columns.assignment)
+        statement = statement.where(columns.adapter == adapter, columns.ticket == ticket).order_by(columns.made_at.desc())
+        row = await self.read(lambda connection: connection.execute(statement.limit(1)).one_or_none())
+        return None if row is None else (CaseId(row[0]), row[1])
+
+    async def case_of_source(self, adapter: str, ref: str) -> CaseId | None:
+        """The case a system's own matter became or joined."""
+        statement = select(sources.c.case_id).where(sources.c.adapter == adapter, sources.c.ref == ref)
+        found = await self.read(lambda connection: connection.execute(statement).scalar_one_or_none())
+        return None if found is None else CaseId(found)
+
+    async def position(self) -> int:
+        """The ledger sequence up to which the views are built."""
+        return await self.read(_position)
+
+    async def wait_for(self, sequence: int, within: float) -> bool:
+        """Wait until the views hold that commit; False when they don't after `within` seconds."""
+        clock = asyncio.get_running_loop().time
+        end = clock() + within
+        while self._known < sequence:
+            left = end - clock()
+            if left <= 0:
+                return False
+            moved = self._moved
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(left, _LOOK_EVERY)):
+                    await moved.wait()
+            if self._known < sequence and not moved.is_set():
+                self._known = max(self._known, await self.position())
+        return True
+
+    def moved_to(self, sequence: int) -> None:
+        """The projector tells that a commit is in; wakes those who wait. Called in the event loop."""
+        self._known = sequence
+        moved, self._moved = self._moved, asyncio.Event()
+        moved.set()
+
+    async def read(self, question: Callable[[Connection], T]) -> T:
+        """Run a question in a reader's thread."""
+
+        def ask() -> T:
+            with self.engine.connect() as connection:
+                return question(connection)
+
+        return await asyncio.get_running_loop().run_in_executor(self._readers, ask)
+
+    async def write(self, change: Callable[[Connection], T]) -> T:
+        """Run a change in the writer's thread, in one transaction. For the projector only."""
+
+        def make() -> T:
+            with self._transaction() as connection:
+                return change(connection)
+
+        return await asyncio.get_running_loop().run_in_executor(self._writer, make)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        with self.engine.connect() as connection, connection.begin():
+            yield connection
+
+    async def reset(self) -> None:
+        """Empty everything and go back to the ledger's beginning."""
+        await self.write(self._empty)
+        self._known = 0
+
+    def _create(self, connection: Connection) -> None:
+        stored = None
+        if inspect(connection).has_table(positions.name):
+            stored = connection.execute(select(positions.c.version).where(positions.c.name == PROJECTION)).scalar_one_or_none()
+        if stored is not None and stored != VERSION:
+            metadata.drop_all(connection)
+        metadata.create_all(connection)
+        self.search.create(connection)
+        if stored != VERSION:
+            self._empty(connection)
+
+    def _empty(self, connection: Connection) -> None:
+        for table in BUILT:
+            connection.execute(delete(table))
+        self.search.empty(connection)
+        connection.execute(delete(positions).where(positions.c.name == PROJECTION))
+        connection.execute(positions.insert().values(name=PROJECTION, sequence=0, version=VERSION))
+
+
+def _set_up_sqlite(connection: DBAPIConnection, _record: object) -> None:
+    """WAL so that readers and the writer don't wait for each other; NORMAL because all of it can be built again."""
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "cache_size=-32000", "temp_store=MEMORY"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _position(connection: Connection) -> int:
+    found = connection.execute(select(positions.c.sequence).where(positions.c.name == PROJECTION)).scalar_one_or_none()
+    return int(found or 0)
+
+
+def _seen(doc: str, opened: int, updated_at: int, due_at: int | None) -> SeenCase:
+    return SeenCase(decode_case(doc), opened, moment(updated_at), None if due_at is None else moment(due_at))
+
+
+def _entry(
+    number: int,
+    ordinal: int,
+    sequence: int,
+    at: int,
+    actor: str,
+    command: str,
+    policy: int,
+    traceparent: str | None,
+    body: str,
+) -> TimelineEntry:
+    fields: dict[str, object] = msgspec.json.decode(body)
+    return TimelineEntry(
+        number=number,
+        ordinal=ordinal,
+        sequence=sequence,
+        at=moment(at),
+        event=str(fields.pop("type")),
+        actor=msgspec.json.decode(actor),
+        command=command,
+        policy=policy,
+        traceparent=traceparent,
+        body=fields,
+    )
+
+
+def _dead_delivery(doc: str, updated_at: int, id: str, at: int | None, letter: str | None) -> DeadDelivery:
+    case: Case = decode_case(doc)
+    found = case.assignment(id)
+    if found is None:
+        raise LookupError(f"{case.id} has no assignment {id}: the views are inconsistent, rebuild them")
+    dead = found.state is AssignmentState.DEAD and letter is not None
+    return DeadDelivery(
+        key=delivery_key(case.id, id),
+        case=case.id,
+        assignment=id,
+        title=case.title,
+        area=case.area,
+        unit=found.unit,
+        adapter=found.adapter,
+        state=found.state.value,
+        attempts=len(found.attempts),
+        at=moment(at if dead and at is not None else updated_at),
+        letter=msgspec.json.decode(letter, type=DeadLetter) if dead and letter is not None else None,
+    )
