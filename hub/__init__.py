@@ -1,6 +1,7 @@
 """The hub of a city command centre; this module is what plugin authors import."""
 
 from hub.contract import (
+    PASS_STATUSES,
     Adapter,
     AdapterSettings,
     Assignment,
@@ -34,6 +35,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "API_VERSION",
+    "PASS_STATUSES",
     "Adapter",
     "AdapterFault",
     "AdapterSettings",

@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     import structlog
 
 
+PASS_STATUSES = "hub.pass_statuses"  # noqa: S105 - a name
+"""Extension of a request through `Context.http`: statuses that are answers in this protocol and come back as responses
+instead of being raised, e.g. `extensions={PASS_STATUSES: {500}}` for SOAP faults."""
+
+
 class AdapterSettings(BaseModel):
     """Base of an adapter's settings; secrets are `pydantic.SecretStr`, so they never show."""
 

@@ -28,14 +28,13 @@ from typing import NoReturn
 import httpx
 
 from hub import telemetry
+from hub.contract import PASS_STATUSES
 from hub.errors import AdapterFault, CredentialsRejected, DeliveryError, OutcomeUnknown, Unavailable
 
 MAX_ANSWER = 5 * 1024 * 1024
 """Most bytes of an answer that are read."""
 MAX_RETRY_AFTER = timedelta(days=1)
 """A department that asks for more is asked again after this."""
-PASS_STATUSES = "hub.pass_statuses"  # noqa: S105 - a name
-"""Request extension: statuses that are answers in this protocol and come back as responses, e.g. {500} for SOAP faults."""
 
 _CONNECTIONS = httpx.Limits(max_connections=32, max_keepalive_connections=16, keepalive_expiry=20)
 _CONNECT_WITHIN = 5.0

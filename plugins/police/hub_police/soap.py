@@ -19,8 +19,7 @@ from zeep.proxy import AsyncServiceProxy
 from zeep.transports import Transport
 from zeep.wsse.username import UsernameToken
 
-from hub import AdapterFault, CredentialsRejected, DeliveryError, OutcomeUnknown, Refused, Unavailable
-from hub.outbound import PASS_STATUSES
+from hub import PASS_STATUSES, AdapterFault, CredentialsRejected, DeliveryError, OutcomeUnknown, Refused, Unavailable
 
 NAMESPACE = "urn:city-hub:police:incident:1"
 _READS = frozenset({"FindIncident", "QueryReceipts", "Ping"})
