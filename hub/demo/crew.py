@@ -11,6 +11,7 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any
+from uuid import uuid4
 
 import structlog
 
@@ -40,14 +41,22 @@ class Badges:
         async with self._locks[name]:
             if name not in self._kept:
                 body: dict[str, object] = {"name": f"demo {role} {unit}", "role": role, "unit": unit}
-                answer = await self._hub.post("/tokens", body, token=self.admin, key=f"demo-token:{name}")
+                answer = await self._hub.post("/tokens", body, token=self.admin, key=f"demo-token:{uuid4()}")
                 self._kept[name] = str(answer["token"])
                 self._keep()
             return self._kept[name]
 
-    def forget(self, role: str, unit: str) -> None:
-        """A token is not taken any more (revoked, or another ledger): the next use makes a new one."""
-        self._kept.pop(f"{role}:{unit}", None)
+    async def post(self, role: str, unit: str, path: str, body: Mapping[str, object], *, key: str) -> Any:
+        """Do something as a person of `role` at `unit`; raises Problem. A kept token the hub no longer takes is replaced."""
+        token = await self.token(role, unit)
+        try:
+            return await self._hub.post(path, body, token=token, key=key)
+        except Problem as problem:
+            if problem.status != 401:
+                raise
+        if self._kept.get(f"{role}:{unit}") == token:
+            del self._kept[f"{role}:{unit}"]
+        return await self._hub.post(path, body, token=await self.token(role, unit), key=key)
 
 
 class Crew:
@@ -181,15 +190,7 @@ class Crew:
         self, case: str, role: str, unit: str, command: str, body: Mapping[str, object] | None = None, *, key: str
     ) -> Any:
         """Give one command as a person of `role` at `unit`; raises Problem."""
-        try:
-            token = await self._badges.token(role, unit)
-            answer = await self._hub.post(f"/cases/{case}/{command}", body or {}, token=token, key=key)
-        except Problem as problem:
-            if problem.status != 401:
-                raise
-            self._badges.forget(role, unit)
-            token = await self._badges.token(role, unit)
-            answer = await self._hub.post(f"/cases/{case}/{command}", body or {}, token=token, key=key)
+        answer = await self._badges.post(role, unit, f"/cases/{case}/{command}", body or {}, key=key)
         self.commands[command] += 1
         return answer
 

@@ -7,13 +7,15 @@ nothing in twice. Called by `hub.demo.run`.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import httpx
 
-from hub.demo.client import HubClient, Problem
+from hub.config import District
+from hub.demo.client import Problem
 from hub.demo.crew import Badges
 from hub.demo.requests_file import Request
 from hub.model.cases import Channel
@@ -36,24 +38,28 @@ class Replayed:
 
 
 class Replay:
-    """One replay of a list of requests. `key` stands for the file, `began_at` for requests without a time."""
+    """One replay of a list of requests.
+
+    `key` stands for the file, `began_at` is the time of requests without one, `position` where a reporter's own device says
+    they are (an area code; None leaves it to the hub to find a place in the text).
+    """
 
     def __init__(
         self,
-        hub: HubClient,
         badges: Badges,
         hotline: httpx.AsyncClient,
         *,
         key: str,
         district: str,
+        position: Callable[[Request], str | None],
         began_at: datetime,
         concurrency: int = 8,
     ) -> None:
-        self._hub = hub
         self._badges = badges
         self._hotline = hotline
         self._key = key
         self._district = district
+        self._position = position
         self._began_at = began_at
         self._concurrency = concurrency
         self._room = asyncio.Event()
@@ -119,14 +125,17 @@ class Replay:
             }
             await self._order(order)
             return
-        token = await self._badges.token(REPORTERS[request.channel], self._district)
         body: dict[str, object] = {
             "channel": request.channel.value,
             "title": request.title,
             "text": request.text,
             "reported_at": reported_at,
         }
-        await self._hub.post("/cases", body, token=token, key=f"demo:{self._key}:{request.id}")
+        position = self._position(request)
+        if position is not None:
+            body["area"] = position
+        role = REPORTERS[request.channel]
+        await self._badges.post(role, self._district, "/cases", body, key=f"demo:{self._key}:{request.id}")
 
     async def _order(self, order: dict[str, str], *, tries: int = 40) -> None:
         """A caller's order; again while the hotline's system is away (its simulator may be starting again)."""
@@ -140,3 +149,22 @@ class Replay:
                 if not tries:
                     raise
                 await asyncio.sleep(0.25)
+
+
+def position_of(request: Request, district: District) -> str | None:
+    """Where the reporter's device says they are: a grid at the place the text names; a fixed draw from the request's id.
+
+    Patrols and sensors always have a position; residents only if they name a place; the hotline's callers have none.
+    """
+    if request.channel is Channel.HOTLINE:
+        return None
+    area = district.locate(f"{request.title} {request.text}")
+    if area is None:
+        if request.channel is Channel.RESIDENT:
+            return None
+        area = district.code
+    draw = int.from_bytes(hashlib.sha256(f"position:{request.id}".encode()).digest()[:8])
+    while children := district.areas.children(area):
+        area = children[draw % len(children)].code
+        draw //= max(2, len(children))
+    return area

@@ -88,8 +88,8 @@ class Theatre:
 
     async def report(self, scene: Scene, *, role: str, unit: str, body: Mapping[str, object]) -> str:
         """Open a case; returns its id."""
-        token = await self._badges.token(role, unit)
-        answer = await self.hub.post("/cases", body, token=token, key=f"scene:{self.run}:{scene.name}:{len(scene.cases)}")
+        key = f"scene:{self.run}:{scene.name}:{len(scene.cases)}"
+        answer = await self._badges.post(role, unit, "/cases", body, key=key)
         case = str(answer["id"])
         scene.cases.append(case)
         return case

@@ -9,6 +9,7 @@ import os
 import secrets
 import socket
 from base64 import b64encode
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -25,8 +26,14 @@ class DemoState(msgspec.Struct, kw_only=True):
     """Port of each simulator, once it has one."""
     secrets: dict[str, str] = {}
     """Shared secret of each simulator."""
-    scenes: dict[str, str] = {}
-    """The case of each scene already played."""
+    tokens: dict[str, str] = {}
+    """Tokens of the people played, by role and unit."""
+    began_at: datetime | None = None
+    """When this data directory's first replay began: the time of requests that have none."""
+    run: str = ""
+    """Eight characters that stand for this data directory in the keys of the scenes."""
+    scenes: list[str] = []
+    """Names of the scenes already played."""
 
     def secret(self, name: str) -> str:
         """The secret of a simulator; made at first use in the form of Standard Webhooks (`whsec_` and base64)."""
@@ -41,7 +48,7 @@ def load_state(data: Path, *, seed: int) -> DemoState:
     try:
         content = file.read_bytes()
     except FileNotFoundError:
-        return DemoState(seed=seed)
+        return DemoState(seed=seed, run=secrets.token_hex(4), began_at=datetime.now(UTC).replace(microsecond=0))
     try:
         return msgspec.json.decode(content, type=DemoState)
     except msgspec.DecodeError as problem:

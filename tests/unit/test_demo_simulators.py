@@ -29,7 +29,7 @@ server.serve_forever()
 
 async def until(predicate: Callable[[], bool], within: float = 20) -> None:
     async with asyncio.timeout(within):
-        while not predicate():  # noqa: ASYNC110 - a process gives no event
+        while not predicate():
             await asyncio.sleep(0.01)
 
 
