@@ -51,6 +51,30 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     looked: tuple[Looked, ...]
     limits: tuple[tuple[Limit, datetime], ...]
 
+    def summary(self) -> dict[str, object]:
+        """A JSON-ready dict: the plan's fields in words, `looked` (where, rule, fits, why) and `limits` (kind, words, due_at)."""
+        return {
+            "category": self.plan.category,
+            "category_path": list(self.category_path),
+            "severity": self.plan.severity.value,
+            "area_path": list(self.area_path),
+            "level": self.plan.level.word,
+            "holder": self.plan.holder,
+            "targets": [
+                {"unit": target.unit, "role": target.role.value, "required": target.required, "task": target.task}
+                for target in self.plan.targets
+            ],
+            "dispatch": self.plan.dispatch,
+            "rule": self.plan.rule,
+            "because": list(self.plan.because),
+            "looked": [
+                {"where": looked.where, "rule": looked.rule, "fits": looked.fits, "why": looked.why} for looked in self.looked
+            ],
+            "limits": [
+                {"kind": limit.kind.value, "words": limit.words, "due_at": due.isoformat()} for limit, due in self.limits
+            ],
+        }
+
 
 class _Triage(msgspec.Struct, frozen=True, kw_only=True):
     category: Category

@@ -1,0 +1,47 @@
+"""`hub areas`: make grids for a division file. Works offline on files. Mounted by `hub.cli`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from hub.config import areas_csv, load_areas
+from hub.errors import ConfigError
+from hub.model.areas import Level
+from hub.model.areatree import AreaTree
+from hub.model.grids import HOUSEHOLDS_PER_GRID, generate_grids
+
+areas_app = typer.Typer(help="The four-level tree of areas 区划.", no_args_is_help=True)
+
+
+@areas_app.callback()
+def areas() -> None:
+    """The four-level tree of areas 区划."""
+
+
+@areas_app.command()
+def generate(
+    divisions: Annotated[Path, typer.Argument(help="CSV with code, name, level, parent, from the district down.")],
+    out: Annotated[Path | None, typer.Option(help="Write here; default: standard output.", show_default=False)] = None,
+    per_grid: Annotated[int, typer.Option(min=50, help="Households of a residential grid, about.")] = HOUSEHOLDS_PER_GRID,
+) -> None:
+    """Add grids by the N+X rule to every community without any; households are estimated (see the module hub.model.grids)."""
+    console = Console(stderr=True, highlight=False)
+    try:
+        tree = load_areas(divisions)
+    except ConfigError as error:
+        console.print(f"[red]{error}[/red]")
+        raise typer.Exit(1) from error
+    full = AreaTree([*tree, *generate_grids(tree, per_grid=per_grid)])
+    text = areas_csv(full)
+    if out is None:
+        sys.stdout.write(text)
+    else:
+        out.write_text(text, encoding="utf-8")
+    console.print(
+        f"[green]✓[/green] {len(full.at_level(Level.GRID))} grids in {len(full.at_level(Level.COMMUNITY))} communities"
+    )
