@@ -70,19 +70,19 @@ class DepartmentalTransport(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request and read its answer wholly; raises the delivery errors of the table above."""
         attributes: dict[str, str | int] = {
-            "http.request.method": request.method,
-            "server.address": request.url.host,
+            telemetry.HTTP_METHOD: request.method,
+            telemetry.SERVER_ADDRESS: request.url.host,
             "url.path": request.url.path,
-            "peer.service": self._instance,
+            telemetry.ADAPTER: self._instance,
         }
         if request.url.port is not None:
-            attributes["server.port"] = request.url.port
+            attributes[telemetry.SERVER_PORT] = request.url.port
         with telemetry.span(request.method, kind="client", attributes=attributes) as span:
             if span.traceparent:
                 request.headers["traceparent"] = span.traceparent
             try:
                 response = await self._answer(request)
-                span.set("http.response.status_code", response.status_code)
+                span.set(telemetry.HTTP_STATUS, response.status_code)
                 self._check_status(request, response)
             except DeliveryError as error:
                 span.fail(error.code)
