@@ -132,7 +132,9 @@ class Inbox:
         return Response(status_code=204)
 
 
-class _QuietServer(uvicorn.Server):
+class QuietServer(uvicorn.Server):
+    """A server inside a test run."""
+
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         """The test run keeps its own signal handlers."""
@@ -146,7 +148,7 @@ async def open_inbox() -> AsyncIterator[Inbox]:
     listener.bind(("127.0.0.1", 0))
     inbox = Inbox(url=f"http://127.0.0.1:{listener.getsockname()[1]}/hooks/test")
     app = Starlette(routes=[Route("/hooks/test{path:path}", inbox.receive, methods=["GET", "POST"])])
-    server = _QuietServer(
+    server = QuietServer(
         uvicorn.Config(app, lifespan="off", log_level="warning", access_log=False, timeout_graceful_shutdown=1)
     )
     serving = asyncio.create_task(server.serve([listener]))
