@@ -54,7 +54,7 @@ def hooks_list() -> str:
     parts = []
     for name, hook in sorted(vars(hookspecs).items()):
         if hasattr(hook, f"{hookspecs.PROJECT}_spec"):
-            parts.append(f"```text\n{name}{inspect.signature(hook)}\n```\n\n{inspect.getdoc(hook)}")
+            parts.append(f"```text\n{name}{str(inspect.signature(hook)).replace("'", '')}\n```\n\n{inspect.getdoc(hook)}")
     return "\n\n".join(parts)
 
 

@@ -47,6 +47,9 @@ log = structlog.get_logger("hub.demo")
 FAULTS = {"error": 0.02, "rate_limit": 0.01, "timeout_after_accept": 0.002}
 """Shares of requests that meet a fault at each departmental system during the replay."""
 
+RATE_PER_MINUTE = 600_000
+"""Requests a token may make: the demo plays a whole district over a few dozen tokens."""
+
 LATENCY_MS = "2,20"
 """How long the departmental systems take to answer, milliseconds."""
 
@@ -76,7 +79,10 @@ class Demo:
         self._state = load_state(settings.data, seed=options.seed)
         port = free_port(self._state.api_port, settings.api.port, host=settings.api.host)
         self._state.api_port = port
-        self._settings = settings.model_copy(update={"api": settings.api.model_copy(update={"port": port})})
+        api = settings.api.model_copy(
+            update={"port": port, "rate_per_minute": max(RATE_PER_MINUTE, settings.api.rate_per_minute)}
+        )
+        self._settings = settings.model_copy(update={"api": api})
         self._url = settings.api.public_url or f"http://{settings.api.host}:{port}"
         self._display = Display(quiet_output=options.json)
         self._simulators: dict[str, SupervisedSimulator] = {}

@@ -1,0 +1,173 @@
+"""The documentation is tested: generated parts are current, commands parse, Python runs, links lead somewhere."""
+
+import importlib.util
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import click
+import pytest
+import yaml
+
+from hub import hookspecs
+from hub.settings import Settings
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+BLOCK = re.compile(r"^```(?P<language>[a-z]*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\[[^\]]+\]\((?P<target>[^)\s]+)\)")
+
+
+def pages() -> list[Path]:
+    return [page for page in sorted([*DOCS.glob("*.md"), *ROOT.glob("README*.md"), ROOT / "CHANGELOG.md"]) if page.is_file()]
+
+
+def blocks(language: str) -> Iterator[tuple[Path, str]]:
+    for page in pages():
+        for match in BLOCK.finditer(page.read_text(encoding="utf-8")):
+            if match["language"] == language:
+                yield page, match["text"]
+
+
+def commands(program: str) -> list[tuple[str, str]]:
+    """Every line a reader is told to type that runs `program`, with its page."""
+    found = []
+    for page, text in blocks("console"):
+        for line in text.splitlines():
+            words = line.removeprefix("$ ").split(" ", 1)
+            if line.startswith("$ ") and Path(words[0]).name == program:
+                found.append((page.name, words[1] if len(words) > 1 else ""))
+    return found
+
+
+@pytest.fixture(scope="module")
+def generate() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("docs_generate", DOCS / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.name))
+def test_generated_parts_are_up_to_date(generate: ModuleType, page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert generate.rendered(text) == text, "run `python docs/generate.py`"
+
+
+def test_every_setting_is_documented(generate: ModuleType) -> None:
+    page = (DOCS / "configuration.md").read_text(encoding="utf-8")
+    for name, variable, _default, help in generate._settings(Settings):
+        assert f"| `{name}` | `HUB_{variable}` |" in page
+        assert help, f"{name} has no description"
+
+
+def test_every_hook_is_documented_with_its_signature(generate: ModuleType) -> None:
+    page = (DOCS / "plugin-authors.md").read_text(encoding="utf-8")
+    hooks = [name for name, hook in vars(hookspecs).items() if hasattr(hook, f"{hookspecs.PROJECT}_spec")]
+    assert hooks
+    for name in hooks:
+        assert f"\n{name}(" in page
+    assert generate.hooks_list() in page
+
+
+def root_command() -> click.Command:
+    import typer.main
+
+    from hub.cli import app
+
+    return typer.main.get_command(app)
+
+
+@pytest.mark.parametrize(("page", "line"), commands("hub"), ids=lambda value: str(value)[:60])
+def test_every_command_parses(page: str, line: str) -> None:
+    """Parsed by the real command line, not run; a placeholder such as CASE counts as a value."""
+    command, words, name = root_command(), shlex.split(line), "hub"
+    while isinstance(command, click.Group):
+        assert words, f"{page}: `hub {line}` names no command"
+        name = words.pop(0)
+        assert name in command.commands, f"{page}: `hub {line}`: there is no {name}"
+        command = command.commands[name]
+    with command.make_context(name, words):
+        pass
+
+
+@pytest.mark.parametrize(("page", "line"), commands("make"), ids=lambda value: str(value)[:60])
+def test_every_make_target_exists(page: str, line: str) -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z][a-z-]*):", makefile, re.MULTILINE))
+    assert line.split()[0] in targets, page
+
+
+def test_python_blocks_compile() -> None:
+    found = list(blocks("python"))
+    assert found
+    for page, text in found:
+        compile(text, page.name, "exec")
+
+
+def test_data_blocks_are_well_formed() -> None:
+    for _page, text in blocks("toml"):
+        tomllib.loads(text)
+    for _page, text in blocks("yaml"):
+        yaml.safe_load(text)
+
+
+def test_the_documented_plugin_passes_the_contract_suite(tmp_path: Path) -> None:
+    """The blocks that name a file are written to it, and its own test is run."""
+    for page, text in blocks("python"):
+        first = text.splitlines()[0]
+        if page.name == "plugin-authors.md" and first.startswith("# ") and first.endswith(".py"):
+            file = tmp_path / first.removeprefix("# ")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text, encoding="utf-8")
+    (tmp_path / "hub_greenery" / "__init__.py").touch()
+    (tmp_path / "pytest.ini").write_text(
+        "[pytest]\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\nfilterwarnings = error\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(tmp_path), "tests"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_other_python_blocks_can_be_imported(tmp_path: Path) -> None:
+    for number, (page, text) in enumerate(blocks("python")):
+        if text.startswith("# "):
+            continue
+        file = tmp_path / f"block_{number}.py"
+        file.write_text(text, encoding="utf-8")
+        spec = importlib.util.spec_from_file_location(file.stem, file)
+        assert spec is not None, page
+        assert spec.loader is not None
+        spec.loader.exec_module(importlib.util.module_from_spec(spec))
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as forges make them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+def test_every_link_leads_somewhere() -> None:
+    broken = []
+    for page in pages():
+        for match in LINK.finditer(BLOCK.sub("", page.read_text(encoding="utf-8"))):
+            target, _, anchor = match["target"].partition("#")
+            if target.startswith(("http://", "https://")):
+                continue
+            file = (page.parent / target).resolve() if target else page
+            if not file.exists() or (anchor and file.suffix == ".md" and anchor not in anchors(file)):
+                broken.append(f"{page.name}: {match['target']}")
+    assert not broken
