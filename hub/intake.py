@@ -63,6 +63,8 @@ class Entry:
     covers: tuple[str, ...] = ()
     covers_until: datetime | None = None
     attachments: tuple[Attachment, ...] = ()
+    said: str | None = None
+    """What the caller sent, when the rest was filled in (the present time, say): then this is what a repeated key is compared by."""
 
 
 class Reservation(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -325,7 +327,7 @@ def _normal(place: str) -> str:
 
 def _digest(entry: Entry) -> str:
     """A hash of what the caller said; personal data only as part of the hash."""
-    return hashlib.sha256(repr(entry).encode()).hexdigest()[:32]
+    return hashlib.sha256((entry.said or repr(entry)).encode()).hexdigest()[:32]
 
 
 __all__ = ["Entry", "Intake", "Marker", "Reservation", "new_suffix"]
