@@ -25,7 +25,7 @@ from hub.model.events import AnyEvent, Commit
 from hub.model.lifecycle import fold
 from hub.views import bulk, rows
 from hub.views.bulk import Row
-from hub.views.schema import assignments, attempts, cases, dead_letters, micros, positions, sources, timeline
+from hub.views.schema import assignments, attempts, cases, dead_letters, files, micros, positions, sources, timeline
 from hub.views.views import PROJECTION, Views
 
 log = structlog.get_logger("hub.views")
@@ -73,6 +73,7 @@ class _Changes:
     delivered: dict[tuple[CaseId, str], int] = field(default_factory=dict)
     timeline: list[Row] = field(default_factory=list)
     sources: dict[tuple[object, object], Row] = field(default_factory=dict)
+    files: dict[tuple[object, object], Row] = field(default_factory=dict)
     letters: dict[tuple[object, object], Row] = field(default_factory=dict)
     notes: list[tuple[int, str]] = field(default_factory=list)
 
@@ -103,9 +104,8 @@ class Projector:
             self._held.clear()
 
     async def catch_up(self, progress: Callable[[int], None] | None = None) -> int:
-        """Fold up to the ledger's present end and return the position; `progress` gets it after every transaction."""
-        await self._follow(live=False, progress=progress)
-        return await self._views.position()
+        """Fold up to the ledger's present end; returns how many commits that were. `progress` gets the position."""
+        return await self._follow(live=False, progress=progress)
 
     async def rebuild(self, progress: Callable[[int], None] | None = None) -> int:
         """Empty the views and fold the whole ledger again; gives what was there before. Not while `run` runs."""
@@ -113,17 +113,20 @@ class Projector:
         self._held.clear()
         return await self.catch_up(progress)
 
-    async def _follow(self, *, live: bool, progress: Callable[[int], None] | None) -> None:
-        position = await self._views.position()
+    async def _follow(self, *, live: bool, progress: Callable[[int], None] | None) -> int:
+        position = await asyncio.to_thread(self._views.position)
+        count = 0
         self._views.moved_to(position)
         queue: asyncio.Queue[list[Item] | None] = asyncio.Queue(_AHEAD)
         reader = asyncio.create_task(self._read(position, queue, live=live), name="views reader")
         try:
             while (items := await self._next(queue)) is not None:
                 position = await self._write(items, position)
+                count += len(items)
                 if progress is not None:
                     progress(position)
             await reader
+            return count
         finally:
             reader.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -224,6 +227,8 @@ def _note(changes: _Changes, commit: Commit, event: AnyEvent, opened: int, at: i
         changes.delivered.setdefault((commit.case, assignment), at)
     if (source := rows.source_row(commit, event)) is not None:
         changes.sources[source[0], source[1]] = source
+    for file in rows.file_rows(commit, event):
+        changes.files[file[0], file[1]] = file
     if (letter := rows.letter_row(commit, event, at)) is not None:
         changes.letters[letter[0], letter[1]] = letter
 
@@ -245,4 +250,5 @@ def _store(connection: Connection, changes: _Changes, earlier: dict[CaseId, _Kno
     bulk.upsert(connection, attempts, attempt_rows)
     bulk.insert(connection, timeline, changes.timeline)
     bulk.upsert(connection, sources, changes.sources.values())
+    bulk.upsert(connection, files, changes.files.values())
     bulk.upsert(connection, dead_letters, changes.letters.values())

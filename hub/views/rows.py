@@ -10,12 +10,13 @@ from collections.abc import Iterator
 
 import msgspec
 
-from hub.model.cases import Assignment, AssignmentState, Case
+from hub.model.cases import Assignment, AssignmentState, Attachment, Case
 from hub.model.events import (
     AnyEvent,
     AssignmentProgressed,
     AssignmentResolved,
     AssignmentReturned,
+    Attached,
     CaseReported,
     Commented,
     Commit,
@@ -122,6 +123,18 @@ def source_row(commit: Commit, event: AnyEvent) -> Row | None:
     if isinstance(event, CaseReported | ReportAttached) and event.source is not None:
         return (event.source.adapter, event.source.ref, commit.case)
     return None
+
+
+def file_rows(commit: Commit, event: AnyEvent) -> Iterator[Row]:
+    """The rows of `files`: what the event attached to the case."""
+    attached: tuple[Attachment, ...] = ()
+    match event:
+        case Attached():
+            attached = (event.attachment,)
+        case CaseReported() | AssignmentProgressed() | AssignmentResolved():
+            attached = event.attachments
+    for file in attached:
+        yield (file.sha256, commit.case, file.name, file.media_type)
 
 
 def letter_row(commit: Commit, event: AnyEvent, at: int) -> Row | None:

@@ -103,6 +103,16 @@ sources = Table(
     sqlite_with_rowid=False,
 )
 
+files = Table(
+    "files",
+    metadata,
+    Column("sha256", String(64), primary_key=True),
+    Column("case_id", String(48), primary_key=True),
+    Column("name", String(200), nullable=False),
+    Column("media_type", String(100), nullable=False),
+    sqlite_with_rowid=False,
+)
+
 dead_letters = Table(
     "dead_letters",
     metadata,
@@ -121,7 +131,7 @@ positions = Table(
     Column("version", Integer, nullable=False),
 )
 
-BUILT = (cases, assignments, attempts, timeline, sources, dead_letters)
+BUILT = (cases, assignments, attempts, timeline, sources, files, dead_letters)
 """The tables the projector fills (beside the search index)."""
 
 

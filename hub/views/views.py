@@ -24,7 +24,19 @@ from hub.model.events import DeadLetter
 from hub.views import queries
 from hub.views.queries import EVERYTHING, CaseFilter, DeadDelivery, Page, Scope, SeenCase, TimelineEntry
 from hub.views.rows import decode_case
-from hub.views.schema import BUILT, VERSION, assignments, cases, dead_letters, metadata, moment, positions, sources, timeline
+from hub.views.schema import (
+    BUILT,
+    VERSION,
+    assignments,
+    cases,
+    dead_letters,
+    files,
+    metadata,
+    moment,
+    positions,
+    sources,
+    timeline,
+)
 from hub.views.search import search_for
 from hub.views.summary import Summary, summarise
 
@@ -45,7 +57,10 @@ def utc_now() -> datetime:
 
 
 class Views:
-    """The read models behind one SQLAlchemy URL (`sqlite:////data/views.db`, `postgresql+psycopg://…`)."""
+    """The read models behind one SQLAlchemy URL (`sqlite:////data/views.db`, `postgresql+psycopg://…`).
+
+    Makes its tables; those written by another version of the hub are emptied, to be built again from the ledger.
+    """
 
     def __init__(self, url: str, *, clock: Callable[[], datetime] = utc_now) -> None:
         embedded = make_url(url).get_backend_name() == "sqlite"
@@ -60,11 +75,10 @@ class Views:
         self._known = 0
         self._moved = asyncio.Event()
 
-    async def open(self) -> None:
-        """Make the tables; views written by another version of the hub are emptied, to be built again from the ledger."""
-        await self.write(self._create)
+        with self._transaction() as connection:
+            self._create(connection)
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Close connections and threads."""
         self._readers.shutdown(wait=True, cancel_futures=True)
         self._writer.shutdown(wait=True, cancel_futures=True)
@@ -144,6 +158,13 @@ class Views:
         rows = await self.read(lambda connection: connection.execute(statement).all())
         return tuple(_dead_delivery(*row) for row in rows)
 
+    async def file(self, sha256: str, scope: Scope = EVERYTHING) -> tuple[str, str] | None:
+        """(name, media type) of an attachment of some case in the scope."""
+        statement = select(files.c.name, files.c.media_type).join(cases, cases.c.id == files.c.case_id)
+        statement = statement.where(files.c.sha256 == sha256, *queries.within_scope(scope)).order_by(cases.c.opened).limit(1)
+        row = await self.read(lambda connection: connection.execute(statement).one_or_none())
+        return None if row is None else (row[0], row[1])
+
     async def case_of_ticket(self, adapter: str, ticket: str) -> tuple[CaseId, str] | None:
         """(case, assignment) of a department's own number; the youngest when a department gave it twice."""
         columns = assignments.c
@@ -158,9 +179,10 @@ class Views:
         found = await self.read(lambda connection: connection.execute(statement).scalar_one_or_none())
         return None if found is None else CaseId(found)
 
-    async def position(self) -> int:
-        """The ledger sequence up to which the views are built."""
-        return await self.read(_position)
+    def position(self) -> int:
+        """The ledger sequence up to which the views are built. Blocks: call it from a thread, not from the loop."""
+        with self.engine.connect() as connection:
+            return _position(connection)
 
     async def wait_for(self, sequence: int, within: float) -> bool:
         """Wait until the views hold that commit; False when they don't after `within` seconds."""
@@ -175,7 +197,7 @@ class Views:
                 async with asyncio.timeout(min(left, _LOOK_EVERY)):
                     await moved.wait()
             if self._known < sequence and not moved.is_set():
-                self._known = max(self._known, await self.position())
+                self._known = max(self._known, await self.read(_position))
         return True
 
     def moved_to(self, sequence: int) -> None:
