@@ -1,0 +1,52 @@
+"""The `hub` command: everything over the HTTP interface, besides what starts or mends a hub on this machine.
+
+Exit codes: 0 done, 1 refused or failed (one line on stderr says why), 2 wrong usage. With `--json` stdout holds one JSON
+value and nothing else.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from hub.cli.areas import generate
+from hub.cli.cases import case_app
+from hub.cli.district import adapter_app, add_top_level, area_app, dead_app, token_app, unit_app
+from hub.cli.policy import policy_app
+from hub.cli.run import bench, ledger_app, up, views_app
+
+app = typer.Typer(
+    name="hub",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Integration hub of a city command centre: cases go up four levels and out to departments. 一网统管联动中枢",
+)
+app.command("up")(up)
+add_top_level(app)
+area_app.command("generate")(generate)
+for _name, _group in (
+    ("case", case_app),
+    ("area", area_app),
+    ("unit", unit_app),
+    ("adapter", adapter_app),
+    ("dead", dead_app),
+    ("policy", policy_app),
+    ("token", token_app),
+    ("views", views_app),
+    ("ledger", ledger_app),
+):
+    app.add_typer(_group, name=_name)
+app.command("bench")(bench)
+
+
+def main() -> None:
+    """Entry point of the `hub` command."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:  # `hub case list | head`: the reader has what it wants
+        sys.stderr.close()
+        sys.exit(0)
