@@ -54,7 +54,8 @@ def hooks_list() -> str:
     parts = []
     for name, hook in sorted(vars(hookspecs).items()):
         if hasattr(hook, f"{hookspecs.PROJECT}_spec"):
-            parts.append(f"```text\n{name}{str(inspect.signature(hook)).replace("'", '')}\n```\n\n{inspect.getdoc(hook)}")
+            signature = str(inspect.signature(hook)).replace("'", "")
+            parts.append(f"```text\n{name}{signature}\n```\n\n{inspect.getdoc(hook)}")
     return "\n\n".join(parts)
 
 
