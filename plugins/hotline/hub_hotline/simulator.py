@@ -32,7 +32,6 @@ from hub_hotline.signing import (
     request_signature,
 )
 
-_FINISHED = ("answered", "returned")
 _UNIT = "order"
 _MOST_VISITS = 3
 
@@ -222,10 +221,10 @@ class HotlineSimulator(Simulator):
         """The asker takes a consultation back."""
         remark = await self._read(request, Remark)
         found = self.store.ticket(ticket)
-        if found is None or found.key is None:
+        if found is None or found.key is None or found.state == "returned":
             return JSONResponse({"reason": "咨询单不存在"}, status_code=404)
         note_case(found.key.partition(".")[0])
-        if found.state in _FINISHED:
+        if found.state == "answered":
             return JSONResponse({"reason": "咨询单已办结，不能撤回"}, status_code=409)
         with self.store.change():
             self.store.cancel_steps(ticket)

@@ -44,7 +44,7 @@ class PoliceSettings(AdapterSettings):
 
     url: HttpUrl = Field(description="Address of the SOAP endpoint.")
     username: str = Field("city-hub", description="WS-Security user name.")
-    password: SecretStr = Field(description="WS-Security password; only its digest is sent.")
+    secret: SecretStr = Field(description="WS-Security password; only its digest is sent.")
     page_size: int = Field(200, ge=1, le=1000, description="Receipts fetched by one poll.")
 
 
@@ -73,7 +73,7 @@ class PoliceAdapter(Adapter):
         """Read the WSDL that ships with the plugin; asks nothing of the police."""
         settings = self._settings
         self._service = IncidentService(
-            self.http, url=str(settings.url), username=settings.username, password=settings.password.get_secret_value()
+            self.http, url=str(settings.url), username=settings.username, password=settings.secret.get_secret_value()
         )
 
     async def deliver(self, assignment: Assignment) -> Receipt:

@@ -23,7 +23,6 @@ from hub_police.soap import wsdl_path
 
 PATH = "/services/IncidentService"
 _URGENT_WITHIN = 1.5
-_FINISHED = ("done", "returned")
 _NOTES = {
     "accepted": "指挥中心已接警",
     "on_site": "民警已到达现场处置",
@@ -35,7 +34,7 @@ _KINDS = {"accepted": "ACCEPTED", "on_site": "ON_SITE", "done": "DONE", "returne
 
 def adapter_settings(url: str, secret: str) -> dict[str, object]:
     """Adapter settings that match a running simulator."""
-    return {"url": f"{url}{PATH}", "username": "city-hub", "password": secret}
+    return {"url": f"{url}{PATH}", "username": "city-hub", "secret": secret}
 
 
 class PoliceSimulator(Simulator):
@@ -110,10 +109,10 @@ class PoliceSimulator(Simulator):
 
     def _cancel(self, serial: str, reason: str) -> bytes:
         found = self.store.ticket(serial)
-        if found is None:
+        if found is None or found.state == "returned":
             return answer("CancelIncident", {"found": "false"})
         self._note(found)
-        if found.state in _FINISHED:
+        if found.state == "done":
             raise SoapFault("soap:Client", "警情已办结", refusal=("FINISHED", "警情已办结，不能撤销"))
         with self.store.change():
             self.store.cancel_steps(serial)

@@ -50,7 +50,7 @@ async def answering(reply: Callable[[httpx.Request], httpx.Response]) -> AsyncIt
     """The adapter before a police system that answers what the test says."""
     async with departmental_client("police", timeout=1, transport=httpx.MockTransport(reply)) as http:
         context = Context(instance="police", http=http, store=MemoryStore(), log=structlog.get_logger(), callback_url="")
-        settings = PoliceSettings.model_validate({"url": "http://police.test/soap", "password": SECRET})
+        settings = PoliceSettings.model_validate({"url": "http://police.test/soap", "secret": SECRET})
         adapter = PoliceAdapter(settings, context)
         await adapter.start()
         yield adapter
@@ -218,6 +218,18 @@ async def test_finished_incident_cannot_be_recalled(tmp_path: Path) -> None:
             await eventually(lambda: police.tickets()[0]["state"] == "done", within=10)
             with pytest.raises(Refused, match="已办结"):
                 await adapter.recall(replace(assignment, ticket=receipt.ticket), "重复")
+
+
+async def test_returned_incident_is_not_theirs_to_recall(tmp_path: Path) -> None:
+    options = ("--pace", "0.01", "--returned", "1")
+    with SimulatorProcess("hub_police.simulator", tmp_path, secret=SECRET, options=options) as police:
+        async with running_adapter(PoliceAdapter, adapter_settings(police.url, SECRET)) as adapter:
+            assignment = sample_assignment()
+            receipt = await adapter.deliver(assignment)
+            await eventually(lambda: police.tickets()[0]["state"] == "returned", within=10)
+            await adapter.recall(replace(assignment, ticket=receipt.ticket), "重复")
+            poll = await adapter.poll(None)
+    assert [item.kind for item in poll.items if isinstance(item, Report)] == [ReportKind.ACCEPTED, ReportKind.RETURNED]
 
 
 def test_served_wsdl_describes_the_running_endpoint(police: SimulatorProcess) -> None:
