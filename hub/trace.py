@@ -100,8 +100,8 @@ def from_json(values: Mapping[str, Any]) -> Tree:
 def assemble(case: str, timeline: Sequence[Mapping[str, Any]], spans: Sequence[SpanRecord]) -> Tree:
     """Build the tree of a case.
 
-    Of each timeline entry `at` (datetime or ISO text) and `traceparent` (the span that committed it) are used, and the event's
-    fields, which lie in the entry itself or under `event`; entries whose span is not stored are kept in `loose`.
+    Of each timeline entry `at` (datetime or ISO text) and `traceparent` (the span that committed it) are used, `event` (its
+    registered name) and `body` (its fields); entries whose span is not stored are kept in `loose`.
     """
     records = {(record.trace, record.span): record for record in spans}
     happenings, held = _happenings(timeline)
@@ -189,10 +189,10 @@ def _happenings(timeline: Sequence[Mapping[str, Any]]) -> tuple[dict[str, list[H
         when = datetime.fromisoformat(at) if isinstance(at, str) else at
         if not isinstance(when, datetime):
             continue
-        inner = entry.get("event")
-        event: Mapping[str, Any] = inner if isinstance(inner, Mapping) else entry
+        body = entry.get("body")
+        event: Mapping[str, Any] = body if isinstance(body, Mapping) else {}
         level = _level_word(event.get("level"))
-        happening = Happening(at=when.astimezone(UTC), type=str(event.get("type") or ""), text=_gist(event), level=level)
+        happening = Happening(at=when.astimezone(UTC), type=str(entry.get("event") or ""), text=_gist(event), level=level)
         around = telemetry.valid_traceparent(entry.get("traceparent"))
         found.setdefault(around[3:52] if around else "", []).append(happening)
         if level is not None and happening.type == "case.held":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mimetypes
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -95,9 +95,9 @@ def timeline(session: Session, case: CaseArgument) -> None:
             rows,
             (
                 ("时间", when("at", session.zone)),
-                ("事项", lambda row: _event(row).get("type")),
+                ("事项", "event"),
                 ("操作人", lambda row: _actor(row.get("actor"))),
-                ("内容", lambda row: _telling(_event(row))),
+                ("内容", lambda row: _telling(row.get("body"), session.zone)),
             ),
         ),
     )
@@ -234,31 +234,19 @@ def _last_error(assignment: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _event(row: Mapping[str, Any]) -> Mapping[str, Any]:
-    inner = row.get("event")
-    return inner if isinstance(inner, Mapping) else row
-
-
 def _actor(actor: object) -> str:
     if isinstance(actor, Mapping):
         return " ".join(str(actor[name]) for name in ("name", "unit") if actor.get(name))
     return str(actor or "")
 
 
-_KNOWN_ELSEWHERE = frozenset(
-    {"type", "at", "actor", "number", "ordinal", "sequence", "command", "policy", "traceparent", "case"}
-)
-
-
-def _telling(event: Mapping[str, Any]) -> str:
-    """The event's own fields in one cell; long texts are cut."""
+def _telling(body: object, zone: tzinfo) -> str:
+    """An event's own fields in one cell; long texts are cut, times are the district's."""
     words = []
-    for name, value in event.items():
-        if name in _KNOWN_ELSEWHERE or value in (None, "", [], {}):
-            continue
-        text = word(name, value) if name != "text" else str(value)
-        text = text if not name.endswith("_at") else clock(value, UTC) + "Z"
-        words.append(f"{name}={text if len(text) <= 60 else text[:59] + '…'}")
+    for name, value in body.items() if isinstance(body, Mapping) else ():
+        if value not in (None, "", [], {}):
+            text = str(value) if name == "text" else clock(value, zone) if name.endswith("_at") else word(name, value)
+            words.append(f"{name}={text if len(text) <= 60 else text[:59] + '…'}")
     return " ".join(words)
 
 

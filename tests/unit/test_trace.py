@@ -53,25 +53,18 @@ def traceparent(trace: str, span: str) -> str:
     return f"00-{trace * 32}-{span * 16}-01"
 
 
+def entry(at: float, event: str, trace: str, span: str, **body: Any) -> dict[str, Any]:
+    when = START + timedelta(seconds=at)
+    return {"at": when.isoformat(), "event": event, "traceparent": traceparent(trace, span), "body": body}
+
+
 def story() -> tuple[list[dict[str, Any]], list[SpanRecord]]:
     """A report, a dispatch to police that needs two attempts, and the callback that reports the end."""
     timeline = [
-        {"at": START.isoformat(), "type": "case.reported", "text": "夜间扰民", "traceparent": traceparent("a", "2")},
-        {
-            "at": START + timedelta(seconds=0.01),
-            "type": "case.held",
-            "level": "grid",
-            "text": "第3网格",
-            "traceparent": traceparent("a", "2"),
-        },
-        {
-            "at": START + timedelta(seconds=30),
-            "type": "case.held",
-            "level": "community",
-            "text": "escalated",
-            "traceparent": traceparent("b", "2"),
-        },
-        {"at": START + timedelta(seconds=31), "type": "delivery.delivered", "traceparent": traceparent("f", "9")},
+        entry(0, "case.reported", "a", "2", title="夜间扰民", text="楼下烧烤店"),
+        entry(0.01, "case.held", "a", "2", level=1, unit="第3网格", cause="triage"),
+        entry(30, "case.held", "b", "2", level=2, unit="320113001001", cause="escalated"),
+        entry(31, "delivery.delivered", "f", "9", assignment="a1", ticket="JW-1"),
     ]
     spans = [
         rec("1", name="receive hotline", kind="consumer", ms=40),
@@ -151,16 +144,11 @@ def test_what_was_committed_hangs_under_the_span_that_committed_it() -> None:
     assert [happening.type for happening in tree.loose] == ["delivery.delivered"]
 
 
-def test_an_event_may_lie_inside_its_entry_with_the_level_as_a_number() -> None:
-    entry = {
-        "at": START,
-        "traceparent": traceparent("a", "1"),
-        "event": {"type": "case.held", "level": 3, "unit": "320113001", "cause": "escalated"},
-    }
-    tree = assemble(CASE, [entry], [rec("1")])
-    (happening,) = tree.stimuli[0].nodes[0].happenings
-    assert (happening.type, happening.level, happening.text) == ("case.held", "street", "320113001 escalated")
-    assert tree.levels == ["street"]
+def test_a_happening_says_its_level_and_the_telling_fields_in_one_line() -> None:
+    tree = assemble(CASE, *story())
+    reported, held = tree.stimuli[0].nodes[0].children[0].happenings
+    assert (reported.text, reported.level) == ("夜间扰民", None)
+    assert (held.text, held.level) == ("第3网格 triage", "grid")
 
 
 def test_a_span_whose_parent_was_lost_hangs_from_the_root_and_is_marked() -> None:
@@ -181,7 +169,7 @@ def test_a_circle_of_parents_still_gives_every_span_once() -> None:
 
 
 def test_a_case_without_spans_is_an_empty_tree_with_its_timeline() -> None:
-    tree = assemble(CASE, [{"at": START, "type": "case.reported"}], [])
+    tree = assemble(CASE, [{"at": START, "event": "case.reported"}], [])
     assert tree.stimuli == []
     assert "case.reported" in printed(tree)
 
