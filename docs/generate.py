@@ -10,6 +10,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
@@ -91,27 +92,26 @@ def command_list() -> str:
     return "| command | what |\n|---|---|\n" + "\n".join(lines)
 
 
-def _commands(command: object, path: str, lines: list[str]) -> None:
-    import click
-
-    assert isinstance(command, click.Command)
-    if isinstance(command, click.Group):
+def _commands(command: Any, path: str, lines: list[str]) -> None:
+    if hasattr(command, "commands"):
         for name in sorted(command.commands):
             if not command.commands[name].hidden:
                 _commands(command.commands[name], f"{path} {name}", lines)
         return
-    words = [path]
+    words, options = [path], []
     for parameter in command.params:
-        if isinstance(parameter, click.Argument):
-            word = parameter.human_readable_name.upper()
+        if parameter.param_type_name == "argument":
+            word = (parameter.metavar or parameter.name).upper()
             words.append(word if parameter.required else f"[{word}]")
-    options = ", ".join(
-        f"`{max(parameter.opts, key=len)}`"
-        for parameter in command.params
-        if isinstance(parameter, click.Option) and not parameter.hidden and parameter.name != "help"
-    )
-    help = (command.get_short_help_str(200) or "").replace("|", "\\|")
-    lines.append(f"| `{' '.join(words)}` | {help}{f' Options: {options}' if options else ''} |")
+        elif not parameter.hidden and parameter.name not in _EVERYWHERE:
+            options.append(f"`{max(parameter.opts, key=len)}`")
+    first = (command.help or "").strip().split("\n")[0].replace("|", "\\|")
+    listed = f" Options: {', '.join(options)}" if options else ""
+    lines.append(f"| `{' '.join(words)}` | {first}{listed} |")
+
+
+_EVERYWHERE = ("help", "url", "token", "data", "as_json")
+"""Options said once for all commands."""
 
 
 PARTS: dict[str, Callable[[], str]] = {
