@@ -6,6 +6,7 @@ Without OTEL_EXPORTER_OTLP_ENDPOINT nothing is recorded. Called by the chassis.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -13,9 +14,12 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SpanExporter
 from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+_LAST_WORDS = 2.0
+"""Seconds the last spans may take; the exporter by itself would retry for ten."""
 _PROPAGATOR = TraceContextTextMapPropagator()
 CONVERSATION = "messaging.message.conversation_id"
 """The attribute that carries the case id (OpenTelemetry messaging conventions)."""
@@ -26,11 +30,14 @@ class SimulatorTracing:
 
     def __init__(self, service: str) -> None:
         self._provider = TracerProvider(resource=Resource.create({"service.name": service}), shutdown_on_exit=False)
+        self._exporter: SpanExporter | None = None
         if os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or os.environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"):
             from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
             from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-            self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(), schedule_delay_millis=500))
+            exporter = OTLPSpanExporter()
+            self._exporter = exporter
+            self._provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=500))
         self._tracer = self._provider.get_tracer("hub.testing")
 
     @contextmanager
@@ -46,8 +53,14 @@ class SimulatorTracing:
             yield span
 
     def close(self) -> None:
-        """Send what is left; waits at most a few seconds."""
+        """Send what is left; a receiver that is gone is given up after two seconds."""
+        impatience = None if self._exporter is None else threading.Timer(_LAST_WORDS, self._exporter.shutdown)
+        if impatience is not None:
+            impatience.daemon = True
+            impatience.start()
         self._provider.shutdown()
+        if impatience is not None:
+            impatience.cancel()
 
 
 def current_traceparent() -> str | None:

@@ -331,6 +331,17 @@ async def test_spans_continue_the_callers_trace_and_callbacks_link_to_it(tmp_pat
     assert hub.services == {"lamps-simulator"}
 
 
+async def test_simulator_stops_in_time_when_nobody_takes_its_spans(tmp_path: Path) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        nobody = f"http://127.0.0.1:{unused.getsockname()[1]}"
+        office = lamps(tmp_path, environment={"OTEL_EXPORTER_OTLP_ENDPOINT": nobody}).start()
+        order(office)
+        began = time.monotonic()
+        assert office.stop() == 0
+        assert time.monotonic() - began < 6
+
+
 # the store
 
 
