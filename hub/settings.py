@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 
 class NatsSettings(BaseModel):
@@ -60,3 +60,16 @@ class Settings(BaseSettings):
     token: SecretStr | None = Field(None, description="Token the CLI uses; empty: `admin.token` in the data directory.")
     tracing: bool = Field(True, description="Make spans: into the embedded store, and to OTEL_EXPORTER_OTLP_ENDPOINT if set.")
     cache_cases: int = Field(20_000, description="Cases kept in memory, folded.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The command line before the environment before `hub.toml` in the data directory (which the first two name)."""
+        data = Path(str({**env_settings(), **init_settings()}.get("data", "data")))
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=data / "hub.toml")
