@@ -41,6 +41,8 @@ class Badges:
         async with self._locks[name]:
             if name not in self._kept:
                 body: dict[str, object] = {"name": f"demo {role} {unit}", "role": role, "unit": unit}
+                if unit.isdigit():
+                    body["area"] = unit
                 answer = await self._hub.post("/tokens", body, token=self.admin, key=f"demo-token:{uuid4()}")
                 self._kept[name] = str(answer["token"])
                 self._keep()
