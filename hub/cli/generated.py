@@ -47,7 +47,6 @@ HELP: Final = {
     "note": "What was done or found.",
     "message": "What to say.",
     "text": "The remark.",
-    "by": "Who there (a role or team, no names).",
     "unit": "Code of the unit.",
     "category": "Category code.",
     "area": "Area code, 6 to 15 digits.",
@@ -101,7 +100,9 @@ def add_commands(app: typer.Typer) -> None:
 
 def _add(app: typer.Typer, tag: str, struct: type[Command]) -> None:
     hints = get_type_hints(struct, vars(commands))
-    fields = [field for field in msgspec.structs.fields(struct) if not _is_files(hints[field.name])]
+    fields = [
+        field for field in msgspec.structs.fields(struct) if field.name != "by" and not _is_files(hints[field.name])
+    ]  # who it was is the token's; files go up with `hub case attach`
     times = {field.name for field in fields if _bare(hints[field.name]) is datetime}
     needed = [field.name for field in fields if field.required]
     shown = [_EXAMPLES[name] for name in (needed or (["targets"] if tag == "dispatch" else [])) if name in _EXAMPLES]
