@@ -162,10 +162,14 @@ class HotlineSimulator(Simulator):
         return JSONResponse({"order": order, "state": standing.stage})
 
     def _stand(self, order: Ticket, standing: Standing, word: str) -> None:
-        body = order.body | {"case": standing.case, "said": [*order.body["said"], word], "answer": standing.text}
-        if order.state in ("closed", "void"):
+        """Take a word on an order; one older than the last changes nothing, an ended order can only be reopened."""
+        at = standing.at.astimezone(UTC).isoformat()
+        body = order.body | {"case": standing.case, "said": [*order.body["said"], word]}
+        ended = order.state in ("closed", "void") and standing.stage != "reopened"
+        if ended or at < body.get("stood_at", ""):
             self.store.set_ticket(order.ticket, body=body)
             return
+        body |= {"answer": standing.text, "stood_at": at}
         with self.store.change():
             self.store.set_ticket(order.ticket, state=standing.stage, body=body)
             self.store.cancel_steps(order.ticket)

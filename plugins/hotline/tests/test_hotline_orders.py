@@ -125,6 +125,18 @@ async def test_discontent_caller_is_asked_again_after_the_second_result(hotline:
     assert len({visit.id for visit in _visits(inbox)}) == 2
 
 
+async def test_late_word_does_not_move_an_order_back_but_a_new_one_reopens_it(hotline: SimulatorProcess, inbox: Inbox) -> None:
+    def state() -> str:
+        return str(hotline.control("GET", "/_sim/orders")["orders"][0]["state"])
+
+    number = _put_in(hotline)
+    heard = []
+    for stage, minute in (("resolved", 5), ("taken", 1), ("closed", 6), ("resolved", 7), ("reopened", 4), ("reopened", 8)):
+        await _adapter(inbox).inform(_notice(number, stage, minute))
+        heard.append(state())
+    assert heard == ["resolved", "resolved", "closed", "closed", "closed", "reopened"]
+
+
 async def test_standing_of_an_unknown_order_is_refused(inbox: Inbox) -> None:
     with pytest.raises(Refused, match="工单不存在"):
         await _adapter(inbox).inform(_notice("GD404", "closed"))
