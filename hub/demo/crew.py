@@ -138,7 +138,7 @@ class Crew:
             for row in page["items"]:
                 if self._seen.get(row["id"]) != row["number"]:
                     self.notice(row["id"])
-            cursor = page.get("next")
+            cursor = page.get("cursor")
             if not cursor:
                 return
 

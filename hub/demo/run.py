@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from os import environ
+from secrets import token_hex
 from typing import TYPE_CHECKING
 
 import httpx
@@ -232,6 +233,9 @@ class Company:
     async def _stories(self) -> list[Scene]:
         if not self.options.plays_scenes or self.state.scenes:
             return []
+        # Stories cut off by a kill are played anew, as others; what they left open the crew works off.
+        self.state.run = token_hex(4)
+        self.save()
         theatre = Theatre(
             self.hub,
             self.badges,
@@ -324,7 +328,8 @@ class Company:
     async def _attached(self) -> int:
         """How many reports joined a notice instead of opening a case."""
         page = await self.hub.get("/cases", token=self.badges.admin, channel=Channel.DEPARTMENT.value, limit=PAGE)
-        return sum(len(row.get("attached_reports") or ()) for row in page["items"])
+        cases = [await self.hub.get(f"/cases/{row['id']}", token=self.badges.admin) for row in page["items"]]
+        return sum(len(case["attached_reports"]) for case in cases)
 
     async def _any_case(self) -> str | None:
         page = await self.hub.get("/cases", token=self.badges.admin, channel=Channel.RESIDENT.value, limit=1)

@@ -55,7 +55,7 @@ class Theatre:
         self.simulators = simulators
         self.admin = badges.admin
         self.run = run
-        """Eight characters that stand for this data directory; part of every key, so a scene played again puts nothing in twice."""
+        """Eight characters that stand for this playing of the scenes; part of every key."""
         self._badges = badges
         self._crew = crew
         self._say = say
@@ -90,7 +90,7 @@ class Theatre:
         """Open a case; returns its id."""
         key = f"scene:{self.run}:{scene.name}:{len(scene.cases)}"
         answer = await self._badges.post(role, unit, "/cases", body, key=key)
-        case = str(answer["id"])
+        case = str(answer["case"]["id"])
         scene.cases.append(case)
         return case
 
@@ -98,8 +98,9 @@ class Theatre:
         """Give a command as somebody, after the time it takes them."""
         await self.breathe()
         self._given += 1
-        await self._crew.command(case, role, unit, command, body, key=f"scene:{self.run}:{case}:{self._given}")
-        return await self.case(case)
+        answer = await self._crew.command(case, role, unit, command, body, key=f"scene:{self.run}:{case}:{self._given}")
+        after: Case = answer["case"]
+        return after
 
     async def case(self, case: str) -> Case:
         """One case as it is now."""

@@ -11,7 +11,7 @@ from hub.demo.display import Standing
 def read_standing(summary: Mapping[str, Any]) -> Standing:
     """The hub's figures as the demo shows them."""
     units = {str(unit["unit"]): unit for unit in summary["units"]}
-    latency = summary["latency"]
+    latency = summary["dispatch_ms"]
     return Standing(
         cases=int(summary["cases"]),
         closed=int(summary["closed"]),

@@ -31,7 +31,7 @@ class DemoState(msgspec.Struct, kw_only=True):
     began_at: datetime | None = None
     """When this data directory's first replay began: the time of requests that have none."""
     run: str = ""
-    """Eight characters that stand for this data directory in the keys of the scenes."""
+    """Eight characters that stand for this playing of the scenes in their keys."""
     scenes: list[str] = []
     """Names of the scenes already played."""
 
@@ -48,7 +48,7 @@ def load_state(data: Path, *, seed: int) -> DemoState:
     try:
         content = file.read_bytes()
     except FileNotFoundError:
-        return DemoState(seed=seed, run=secrets.token_hex(4), began_at=datetime.now(UTC).replace(microsecond=0))
+        return DemoState(seed=seed, began_at=datetime.now(UTC).replace(microsecond=0))
     try:
         return msgspec.json.decode(content, type=DemoState)
     except msgspec.DecodeError as problem:

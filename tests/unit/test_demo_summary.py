@@ -56,7 +56,7 @@ def test_the_summary_names_figures_and_where_to_look() -> None:
 def test_the_hubs_own_summary_is_read() -> None:
     units = [{"unit": "police", "assignments": 4, "open": 1}]
     counts = {"cases": 3, "closed": 1, "open": 1, "dead": 1, "void": 0, "merged": 0, "retries": 2}
-    standing = read_standing({**counts, "units": units, "latency": {"p50": 1.0, "p99": None}})
+    standing = read_standing({**counts, "units": units, "dispatch_ms": {"p50": 1.0, "p99": None}})
     assert (standing.dispatched, standing.waiting, standing.ended) == ({"police": 4}, {"police": 1}, 1)
 
 
