@@ -94,7 +94,7 @@ class HubApi:
             items = items_of(page)
             yield from items[:left]
             left -= len(items)
-            cursor = page.get("next") if isinstance(page, dict) else None
+            cursor = page.get("cursor") if isinstance(page, dict) else None
             if not cursor or not items:
                 return
 

@@ -109,17 +109,19 @@ def list_dead(
 ) -> None:
     """List the dead letters."""
     answer = session.api.get("/dead-letters")
-    rows = [row for row in items_of(answer) if adapter is None or _in_letter(row, "adapter") == adapter]
+    rows = [row for row in items_of(answer) if adapter is None or row.get("adapter") == adapter]
     session.answer(
         {"items": rows},
         lambda _: table(
             rows,
             (
-                ("投递键", _letter_key),
-                ("单位", "unit"),
+                ("投递键", "key"),
+                ("标题", "title"),
+                ("单位", lambda row: row.get("unit_name") or row.get("unit")),
                 ("适配器", "adapter"),
-                ("次数", lambda row: _in_letter(row, "attempts")),
-                ("最后一次", lambda row: when("at", session.zone)({"at": _in_letter(row, "last_at")})),
+                ("状态", worded("state")),
+                ("次数", "attempts"),
+                ("时间", when("at", session.zone)),
                 ("错误", lambda row: _in_letter(row, "error")),
                 ("原因", lambda row: _in_letter(row, "reason")),
             ),
@@ -185,7 +187,7 @@ def list_tokens(session: Session) -> None:
                 ("角色", "role"),
                 ("单位", "unit"),
                 ("区划", "area"),
-                ("签发时间", when("created_at", session.zone)),
+                ("签发时间", when("issued_at", session.zone)),
             ),
         ),
     )
@@ -224,18 +226,17 @@ def status(session: Session) -> None:
     """Say in one screen how the hub stands: cases by stage, what needs a person, adapters that don't deliver."""
 
     def draw(found: Mapping[str, Any]) -> Group:
-        numbers = {key: value for key, value in found.items() if not isinstance(value, dict | list)}
-        parts: list[Any] = [facts(numbers, [(_HEADINGS.get(key, key), key) for key in numbers])]
-        for key, value in found.items():
-            if isinstance(value, dict) and value:
-                rows = [{"name": _named(key, name), "value": entry} for name, entry in value.items()]
-                parts += [Text(), table(rows, ((_HEADINGS.get(key, key), "name"), ("数", "value")))]
-            elif isinstance(value, list) and value and all(isinstance(row, dict) for row in value):
-                parts += [
-                    Text(),
-                    table(value, [(_HEADINGS.get(name, name), name) for name in value[0]], title=_HEADINGS.get(key, key)),
-                ]
-        down = [row for row in items_of(session.api.get("/adapters")) if row.get("state") not in (None, "running", "ok")]
+        parts: list[Any] = [facts(found, _FIGURES), Text()]
+        stages = [{"stage": name, "count": count} for name, count in (found.get("stages") or {}).items() if count]
+        parts.append(table(stages, (("状态", worded("stage")), ("事件", "count"))))
+        units = [row for row in found.get("units") or () if row.get("assignments")]
+        if units:
+            parts += [Text(), table(units, _UNIT_FIGURES, title="各单位派单")]
+        down = [
+            row
+            for row in items_of(session.api.get("/adapters"))
+            if row.get("state") != "running" or row.get("breaker") != "closed" or row.get("queued")
+        ]
         if down:
             parts += [Text(), table(down, _ADAPTER, title="需要关注的适配器")]
         return Group(*parts)
@@ -265,40 +266,53 @@ _UNIT = (
     ("服务区划", "areas"),
     ("适配器", "adapter"),
 )
+_STATES = {"running": "运行", "paused": "暂停", "disabled": "停用", "closed": "闭合", "open": "断开", "half_open": "半开"}
 _ADAPTER = (
     ("名称", "name"),
     ("部门", "department"),
-    ("状态", "state"),
-    ("熔断器", "breaker"),
-    ("排队", "waiting"),
-    ("说明", lambda row: row.get("reason") or row.get("detail") or row.get("pause")),
+    ("状态", lambda row: _STATES.get(str(row.get("state")), row.get("state"))),
+    ("熔断器", lambda row: _STATES.get(str(row.get("breaker")), row.get("breaker"))),
+    ("排队", "queued"),
+    ("在途", "in_flight"),
+    ("版本", "version"),
+    ("说明", "detail"),
 )
-_HEADINGS = {
-    "zone": "时区",
-    "district": "区划",
-    "total": "事件总数",
-    "cases": "事件总数",
-    "open": "在办",
-    "late": "超期",
-    "attention": "需要关注",
-    "dead": "死信",
-    "stages": "状态",
-    "by_stage": "状态",
-    "channels": "来源渠道",
-    "units": "单位",
-    "departments": "部门",
-    "retries": "重试",
-    "tickets": "工单",
-    "closed": "已结案",
-    "void": "已作废",
-}
 
 
-def _named(key: str, name: object) -> str:
-    for kind in ("stage", "channel", "severity", "level"):
-        if kind in key:
-            return word(kind, name)
-    return str(name)
+def _milliseconds(row: Mapping[str, Any]) -> str | None:
+    """p50 and p99 of the time from assigned to delivered."""
+    latency = row.get("dispatch_ms")
+    if not isinstance(latency, Mapping) or latency.get("p50") is None:
+        return None
+    return f"{latency['p50']:.0f} / {latency.get('p99') or 0:.0f} ms"
+
+
+_FIGURES = (
+    ("事件总数", "cases"),
+    ("在办", "open"),
+    ("超期", "late"),
+    ("需要关注", "attention"),
+    ("有死信", "dead"),
+    ("已结案", "closed"),
+    ("已作废", "void"),
+    ("已并案", "merged"),
+    ("派单", "assignments"),
+    ("重试", "retries"),
+    ("送达用时 p50/p99", _milliseconds),
+)
+_UNIT_FIGURES = (
+    ("单位", lambda row: row.get("unit_name") or row.get("unit")),
+    ("派单", "assignments"),
+    ("在办", "open"),
+    ("送达", "delivered"),
+    ("办结", "resolved"),
+    ("退单", "returned"),
+    ("拒收", "refused"),
+    ("死信", "dead"),
+    ("超期", "late"),
+    ("重试", "retries"),
+    ("送达用时 p50/p99", _milliseconds),
+)
 
 
 def _serves(unit: Mapping[str, Any], area: str) -> bool:
@@ -307,8 +321,4 @@ def _serves(unit: Mapping[str, Any], area: str) -> bool:
 
 def _in_letter(row: Mapping[str, Any], name: str) -> Any:
     letter = row.get("letter")
-    return row.get(name, letter.get(name) if isinstance(letter, Mapping) else None)
-
-
-def _letter_key(row: Mapping[str, Any]) -> str:
-    return str(row.get("key") or f"{row.get('case')}.{row.get('assignment')}")
+    return letter.get(name) if isinstance(letter, Mapping) else None

@@ -134,12 +134,15 @@ def _add(app: typer.Typer, tag: str, struct: type[Command]) -> None:
 def told(command: str, case: str, answer: Any) -> str:
     """One line on what a command came to."""
     values = answer if isinstance(answer, dict) else {}
-    stage = values.get("stage") or (values["case"].get("stage") if isinstance(values.get("case"), dict) else None)
-    words = [f"✓ {values.get('id') or case} {command}"]
-    if stage:
-        words.append(word("stage", stage))
+    after = values.get("case")
+    after = after if isinstance(after, dict) else {}
+    words = [f"✓ {after.get('id') or case} {command}"]
+    if after.get("stage"):
+        words.append(word("stage", after["stage"]))
     if values.get("repeated"):
         words.append("（此前已执行，未重复）")
+    if values.get("attached"):
+        words.append("（并入已有事件）")
     return " ".join(words)
 
 

@@ -55,15 +55,9 @@ class Session:
 
     @cached_property
     def zone(self) -> tzinfo:
-        """The district's time zone as the hub says; UTC when it names none this machine knows."""
+        """The district's time zone as the hub says; UTC when this machine does not know it."""
         try:
-            answer = self.api.get("/summary")
-        except Failure as failure:
-            if failure.status not in (403, 404):  # a narrow token may not see sums
-                raise
-            return UTC
-        try:
-            return ZoneInfo(str(answer["zone"]))
+            return ZoneInfo(str(self.api.get("/me")["zone"]))
         except (KeyError, TypeError, ValueError, ZoneInfoNotFoundError):
             return UTC
 

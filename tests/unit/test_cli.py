@@ -65,12 +65,22 @@ class Hub:
         queued = self.answers.get(f"{request.method} {request.path}")
         if queued:
             return queued.pop(0) if len(queued) > 1 else queued[0]
-        return 200, STANDARD.get(f"{request.method} {request.path}", {"id": CASE, "stage": "held"})
+        return 200, STANDARD.get(
+            f"{request.method} {request.path}", {"case": {"id": CASE, "stage": "held"}, "events": [], "repeated": False}
+        )
 
 
 STANDARD: dict[str, Any] = {
-    "GET /summary": {"zone": "Asia/Shanghai", "cases": 3, "open": 2, "late": 1, "stages": {"held": 2, "closed": 1}},
-    "GET /cases": {"items": [ROW], "next": None},
+    "GET /me": {"name": "admin", "role": "admin", "zone": "Asia/Shanghai"},
+    "GET /summary": {
+        "cases": 3,
+        "open": 2,
+        "late": 1,
+        "stages": {"held": 2, "closed": 1},
+        "dispatch_ms": {"p50": 12.4, "p99": 80.2},
+        "units": [{"unit": "police", "unit_name": "区公安分局", "assignments": 2, "dispatch_ms": {"p50": None, "p99": None}}],
+    },
+    "GET /cases": {"items": [ROW], "cursor": None},
     f"GET /cases/{CASE}": {
         **ROW,
         "text": "楼下烧烤店",
@@ -98,7 +108,6 @@ STANDARD: dict[str, Any] = {
     },
     f"GET /cases/{CASE}/contact": {"name": "张三", "phone": "13812341234"},
     "GET /areas": {
-        "zone": "Asia/Shanghai",
         "items": [
             {"code": "320113", "name": "栖霞区", "level": "district"},
             {"code": "320113001", "name": "尧化街道", "level": "street", "parent": "320113"},
@@ -107,14 +116,21 @@ STANDARD: dict[str, Any] = {
     "GET /units": {
         "items": [{"code": "police", "name": "区公安分局", "kind": "department", "areas": ["320113"], "adapter": "police"}]
     },
-    "GET /adapters": {"items": [{"name": "police", "department": "公安", "state": "paused", "reason": "证书过期"}]},
+    "GET /adapters": {
+        "items": [{"name": "police", "department": "公安", "state": "paused", "breaker": "closed", "detail": "证书过期"}]
+    },
     "GET /dead-letters": {
         "items": [
             {
                 "key": f"{CASE}.a1",
+                "title": "夜间扰民",
                 "unit": "police",
+                "unit_name": "区公安分局",
                 "adapter": "police",
-                "letter": {"attempts": 8, "error": "unavailable", "last_at": "2026-03-02T16:00:00Z", "reason": "503"},
+                "state": "dead",
+                "attempts": 8,
+                "at": "2026-03-02T16:00:00Z",
+                "letter": {"error": "unavailable", "reason": "503"},
             }
         ]
     },
@@ -127,7 +143,7 @@ STANDARD: dict[str, Any] = {
                 "name": "张班长",
                 "role": "grid_worker",
                 "unit": "320113001001001",
-                "created_at": "2026-03-02T15:40:00Z",
+                "issued_at": "2026-03-02T15:40:00Z",
             }
         ]
     },
@@ -208,7 +224,7 @@ def test_the_list_shows_chinese_words_and_the_districts_time(hub: Hub) -> None:
 
 
 def test_a_long_list_is_fetched_page_by_page_up_to_the_limit(hub: Hub) -> None:
-    hub.answers["GET /cases"] = [(200, {"items": [ROW] * 200, "next": "c1"}), (200, {"items": [ROW] * 200, "next": "c2"})]
+    hub.answers["GET /cases"] = [(200, {"items": [ROW] * 200, "cursor": "c1"}), (200, {"items": [ROW] * 200, "cursor": "c2"})]
     assert len(json.loads(done("case", "list", "--limit", "250", "--json"))["items"]) == 250
     assert [request.query.get("cursor") for request in hub.asked] == [None, "c1"]
     assert [request.query["limit"] for request in hub.asked] == ["200", "50"]
@@ -257,7 +273,7 @@ def test_the_timeline_names_event_actor_and_fields(hub: Hub) -> None:
 
 
 def test_a_report_sends_the_contact_apart_and_one_key(hub: Hub) -> None:
-    hub.answers["POST /cases"] = [(201, {"id": CASE, "stage": "held"})]
+    hub.answers["POST /cases"] = [(201, {"case": {"id": CASE, "stage": "held"}, "events": [], "repeated": False})]
     out = done(
         "case", "report", "--title", "路灯不亮", "--text", "三天不亮", "--area", "320113001001001",
         "--name", "张三", "--phone", "13812341234", "--reported-at", "2026-03-02T23:40", "--key", "k1",
@@ -377,7 +393,9 @@ def test_the_letters_and_adapters_that_need_a_person_are_listed(hub: Hub) -> Non
     out = done("dead", "list")
     for words in (f"{CASE}.a1", "unavailable", "2026-03-03 00:00:00"):
         assert words in out, words
-    assert "证书过期" in done("status")
+    status = done("status")
+    for words in ("证书过期", "受理中", "区公安分局", "12 / 80 ms"):
+        assert words in status, words
 
 
 def test_the_trace_is_drawn_as_a_tree_and_given_as_json(hub: Hub) -> None:
