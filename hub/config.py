@@ -144,7 +144,7 @@ def _warnings(district: District, today: date | None) -> Iterator[str]:
             if not knows_year(year):
                 yield f"the holidays of {year} are not known yet; Monday to Friday count as working days (update chinesecalendar)"
     if not district.areas.at_level(Level.GRID):
-        yield "areas.csv has no grids; `hub areas generate` makes them by the N+X rule"
+        yield "areas.csv has no grids; `hub area generate` makes them by the N+X rule"
     used = {unit.adapter for unit in district.directory.departments if unit.adapter}
     for instance in district.adapters:
         if instance.name not in used:

@@ -1,4 +1,4 @@
-"""`hub areas`: make grids for a division file. Works offline on files. Mounted by `hub.cli`."""
+"""`hub area generate`: make grids for a division file. Works offline on files. Mounted by `hub.cli`."""
 
 from __future__ import annotations
 
@@ -15,15 +15,7 @@ from hub.model.areas import Level
 from hub.model.areatree import AreaTree
 from hub.model.grids import HOUSEHOLDS_PER_GRID, generate_grids
 
-areas_app = typer.Typer(help="The four-level tree of areas 区划.", no_args_is_help=True)
 
-
-@areas_app.callback()
-def areas() -> None:
-    """The four-level tree of areas 区划."""
-
-
-@areas_app.command()
 def generate(
     divisions: Annotated[Path, typer.Argument(help="CSV with code, name, level, parent, from the district down.")],
     out: Annotated[Path | None, typer.Option(help="Write here; default: standard output.", show_default=False)] = None,

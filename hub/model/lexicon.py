@@ -48,5 +48,11 @@ class Lexicon:
             match = search(text, match.start() + 1)
 
     def words_in(self, text: str) -> tuple[str, ...]:
-        """The different words found, in order of first appearance."""
-        return tuple(dict.fromkeys(word for _, word in self.find(text)))
+        """The different words found, in order of first appearance; a word inside a longer one found does not count."""
+        found: dict[str, None] = {}
+        covered = 0
+        for start, word in self.find(text):
+            if (end := start + len(word)) > covered:
+                covered = end
+                found[word] = None
+        return tuple(found)

@@ -3,9 +3,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+import typer
 from typer.testing import CliRunner, Result
 
-from hub.cli.areas import areas_app
+from hub.cli.areas import generate
 from hub.cli.policy import policy_app
 
 CONFIG = Path(__file__).parents[2] / "config"
@@ -102,6 +103,8 @@ def test_publish_without_a_hub_says_so_in_one_line(tmp_path: Path) -> None:
 def test_grids_are_generated_for_a_division_file(tmp_path: Path) -> None:
     out = tmp_path / "areas.csv"
     north = Path(__file__).parent / "districts" / "north.csv"
-    result = RUNNER.invoke(areas_app, ["generate", str(north), "--out", str(out)])
+    app = typer.Typer()
+    app.command()(generate)
+    result = RUNNER.invoke(app, [str(north), "--out", str(out)])
     assert result.exit_code == 0
     assert "990101002498001,第1网格（商业）,grid,990101002498,commercial,0" in out.read_text(encoding="utf-8")
