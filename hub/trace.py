@@ -100,8 +100,9 @@ def from_json(values: Mapping[str, Any]) -> Tree:
 def assemble(case: str, timeline: Sequence[Mapping[str, Any]], spans: Sequence[SpanRecord]) -> Tree:
     """Build the tree of a case.
 
-    Of each timeline entry `at` (datetime or ISO text) and `traceparent` (the span that committed it) are used, `event` (its
-    registered name) and `body` (its fields); entries whose span is not stored are kept in `loose`.
+    Of each timeline entry `at` (datetime or ISO text) and `traceparent` (the span that committed it) are used, `event`: the
+    stored event with its `type`, or its registered name beside its fields in `body`. Entries whose span is not stored are
+    kept in `loose`.
     """
     records = {(record.trace, record.span): record for record in spans}
     happenings, held = _happenings(timeline)
@@ -189,10 +190,11 @@ def _happenings(timeline: Sequence[Mapping[str, Any]]) -> tuple[dict[str, list[H
         when = datetime.fromisoformat(at) if isinstance(at, str) else at
         if not isinstance(when, datetime):
             continue
-        body = entry.get("body")
-        event: Mapping[str, Any] = body if isinstance(body, Mapping) else {}
+        named, body = entry.get("event"), entry.get("body")
+        event: Mapping[str, Any] = named if isinstance(named, Mapping) else body if isinstance(body, Mapping) else {}
+        kind = str(event.get("type") or "") if isinstance(named, Mapping) else str(named or "")
         level = _level_word(event.get("level"))
-        happening = Happening(at=when.astimezone(UTC), type=str(entry.get("event") or ""), text=_gist(event), level=level)
+        happening = Happening(at=when.astimezone(UTC), type=kind, text=_gist(event), level=level)
         around = telemetry.valid_traceparent(entry.get("traceparent"))
         found.setdefault(around[3:52] if around else "", []).append(happening)
         if level is not None and happening.type == "case.held":

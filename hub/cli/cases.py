@@ -32,12 +32,20 @@ def list_cases(
     category: Annotated[str | None, typer.Option(help="Only of this category.", show_default=False)] = None,
     severity: Annotated[Severity | None, typer.Option(help="Only of this severity.", show_default=False)] = None,
     channel: Annotated[Channel | None, typer.Option(help="Only from this channel.", show_default=False)] = None,
+    level: Annotated[
+        str | None, typer.Option(help="Only held by this level: grid, community, street, district.", show_default=False)
+    ] = None,
+    open: Annotated[bool, typer.Option("--open", help="Only those not ended.")] = False,
+    dead: Annotated[bool, typer.Option("--dead", help="Only with a dead letter.")] = False,
     late: Annotated[bool, typer.Option("--late", help="Only with a limit passed.")] = False,
     attention: Annotated[bool, typer.Option("--attention", help="Only those an operator has to look at.")] = False,
     q: Annotated[str | None, typer.Option(help="Words to look for, Chinese too.", show_default=False)] = None,
     since: Annotated[str | None, typer.Option(metavar="TIME", help="Reported since.", show_default=False)] = None,
     until: Annotated[str | None, typer.Option(metavar="TIME", help="Reported before.", show_default=False)] = None,
-    sort: Annotated[str | None, typer.Option(help="Order, as the API names it.", show_default=False)] = None,
+    sort: Annotated[
+        str | None,
+        typer.Option(help="-reported_at (newest first), reported_at, -updated_at, updated_at or due_at.", show_default=False),
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="At most so many.")] = 50,
 ) -> None:
     """List cases, newest first unless sorted otherwise."""
@@ -51,6 +59,9 @@ def list_cases(
             category=category,
             severity=severity and severity.value,
             channel=channel and channel.value,
+            level=level,
+            open=open or None,
+            dead=dead or None,
             late=late or None,
             attention=attention or None,
             q=q,
@@ -147,11 +158,10 @@ def attach(
     case: CaseArgument,
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="The file.")],
     note: Annotated[str | None, typer.Option(help="What it shows.", show_default=False)] = None,
-    media_type: Annotated[str | None, typer.Option(help="Media type; else by the name.", show_default=False)] = None,
     key: Key = None,
 ) -> None:
-    """Add a file to a case."""
-    kind = media_type or mimetypes.guess_type(file.name)[0] or "application/octet-stream"
+    """Add a photo, recording, PDF or text to a case (the hub looks at the content to tell which)."""
+    kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
     answer = session.api.upload(f"/cases/{segment(case)}/attachments", file, kind, {"note": note} if note else {}, key=key)
     session.answer(answer, lambda found: told("attach", case, found))
 

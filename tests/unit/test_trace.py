@@ -151,6 +151,18 @@ def test_a_happening_says_its_level_and_the_telling_fields_in_one_line() -> None
     assert (held.text, held.level) == ("第3网格 triage", "grid")
 
 
+def test_an_entry_may_hold_the_whole_event_instead_of_its_name() -> None:
+    whole = {
+        "at": START,
+        "traceparent": traceparent("a", "1"),
+        "event": {"type": "case.held", "level": "street", "unit": "320113001"},
+    }
+    tree = assemble(CASE, [whole], [rec("1")])
+    (happening,) = tree.stimuli[0].nodes[0].happenings
+    assert (happening.type, happening.level, happening.text) == ("case.held", "street", "320113001")
+    assert tree.levels == ["street"]
+
+
 def test_a_span_whose_parent_was_lost_hangs_from_the_root_and_is_marked() -> None:
     tree = assemble(CASE, [], [rec("1"), rec("2", parent="9", at=1), rec("3", parent="2", at=2)])
     (root,) = tree.stimuli[0].nodes
