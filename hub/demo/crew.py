@@ -158,7 +158,7 @@ class Crew:
                 self.notice(case)
 
     async def _look_at(self, case: str) -> None:
-        work = Work.read(await self._hub.get(f"/cases/{case}", token=self._badges.admin))
+        work = Work.read(await self._hub.get(f"/cases/{case}", token=self._badges.admin, fresh=True))
         self._seen[case] = work.number
         if work.ended:
             self._done.pop(case, None)

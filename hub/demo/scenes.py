@@ -104,7 +104,7 @@ class Theatre:
 
     async def case(self, case: str) -> Case:
         """One case as it is now."""
-        found: Case = await self.hub.get(f"/cases/{case}", token=self._badges.admin)
+        found: Case = await self.hub.get(f"/cases/{case}", token=self._badges.admin, fresh=True)
         return found
 
     async def until(self, case: str, holds: Callable[[Case], bool], what: str, *, within: float = 60.0) -> Case:

@@ -159,10 +159,11 @@ async def planned_outage(theatre: Theatre) -> Scene:
     """Story 4: the utility's notice opens a case before anybody calls; later calls attach to it."""
     scene = theatre.begin("outage", "4 计划停水: a planned outage, dealt with before anybody complains")
     begins = datetime.now(UTC)
+    ref = f"TS-{theatre.run}"
     answer = await theatre.simulators["utilities"].post(
         "/_sim/outages",
         json={
-            "ref": f"TS-{theatre.run}",
+            "ref": ref,
             "kind": "water",
             "areas": ["320113007003"],
             "starts_at": begins.isoformat(),
@@ -172,7 +173,7 @@ async def planned_outage(theatre: Theatre) -> Scene:
     )
     answer.raise_for_status()
     theatre.tell("供水公司发布停水通知，尚无来电 (the utility's notice opens a case)")
-    case = await _case_of_notice(theatre)
+    case = await _case_of_notice(theatre, ref)
     scene.cases.append(case)
     theatre.check(scene, "未诉先办: 通知先立案 (a case before anybody called)", True)
     orders = [
@@ -235,13 +236,14 @@ async def _breaker_opens(theatre: Theatre, adapter: str, *, within: float = 20.0
     return True
 
 
-async def _case_of_notice(theatre: Theatre, *, within: float = 60.0) -> str:
-    """The open case of the utility's notice; raises SceneFailed."""
+async def _case_of_notice(theatre: Theatre, ref: str, *, within: float = 60.0) -> str:
+    """The case of the utility's notice `ref`; raises SceneFailed."""
     give_up = asyncio.get_running_loop().time() + within
     while asyncio.get_running_loop().time() < give_up:
-        page = await theatre.hub.get("/cases", token=theatre.admin, channel="department", limit=50)
+        page = await theatre.hub.get("/cases", token=theatre.admin, channel="department", limit=20)
         for row in page["items"]:
-            if row["stage"] not in ("closed", "void", "merged"):
+            source = (await theatre.case(str(row["id"])))["source"]
+            if source is not None and source["ref"] == ref:
                 return str(row["id"])
         await asyncio.sleep(0.2)
     raise SceneFailed(f"no case of the notice within {within:.0f} s")
