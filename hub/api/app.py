@@ -1,0 +1,60 @@
+"""Puts the HTTP interface together: routes, errors, limits, traces, document. Constructs no part of the hub.
+
+Called by the composition root with the services, and by the generator of the OpenAPI document.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+
+from hub.api import cases, files, hooks, lookups, operations, problems, stream
+from hub.api.answers import Writes
+from hub.api.commands import commands_router
+from hub.api.limits import BodyLimit, RateLimit
+from hub.api.openapi import describe
+from hub.api.services import Services
+from hub.api.tracing import Tracing
+
+ROOT = "/api/v1"
+_ABOUT = """Cases go up four levels, assignments go out to departments, reports come back.
+
+Every change is one command on one case. `Idempotency-Key` makes repeats safe. Errors are problem+json (RFC 9457). What lies
+outside a token's scope is not found. Times are UTC."""
+
+
+def create_app(services: Services, *, heartbeat: float = stream.HEARTBEAT) -> FastAPI:
+    """The ASGI app over the services; `heartbeat` is the seconds of silence on a stream of changes."""
+    app = FastAPI(
+        title="City hub",
+        version="1",
+        description=_ABOUT,
+        openapi_url=f"{ROOT}/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.services = services
+    app.state.writes = Writes()
+    app.state.streams = [0]
+    app.state.heartbeat = heartbeat
+    command_routes, bodies = commands_router()
+    api = APIRouter(prefix=ROOT)
+    for router in (cases.router, command_routes, files.router, lookups.router, operations.router, stream.router):
+        api.include_router(router)
+    app.include_router(api)
+    app.include_router(hooks.router)
+    problems.install(app)
+    app.add_middleware(BodyLimit, most=services.settings.max_body)
+    app.add_middleware(RateLimit, per_minute=services.settings.rate_per_minute)
+    app.add_middleware(Tracing)
+    document: dict[str, Any] = {}
+
+    def openapi() -> dict[str, Any]:
+        if not document:
+            document.update(describe(app, bodies))
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]
+    return app

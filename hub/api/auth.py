@@ -1,0 +1,148 @@
+"""Who calls, what they may see and what they may do. Owns the roles' rights; the lifecycle's own rules come after.
+
+What lies outside a scope is not found (404); what a role may not do is forbidden (403). Called by every route.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, cast
+
+from fastapi import Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from hub.api.problems import Failure
+from hub.api.services import Services
+from hub.api.tokens import Role, Token
+from hub.errors import NotAllowed
+from hub.model.areas import Level, Unit, UnitCode, within
+from hub.model.cases import Actor, ActorKind, Case
+from hub.views import Scope
+
+if TYPE_CHECKING:
+    from hub.config import District
+
+_WORK = ("accept", "progress", "resolve", "return", "comment", "ask")
+_GRID = (*_WORK, "triage", "claim", "dispatch", "escalate", "settle", "urge", "visit", "resume")
+_DESK = (
+    *_GRID,
+    "delegate",
+    "reassign",
+    "recall",
+    "close",
+    "reopen",
+    "approve",
+    "decline",
+    "suspend",
+    "extend",
+    "supervise",
+    "void",
+    "merge",
+)
+_REPAIR = ("replay", "drop")
+COMMANDS: Mapping[Role, frozenset[str]] = {
+    Role.ADMIN: frozenset((*_DESK, *_REPAIR, "erase_contact")),
+    Role.OPERATOR: frozenset((*_DESK, *_REPAIR, "erase_contact")),
+    Role.CLERK: frozenset(_DESK),
+    Role.GRID_WORKER: frozenset(_GRID),
+    Role.DEPARTMENT: frozenset(_WORK),
+    Role.DEVOPS: frozenset((*_REPAIR, "comment")),
+    Role.VIEWER: frozenset(),
+}
+"""The commands each role may give."""
+
+REPORTERS = frozenset((Role.ADMIN, Role.OPERATOR, Role.CLERK, Role.GRID_WORKER, Role.DEPARTMENT))
+ATTACHERS = REPORTERS
+RUNNERS = frozenset((Role.ADMIN, Role.OPERATOR, Role.DEVOPS))
+"""Who may pause adapters and see and replay dead letters."""
+CONTACT_READERS = frozenset((Role.ADMIN, Role.OPERATOR, Role.CLERK, Role.GRID_WORKER, Role.DEPARTMENT))
+POLICY_READERS = frozenset((Role.ADMIN, Role.OPERATOR, Role.CLERK, Role.DEVOPS))
+ADMINS = frozenset((Role.ADMIN,))
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Somebody with a valid token."""
+
+    token: Token
+    unit: Unit | None
+    scope: Scope
+
+    @property
+    def actor(self) -> Actor:
+        """Who the ledger says it was."""
+        if self.token.role is Role.DEPARTMENT:
+            return Actor(kind=ActorKind.DEPARTMENT, name=self.token.name, unit=self._unit_code)
+        level = self.unit.level if self.unit is not None else None
+        return Actor(kind=ActorKind.PERSON, name=self.token.name, unit=self._unit_code, level=level)
+
+    @property
+    def _unit_code(self) -> UnitCode | None:
+        return self.unit.code if self.unit is not None else None
+
+    def require(self, roles: frozenset[Role]) -> None:
+        """Raises Failure(403) unless the role is one of them."""
+        if self.token.role not in roles:
+            raise Failure(403, "forbidden", f"The role {self.token.role.value} may not do this.")
+
+    def may_command(self, command: str) -> None:
+        """Raises Failure(403) unless the role may give the command."""
+        if command not in COMMANDS[self.token.role]:
+            raise Failure(403, "forbidden", f"The role {self.token.role.value} may not {command}.")
+
+    def sees(self, case: Case) -> bool:
+        """Whether the case lies in the scope."""
+        if self.scope.area is not None and not within(case.area, self.scope.area):
+            return False
+        return self.scope.unit is None or any(item.unit == self.scope.unit for item in case.assignments)
+
+    def must_see(self, case: Case | None) -> Case:
+        """The case; raises NotAllowed when there is none or it lies outside the scope."""
+        if case is None or not self.sees(case):
+            raise NotAllowed("no such case")
+        return case
+
+    def handles(self, case: Case) -> bool:
+        """Whether the caller works on the case: its unit holds it, owes an assignment, or stands above it in the tree."""
+        if self.token.role in (Role.VIEWER, Role.DEVOPS) or self.unit is None:
+            return False
+        if any(item.unit == self.unit.code and item.state.open for item in case.assignments):
+            return True
+        if self.unit.level is None:
+            return False
+        return case.holder == self.unit.code or (
+            within(case.area, self.unit.code) and self.unit.level >= (case.level or Level.GRID)
+        )
+
+
+def services_of(request: Request) -> Services:
+    """The services the app was made with."""
+    return cast("Services", request.app.state.services)
+
+
+ServicesHere = Annotated[Services, Depends(services_of)]
+
+_bearer = HTTPBearer(auto_error=False, scheme_name="token", description="`Authorization: Bearer hub_…`")
+
+
+async def caller_of(
+    services: ServicesHere, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+) -> Caller:
+    """Who calls; raises Failure(401)."""
+    token = await services.tokens.find(credentials.credentials) if credentials is not None else None
+    if token is None:
+        raise Failure(
+            401, "unauthenticated", "Send `Authorization: Bearer hub_…`.", headers={"WWW-Authenticate": 'Bearer realm="hub"'}
+        )
+    return caller_from(token, services.district())
+
+
+def caller_from(token: Token, district: District) -> Caller:
+    """The caller a token stands for: without a unit of its own, the unit of its area acts."""
+    unit = district.directory.get(token.unit or token.area)
+    area = None if token.area == district.code else token.area
+    return Caller(token, unit, Scope(area=area, unit=token.unit if token.role is Role.DEPARTMENT else None))
+
+
+CallerHere = Annotated[Caller, Depends(caller_of)]

@@ -1,0 +1,234 @@
+"""Routes of cases: report, list, one case, its timeline, trace and contact."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Request
+from pydantic import AwareDatetime
+from starlette.responses import Response
+
+from hub import telemetry
+from hub.api.answers import REPLAYED, SEQUENCE, Fresh, KeyHeader, answer, needed, settle, utc_now, wrote
+from hub.api.auth import CONTACT_READERS, REPORTERS, Caller, CallerHere, ServicesHere
+from hub.api.bodies import REPORT_EXAMPLE, ReportBody, read_body
+from hub.api.models import CaseAnswer, CaseList, CommandAnswer, ContactAnswer, Timeline
+from hub.api.openapi import gives, takes
+from hub.api.present import Presenter
+from hub.api.problems import Failure
+from hub.api.services import Services
+from hub.contract import Contact
+from hub.errors import InvalidInput, NotAllowed
+from hub.intake import Entry
+from hub.model.areas import Level, within
+from hub.model.cases import Case, CaseId, Channel, Severity, Stage
+from hub.model.commands import AccessContact
+from hub.privacy import FIELDS, mask_text
+from hub.trace import Tree, assemble
+from hub.views import CaseFilter, Sort
+
+CasePath = Annotated[
+    str,
+    Path(
+        pattern=r"^\d{15}-[0-9a-hjkmnp-tv-z]{10,26}$",
+        description="Case id",
+        examples=["320113001001001-01jd8x2m9qk3v5wz"],
+    ),
+]
+MOST_QUERY = 200
+
+router = APIRouter(prefix="/cases", tags=["cases"])
+
+
+@router.post(
+    "",
+    status_code=201,
+    summary="Report a matter",
+    responses=gives(CommandAnswer, 400, 403, 409, 413, 415, status=201, also=200),
+    openapi_extra=takes(ReportBody, REPORT_EXAMPLE),
+)
+async def report(request: Request, services: ServicesHere, caller: CallerHere, key: KeyHeader = None) -> Response:
+    """Open a case; 200 instead of 201 when the report joined a notice (a planned outage) that covers it.
+
+    Phone numbers, names and flats in the text are masked before anything is stored; the contact is kept encrypted.
+    """
+    caller.require(REPORTERS)
+    given = needed(key)
+    body = await read_body(request, ReportBody)
+    if body.area is not None and caller.scope.area is not None and not within(body.area, caller.scope.area):
+        raise InvalidInput("lies outside the token's area", subject="area")
+    contact = None
+    if body.contact is not None:
+        contact = Contact(name=body.contact.name, phone=body.contact.phone, address=body.contact.address)
+    entry = Entry(
+        channel=body.channel,
+        title=body.title,
+        text=body.text,
+        reported_at=body.reported_at or utc_now(),
+        area=body.area,
+        place_name=body.place_name,
+        place=body.place,
+        category=body.category,
+        severity=body.severity,
+        contact=contact,
+        covers=body.covers,
+        covers_until=body.covers_until,
+        said=hashlib.sha256(repr(body).encode()).hexdigest(),
+    )
+    outcome = await services.intake.report(entry, actor=caller.actor, key=f"{caller.token.id}\n{given}")
+    wrote(request, caller, outcome.sequence)
+    shown = CommandAnswer(
+        case=Presenter(services.district(), caller, utc_now()).case(outcome.case),
+        sequence=outcome.sequence,
+        events=[str(event.__struct_config__.tag) for event in outcome.events],
+        repeated=outcome.repeated,
+        attached=outcome.attached,
+    )
+    headers = {SEQUENCE: str(outcome.sequence), "Location": f"/api/v1/cases/{outcome.case.id}"}
+    if outcome.repeated:
+        headers[REPLAYED] = "true"
+    return answer(shown, 200 if outcome.attached else 201, headers)
+
+
+@router.get("", summary="List cases", responses=gives(CaseList))
+async def list_cases(
+    request: Request,
+    services: ServicesHere,
+    caller: CallerHere,
+    stage: Annotated[list[Stage] | None, Query(description="One or more stages")] = None,
+    area: Annotated[str | None, Query(pattern=r"^\d{6,15}$", description="Area code: at and below it")] = None,
+    unit: Annotated[str | None, Query(max_length=64, description="Holds the case, or has an assignment")] = None,
+    category: Annotated[str | None, Query(max_length=64)] = None,
+    severity: Severity | None = None,
+    channel: Channel | None = None,
+    level: Annotated[str | None, Query(pattern="^(grid|community|street|district)$")] = None,
+    late: Annotated[bool | None, Query(description="A limit that runs has passed")] = None,
+    attention: Annotated[bool | None, Query(description="An operator has to look")] = None,
+    dead: Annotated[bool | None, Query(description="A delivery's attempts are used up")] = None,
+    open: Annotated[bool | None, Query(description="Not closed, void or merged")] = None,
+    q: Annotated[str | None, Query(max_length=MOST_QUERY, description="Words in title, text, place, notes, numbers")] = None,
+    since: Annotated[AwareDatetime | None, Query(description="Reported at or after")] = None,
+    until: Annotated[AwareDatetime | None, Query(description="Reported before")] = None,
+    sort: Sort = Sort.NEWEST,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    cursor: Annotated[str | None, Query(max_length=300)] = None,
+    total: Annotated[bool, Query(description="Count all that match")] = False,
+    fresh: Fresh = False,
+) -> Response:
+    """Cases in the token's scope, a page at a time."""
+    await settle(request, caller, fresh=fresh)
+    wanted = CaseFilter(
+        stage=tuple(stage or ()),
+        area=area,
+        unit=unit,
+        category=category,
+        severity=severity,
+        channel=channel,
+        level=None if level is None else Level.parse(level),
+        late=late,
+        attention=attention,
+        dead=dead,
+        open=open,
+        q=q,
+        since=since,
+        until=until,
+        sort=sort,
+        limit=limit,
+        cursor=cursor,
+    )
+    page = await services.views.list(wanted, caller.scope)
+    shown = Presenter(services.district(), caller, utc_now())
+    items = [shown.item(seen.case, seen.updated_at) for seen in page.items]
+    count = await services.views.count(wanted, caller.scope) if total else None
+    return answer(CaseList(items=items, cursor=page.cursor, total=count))
+
+
+@router.get("/{id}", summary="One case", responses=gives(CaseAnswer))
+async def one_case(
+    request: Request, services: ServicesHere, caller: CallerHere, id: CasePath, fresh: Fresh = False
+) -> Response:
+    """The case with its assignments, limits and open requests."""
+    shown = Presenter(services.district(), caller, utc_now())
+    if fresh:
+        case = caller.must_see(await services.desk.load(CaseId(id)))
+        return answer(shown.case(case), headers={SEQUENCE: str(case.sequence)})
+    await settle(request, caller, fresh=False)
+    seen = await services.views.case(id, caller.scope)
+    if seen is None:
+        raise NotAllowed("no such case")
+    return answer(shown.case(seen.case, seen.updated_at), headers={SEQUENCE: str(seen.case.sequence)})
+
+
+@router.get("/{id}/timeline", summary="Its story", responses=gives(Timeline))
+async def timeline(
+    request: Request, services: ServicesHere, caller: CallerHere, id: CasePath, fresh: Fresh = False
+) -> Response:
+    """Every event of the case, oldest first."""
+    case = await _seen(request, services, caller, id, fresh=fresh)
+    shown = Presenter(services.district(), caller, utc_now())
+    return answer(Timeline(case=id, items=shown.timeline(case, await services.views.timeline(id))))
+
+
+@router.get("/{id}/trace", summary="Its traces as one tree", responses=gives(Tree, 403))
+async def trace(request: Request, services: ServicesHere, caller: CallerHere, id: CasePath) -> Response:
+    """All traces of the case, assembled: what came from outside, and every step it set off."""
+    case = await _seen(request, services, caller, id, fresh=False)
+    if caller.scope.unit is not None:
+        raise Failure(403, "forbidden", "Traces show other departments' steps.")
+    shown = Presenter(services.district(), caller, utc_now())
+    story = [
+        {"at": item.at, "traceparent": item.traceparent, "event": {"type": item.event, **item.body}}
+        for item in shown.timeline(case, await services.views.timeline(id))
+    ]
+    spans = await asyncio.to_thread(services.spans.of_case, id) if services.spans is not None else []
+    return answer(assemble(id, story, spans))
+
+
+@router.get("/{id}/contact", summary="The reporter's contact", responses=gives(ContactAnswer, 403))
+async def contact(
+    request: Request,
+    services: ServicesHere,
+    caller: CallerHere,
+    id: CasePath,
+    purpose: Annotated[str, Query(min_length=2, max_length=200, pattern=r"\S", description="Why; recorded in the case")],
+) -> Response:
+    """Name, phone and address, for those who handle the case. That it was read is committed before it is given."""
+    caller.require(CONTACT_READERS)
+    case = caller.must_see(await services.desk.load(CaseId(id)))
+    if not caller.handles(case):
+        raise Failure(403, "forbidden", "Only who handles the case may read the contact.")
+    if not case.has_contact or case.contact_erased:
+        raise NotAllowed("no contact")
+    outcome = await services.desk.execute(
+        case.id,
+        AccessContact(by=caller.token.name, purpose=mask_text(purpose.strip()), fields=FIELDS),
+        actor=caller.actor,
+        cause=case.last_trace,
+    )
+    wrote(request, caller, outcome.sequence)
+    found = await services.vault.open(case.id)
+    if found is None:
+        raise NotAllowed("no contact")
+    shown = ContactAnswer(name=found.name, phone=found.phone, address=found.address)
+    return answer(shown, headers={"Cache-Control": "no-store"})
+
+
+async def _seen(request: Request, services: Services, caller: Caller, id: str, *, fresh: bool) -> Case:
+    """The case as the read models know it; raises NotAllowed."""
+    await settle(request, caller, fresh=fresh)
+    seen = await services.views.case(id, caller.scope)
+    if seen is None:
+        raise NotAllowed("no such case")
+    return seen.case
+
+
+def telemetry_case(id: str) -> None:
+    """File the request's span under the case."""
+    span = telemetry.current()
+    if span is not None:
+        span.set(telemetry.CONVERSATION, id)
+
+
+__all__ = ["CasePath", "router", "telemetry_case"]

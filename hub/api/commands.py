@@ -1,0 +1,117 @@
+"""`POST /cases/{id}/{command}`: one route for every command people may give, made from the commands themselves.
+
+Checks scope and role, then asks the desk; the lifecycle's own refusals come back as 409 with state, command and rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import msgspec
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from hub.api.answers import REPLAYED, SEQUENCE, KeyHeader, answer, command_id, utc_now, wrote
+from hub.api.auth import Caller, CallerHere, ServicesHere
+from hub.api.bodies import EXAMPLES, GIVEN, body_of, command_from, read_body, tag_of
+from hub.api.cases import CasePath, telemetry_case
+from hub.api.models import CommandAnswer
+from hub.api.openapi import gives, takes
+from hub.api.present import Presenter
+from hub.api.services import Services
+from hub.desk import Outcome
+from hub.errors import InvalidInput
+from hub.model.cases import SYSTEM, Case, CaseId
+from hub.model.commands import Absorb, AnyCommand, Command, EraseContact, Merge
+from hub.model.lifecycle import decide
+
+
+def commands_router() -> tuple[APIRouter, dict[str, type[msgspec.Struct]]]:
+    """The routes of all commands, and each command's body by its name."""
+    router = APIRouter(prefix="/cases/{id}", tags=["commands"])
+    kinds: dict[str, type[msgspec.Struct]] = {}
+    for command in GIVEN:
+        name = tag_of(command)
+        kinds[name] = kind = body_of(command)
+        optional = not any(field.required for field in msgspec.structs.fields(kind))
+        router.add_api_route(
+            f"/{name}",
+            _endpoint(command, name, kind, optional=optional),
+            methods=["POST"],
+            name=name,
+            summary=(command.__doc__ or name).partition("\n")[0],
+            operation_id=f"command_{name}",
+            responses=gives(CommandAnswer, 400, 403, 409, 413, 415),
+            openapi_extra=takes(kind, EXAMPLES[name], required=not optional),
+        )
+    return router, kinds
+
+
+def _endpoint(
+    command: type[Command], name: str, kind: type[msgspec.Struct], *, optional: bool
+) -> Callable[..., Awaitable[Response]]:
+    async def give(
+        request: Request, services: ServicesHere, caller: CallerHere, id: CasePath, key: KeyHeader = None
+    ) -> Response:
+        telemetry_case(id)
+        case = caller.must_see(await services.desk.load(CaseId(id)))
+        caller.may_command(name)
+        wanted = command_from(command, await read_body(request, kind, optional=optional))
+        outcome = await execute(services, caller, case, wanted, key)
+        return command_answer(request, services, caller, outcome)
+
+    give.__doc__ = command.__doc__
+    return give
+
+
+async def execute(services: Services, caller: Caller, case: Case, command: AnyCommand, key: str | None) -> Outcome:
+    """Do a command with what belongs to it: a merge is told to the other case first, an erasure destroys the key first."""
+    match command:
+        case Merge():
+            await _absorb(services, caller, case, command, key)
+        case EraseContact():
+            _would_do(services, caller, case, command, key)
+            await services.vault.erase(case.id)
+    return await services.desk.execute(
+        case.id, command, actor=caller.actor, command_id=command_id(caller, key), cause=case.last_trace
+    )
+
+
+async def _absorb(services: Services, caller: Caller, case: Case, command: Merge, key: str | None) -> None:
+    if command.into == case.id:
+        raise InvalidInput("a case can't be merged into itself", subject="into")
+    other = await services.desk.load(command.into)
+    if other is None or not caller.sees(other):
+        raise InvalidInput("no such case", subject="into")
+    if not _would_do(services, caller, case, command, key):
+        return
+    await services.desk.execute(
+        other.id, Absorb(other=case.id), actor=SYSTEM, command_id=f"absorb:{case.id}", cause=case.last_trace
+    )
+
+
+def _would_do(services: Services, caller: Caller, case: Case, command: AnyCommand, key: str | None) -> bool:
+    """Whether the command is new; raises what the lifecycle would, so that nothing else is done for a refused command."""
+    identity = command_id(caller, key)
+    if identity is not None and identity in case.commands:
+        return False
+    decide(case, command, actor=caller.actor, rules=services.district().policy, now=utc_now())
+    return True
+
+
+def command_answer(request: Request, services: Services, caller: Caller, outcome: Outcome) -> Response:
+    """The answer to a command: the case after it, even when it has just left the caller's scope."""
+    wrote(request, caller, outcome.sequence)
+    headers = {SEQUENCE: str(outcome.sequence)}
+    if outcome.repeated:
+        headers[REPLAYED] = "true"
+    shown = CommandAnswer(
+        case=Presenter(services.district(), caller, utc_now()).case(outcome.case),
+        sequence=outcome.sequence,
+        events=[str(event.__struct_config__.tag) for event in outcome.events],
+        repeated=outcome.repeated,
+    )
+    return answer(shown, headers=headers)
+
+
+__all__ = ["command_answer", "commands_router", "execute"]

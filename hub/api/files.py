@@ -1,0 +1,172 @@
+"""Attachments: taken by multipart upload, their type found by looking, given back as downloads only.
+
+Refuses more than 10 MiB, empty files and kinds of content nobody needs as evidence. A file can be read by who sees a case it belongs to.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+from urllib.parse import quote
+
+from fastapi import APIRouter, Path, Request
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from hub.api.answers import REPLAYED, SEQUENCE, KeyHeader, answer, command_id, settle, utc_now, wrote
+from hub.api.auth import ATTACHERS, CallerHere, ServicesHere
+from hub.api.cases import CasePath, telemetry_case
+from hub.api.models import AttachedAnswer
+from hub.api.openapi import gives, refuses
+from hub.api.present import Presenter
+from hub.api.problems import Failure, FieldError
+from hub.errors import NotAllowed
+from hub.model.cases import Attachment, CaseId
+from hub.model.commands import Attach
+from hub.privacy import mask_text
+
+MOST = 10 * 1024 * 1024
+"""Bytes of one file."""
+
+router = APIRouter(tags=["attachments"])
+
+_UPLOAD: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    "properties": {
+                        "file": {"type": "string", "format": "binary", "description": "At most 10 MiB"},
+                        "note": {"type": "string", "maxLength": 2000},
+                    },
+                }
+            }
+        },
+    }
+}
+_DOWNLOAD: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The file",
+        "content": {"*/*": {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
+_MAGIC = (
+    (b"\xff\xd8\xff", "image/jpeg"),
+    (b"\x89PNG\r\n\x1a\n", "image/png"),
+    (b"GIF87a", "image/gif"),
+    (b"GIF89a", "image/gif"),
+    (b"%PDF-", "application/pdf"),
+    (b"ID3", "audio/mpeg"),
+    (b"#!AMR", "audio/amr"),
+)
+
+
+def media_type_of(content: bytes) -> str | None:
+    """What a file is, by its first bytes; None for what is not taken. The sender's word counts for nothing."""
+    for magic, kind in _MAGIC:
+        if content.startswith(magic):
+            return kind
+    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
+        return "image/webp"
+    if content[4:8] == b"ftyp":
+        return "image/heic" if content[8:12] in (b"heic", b"heix", b"mif1") else "video/mp4"
+    if b"\x00" in content:
+        return None
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+    return None if content.lstrip()[:1] == b"<" else "text/plain"
+
+
+def safe_name(name: str | None) -> str:
+    """A file name without path, control characters or personal data, at most 100 characters."""
+    bare = re.sub(r"[\x00-\x1f\x7f<>:\"|?*]", "", (name or "").replace("\\", "/").rpartition("/")[2]).strip(". ")
+    return mask_text(bare)[-100:] or "file"
+
+
+@router.post(
+    "/cases/{id}/attachments",
+    status_code=201,
+    summary="Add a file to a case",
+    responses=gives(AttachedAnswer, 400, 403, 409, 413, 415, status=201),
+    openapi_extra=_UPLOAD,
+)
+async def attach(request: Request, services: ServicesHere, caller: CallerHere, id: CasePath, key: KeyHeader = None) -> Response:
+    """Store a photo, recording, PDF or text and put it on the timeline."""
+    telemetry_case(id)
+    caller.require(ATTACHERS)
+    case = caller.must_see(await services.desk.load(CaseId(id)))
+    if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+        raise Failure(415, "unsupported_media_type", "Send multipart/form-data with a part named file.")
+    name, content, note = await _upload(request)
+    kind = media_type_of(content)
+    if kind is None:
+        raise Failure(415, "unsupported_media_type", "Photos, recordings, PDF and plain text are taken.")
+    digest = await services.objects.put(content)
+    stored = Attachment(name=safe_name(name), media_type=kind, size=len(content), sha256=digest)
+    outcome = await services.desk.execute(
+        case.id,
+        Attach(attachment=stored, note=note and mask_text(note)),
+        actor=caller.actor,
+        command_id=command_id(caller, key),
+        cause=case.last_trace,
+    )
+    wrote(request, caller, outcome.sequence)
+    headers = {SEQUENCE: str(outcome.sequence), "Location": f"/api/v1/attachments/{digest}"}
+    if outcome.repeated:
+        headers[REPLAYED] = "true"
+    shown = Presenter(services.district(), caller, utc_now()).case(outcome.case)
+    return answer(
+        AttachedAnswer(attachment=stored, case=shown, sequence=outcome.sequence, repeated=outcome.repeated), 201, headers
+    )
+
+
+async def _upload(request: Request) -> tuple[str | None, bytes, str | None]:
+    """(name, content, note) of a multipart request; raises Failure."""
+    try:
+        async with request.form(max_files=1, max_fields=4, max_part_size=16 * 1024) as form:
+            file, note = form.get("file"), form.get("note")
+            if not isinstance(file, UploadFile):
+                raise _field("file", "a file is needed")
+            if note is not None and (not isinstance(note, str) or len(note) > 2000):
+                raise _field("note", "at most 2000 characters")
+            content = await file.read(MOST + 1)
+            name = file.filename
+    except HTTPException as problem:
+        raise Failure(400, "malformed", "The multipart body can't be read.") from problem
+    if len(content) > MOST:
+        raise Failure(413, "too_large", f"At most {MOST} bytes.", errors=(FieldError(field="file", message="too large"),))
+    if not content:
+        raise _field("file", "is empty")
+    return name, content, note.strip() or None if isinstance(note, str) else None
+
+
+def _field(name: str, message: str) -> Failure:
+    return Failure(422, "invalid_input", f"{name}: {message}", errors=(FieldError(field=name, message=message),))
+
+
+@router.get("/attachments/{sha256}", summary="Download a file", responses=_DOWNLOAD | refuses())
+async def download(
+    request: Request,
+    services: ServicesHere,
+    caller: CallerHere,
+    sha256: Annotated[str, Path(pattern="^[0-9a-f]{64}$")],
+) -> Response:
+    """The file, never shown in place: browsers are told to save it and not to guess what it is."""
+    await settle(request, caller, fresh=False)
+    known = await services.views.file(sha256, caller.scope)
+    content = await services.objects.get(sha256) if known is not None else None
+    if known is None or content is None:
+        raise NotAllowed("no such file")
+    headers = {
+        "Content-Disposition": f"attachment; filename*=UTF-8''{quote(known[0], safe='')}",
+        "X-Content-Type-Options": "nosniff",
+        "Content-Security-Policy": "default-src 'none'; sandbox",
+        "Cache-Control": "private, max-age=3600",
+    }
+    return Response(content, 200, headers, known[1])

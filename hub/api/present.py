@@ -1,0 +1,223 @@
+"""How a case looks to a caller: names beside codes, places to street level for who does not handle it. Pure.
+
+A department sees the case and its own assignments, not those of others. Called by the routes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from hub.api.auth import Caller
+from hub.api.models import (
+    ActorAnswer,
+    AskedAnswer,
+    AssignmentAnswer,
+    AttemptAnswer,
+    CaseAnswer,
+    CaseItem,
+    DeadlineAnswer,
+    TimelineItem,
+)
+from hub.model.areas import Level
+from hub.model.cases import Assignment, Case, delivery_key
+from hub.privacy import mask_address
+from hub.views import TimelineEntry
+
+if TYPE_CHECKING:
+    from hub.config import District
+
+
+class Presenter:
+    """Shows cases of one district to one caller as of `now`."""
+
+    def __init__(self, district: District, caller: Caller, now: datetime) -> None:
+        self._district = district
+        self._caller = caller
+        self._now = now
+
+    def item(self, case: Case, updated_at: datetime | None = None) -> CaseItem:
+        """A case for a list."""
+        return CaseItem(**self._fields(case, updated_at, attempts=False))
+
+    def case(self, case: Case, updated_at: datetime | None = None) -> CaseAnswer:
+        """A case with all that is open about it."""
+        own = self._own(case)
+        mine = None if own is None else {item.id for item in own}
+        return CaseAnswer(
+            **self._fields(case, updated_at, attempts=True),
+            text=case.text,
+            has_contact=case.has_contact,
+            contact_erased=case.contact_erased,
+            reopened=case.reopened,
+            visits=case.visits,
+            supervised=case.supervised,
+            deadlines=[
+                DeadlineAnswer(
+                    kind=deadline.kind.value,
+                    owner=deadline.owner,
+                    due_at=deadline.due_at,
+                    late=case.suspended_at is None and not case.stage.ended and deadline.due_at < self._now,
+                    assignment=deadline.assignment,
+                    step=deadline.step,
+                    next_at=deadline.next_at,
+                    remaining_s=None if deadline.remaining is None else deadline.remaining.total_seconds(),
+                )
+                for deadline in case.deadlines
+                if mine is None or deadline.assignment in mine
+            ],
+            asked=[
+                AskedAnswer(
+                    id=asked.id,
+                    what=asked.what,
+                    reason=asked.reason,
+                    by=asked.by,
+                    assignment=asked.assignment,
+                    kind=None if asked.kind is None else asked.kind.value,
+                    until=asked.until,
+                )
+                for asked in case.asked
+                if mine is None or asked.assignment in mine
+            ],
+            source=case.source,
+            rule=case.rule,
+            suspended_at=case.suspended_at,
+            suspended_until=case.suspended_until,
+            first_response_at=case.first_response_at,
+            resolved_at=case.resolved_at,
+            closed_at=case.closed_at,
+            satisfied=case.satisfied,
+            duplicate_of=case.duplicate_of,
+            merged_into=case.merged_into,
+            absorbed=list(case.absorbed),
+            covers=list(case.covers),
+            covers_until=case.covers_until,
+            attached_reports=list(case.attached_reports),
+            attachments=list(case.attachments),
+        )
+
+    def timeline(self, case: Case, entries: Sequence[TimelineEntry]) -> list[TimelineItem]:
+        """The story as far as the caller may know it."""
+        own = self._own(case)
+        mine = None if own is None else {item.id for item in own}
+        handles = self._caller.handles(case)
+        items = []
+        for entry in entries:
+            body = dict(entry.body)
+            if mine is not None and "assignment" in body and body["assignment"] not in mine:
+                continue
+            if not handles and isinstance(place := body.get("place"), str):
+                body["place"] = mask_address(place)
+            level = body.get("level")
+            if isinstance(level, int):
+                body["level"] = Level(level).word
+            items.append(
+                TimelineItem(
+                    sequence=entry.sequence,
+                    number=entry.number,
+                    at=entry.at,
+                    event=entry.event,
+                    command=entry.command,
+                    policy=entry.policy,
+                    actor=actor_answer(entry.actor),
+                    body=body,
+                    traceparent=entry.traceparent,
+                )
+            )
+        return items
+
+    def unit_name(self, code: str | None) -> str | None:
+        """A unit's name; the code itself for one that is configured no more."""
+        if code is None:
+            return None
+        unit = self._district.directory.get(code)
+        return code if unit is None else unit.name
+
+    def _own(self, case: Case) -> tuple[Assignment, ...] | None:
+        """The assignments a department may see; None: all."""
+        unit = self._caller.scope.unit
+        return None if unit is None else tuple(item for item in case.assignments if item.unit == unit)
+
+    def _fields(self, case: Case, updated_at: datetime | None, *, attempts: bool) -> dict[str, Any]:
+        live = not case.stage.ended
+        running = live and case.suspended_at is None
+        due = min((deadline.due_at for deadline in case.deadlines), default=None) if running else None
+        category = self._district.policy.category(case.category) if case.category else None
+        place = case.place
+        if place is not None and not self._caller.handles(case):
+            place = mask_address(place)
+        own = self._own(case)
+        return {
+            "id": case.id,
+            "stage": case.stage.value,
+            "channel": case.channel.value,
+            "title": case.title,
+            "area": case.area,
+            "area_path": list(self._district.areas.path(case.area)),
+            "place": place,
+            "reported_at": case.reported_at,
+            "late": due is not None and due < self._now,
+            "due_at": due,
+            "suspended": case.suspended_at is not None,
+            "attention": list(case.attention),
+            "number": case.number,
+            "sequence": case.sequence,
+            "category": case.category,
+            "category_name": None if category is None else category.name,
+            "severity": None if case.severity is None else case.severity.value,
+            "level": None if case.level is None else case.level.word,
+            "holder": case.holder,
+            "holder_name": self.unit_name(case.holder),
+            "updated_at": updated_at,
+            "assignments": [
+                self._assignment(case, item, attempts=attempts) for item in (case.assignments if own is None else own)
+            ],
+        }
+
+    def _assignment(self, case: Case, item: Assignment, *, attempts: bool) -> AssignmentAnswer:
+        return AssignmentAnswer(
+            id=item.id,
+            key=delivery_key(case.id, item.id),
+            unit=item.unit,
+            unit_name=self.unit_name(item.unit) or item.unit,
+            role=item.role.value,
+            required=item.required,
+            state=item.state.value,
+            open=item.state.open,
+            made_at=item.made_at,
+            task=item.task,
+            adapter=item.adapter,
+            ticket=item.ticket,
+            accepted_at=item.accepted_at,
+            resolved_at=item.resolved_at,
+            note=item.note,
+            urged=item.urged,
+            supervised=item.supervised,
+            attempts=[
+                AttemptAnswer(
+                    number=attempt.number,
+                    outcome=attempt.outcome,
+                    started_at=attempt.started_at,
+                    ended_at=attempt.ended_at,
+                    error=attempt.error,
+                    reason=attempt.reason,
+                    retry_at=attempt.retry_at,
+                )
+                for attempt in item.attempts
+            ]
+            if attempts
+            else [],
+        )
+
+
+def actor_answer(actor: dict[str, object]) -> ActorAnswer:
+    """Who did it, from the stored form."""
+    level = actor.get("level")
+    unit = actor.get("unit")
+    return ActorAnswer(
+        kind=str(actor.get("kind", "")),
+        name=str(actor.get("name", "")),
+        unit=None if unit is None else str(unit),
+        level=Level(level).word if isinstance(level, int) else None,
+    )

@@ -1,0 +1,152 @@
+"""What the HTTP interface is given: the parts of the hub, as far as it uses them. The composition root fills it in."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from hub.adapters import AdapterStatus
+    from hub.api.tokens import Tokens
+    from hub.config import District
+    from hub.contract import CallbackRequest, Contact
+    from hub.desk import Outcome
+    from hub.intake import Entry
+    from hub.ledger import PolicyRecord
+    from hub.model.cases import Actor, Case, CaseId
+    from hub.model.commands import AnyCommand
+    from hub.model.events import Commit
+    from hub.settings import ApiSettings
+    from hub.spans import SpanRecord
+    from hub.views import Views
+
+
+class Desk(Protocol):
+    """Changes cases."""
+
+    async def load(self, case: CaseId) -> Case | None:
+        """The case as it is now."""
+        ...
+
+    async def execute(
+        self,
+        case: CaseId,
+        command: AnyCommand,
+        *,
+        actor: Actor,
+        command_id: str | None = None,
+        cause: str | None = None,
+    ) -> Outcome:
+        """Do one command."""
+        ...
+
+
+class Intake(Protocol):
+    """Takes reports in."""
+
+    async def report(self, entry: Entry, *, actor: Actor, key: str | None = None, cause: str | None = None) -> Outcome:
+        """Open a case, or join the report to one."""
+        ...
+
+
+class ReportBack(Protocol):
+    """Takes what departments send."""
+
+    async def callback(self, adapter: str, request: CallbackRequest) -> int:
+        """Verify, read and take a callback; how many items it held."""
+        ...
+
+
+class Adapters(Protocol):
+    """The adapter instances."""
+
+    async def statuses(self) -> Sequence[AdapterStatus]:
+        """How every instance stands."""
+        ...
+
+    async def pause(self, name: str, reason: str) -> None:
+        """Take nothing from its queue until resumed."""
+        ...
+
+    async def resume(self, name: str) -> None:
+        """Go on."""
+        ...
+
+
+class Ledger(Protocol):
+    """Follows commits."""
+
+    def follow(self, after: int, *, live: bool = True) -> AsyncIterator[tuple[int, Commit, str]]:
+        """Every case commit behind a sequence."""
+        ...
+
+    async def last_sequence(self) -> int:
+        """The last sequence."""
+        ...
+
+    async def policies(self) -> Sequence[PolicyRecord]:
+        """Every policy ever published, oldest first."""
+        ...
+
+
+class Vault(Protocol):
+    """Contacts."""
+
+    async def open(self, case: CaseId) -> Contact | None:
+        """The contact; its access must have been committed before."""
+        ...
+
+    async def erase(self, case: CaseId) -> None:
+        """Destroy the key."""
+        ...
+
+
+class Objects(Protocol):
+    """Files by SHA-256."""
+
+    async def put(self, content: bytes) -> str:
+        """Store; the hash."""
+        ...
+
+    async def get(self, sha256: str) -> bytes | None:
+        """The content."""
+        ...
+
+
+class Spans(Protocol):
+    """Stored spans."""
+
+    def of_case(self, case: str) -> list[SpanRecord]:
+        """All spans of a case; blocks."""
+        ...
+
+    def ingest_otlp(
+        self, body: bytes, content_type: str = ..., *, content_encoding: str | None = None, max_bytes: int = ...
+    ) -> int:
+        """Take an OTLP export; blocks."""
+        ...
+
+
+PublishPolicy = Callable[[dict[str, str], "Actor"], Awaitable[int]]
+"""Check, publish and put in force; the number. Raises ConfigError, LedgerConflict."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Services:
+    """Everything the HTTP interface uses. `connected`: whether the bus answers and nothing fatal happened."""
+
+    desk: Desk
+    intake: Intake
+    reportback: ReportBack
+    adapters: Adapters
+    ledger: Ledger
+    views: Views
+    vault: Vault
+    objects: Objects
+    tokens: Tokens
+    spans: Spans | None
+    district: Callable[[], District]
+    publish_policy: PublishPolicy
+    settings: ApiSettings
+    connected: Callable[[], bool]

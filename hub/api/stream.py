@@ -1,0 +1,158 @@
+"""`GET /changes`: every commit in the token's scope as server-sent events, from the ledger.
+
+The event id is the ledger sequence: a client that comes back with Last-Event-ID misses nothing and gets nothing twice. A comment
+every few seconds keeps the line open. Refuses more streams than the hub can follow at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, Header, Query, Request
+from starlette.responses import Response, StreamingResponse
+
+from hub.api.answers import encode
+from hub.api.auth import Caller, CallerHere, ServicesHere
+from hub.api.models import ActorAnswer
+from hub.api.openapi import refuses
+from hub.api.present import actor_answer
+from hub.api.problems import Failure
+from hub.api.services import Services
+from hub.model.cases import Case
+from hub.model.events import Commit
+
+HEARTBEAT = 15.0
+"""Seconds of silence after which a comment is sent."""
+MOST_STREAMS = 100
+_AHEAD = 256
+"""Changes read ahead of a slow client."""
+_TOLD = ("assignment", "unit", "role", "level", "cause", "kind", "action", "attempt", "ticket", "effect", "error", "outcome")
+"""Fields of events that a change tells; the rest is in the timeline."""
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """One commit: what was done to which case, and where the case stands now."""
+
+    sequence: int
+    case: str
+    number: int
+    at: datetime
+    command: str
+    actor: ActorAnswer
+    events: list[dict[str, Any]]
+    stage: str
+    title: str
+    area: str
+    category: str | None
+    severity: str | None
+    holder: str | None
+    attention: list[str]
+
+
+router = APIRouter(tags=["changes"])
+
+_STREAM: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "Server-sent events named `change`; the id is the ledger sequence",
+        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+    }
+}
+
+
+@router.get("/changes", summary="Stream of changes", responses=_STREAM | refuses())
+async def changes(
+    request: Request,
+    services: ServicesHere,
+    caller: CallerHere,
+    last_event_id: Annotated[str | None, Header(alias="Last-Event-ID", pattern=r"^\d{1,18}$")] = None,
+    after: Annotated[int | None, Query(ge=0, lt=10**18, description="Ledger sequence to go on from; the header wins")] = None,
+) -> Response:
+    """Changes from now on, or from behind a sequence."""
+    open_streams: list[int] = request.app.state.streams
+    if open_streams[0] >= MOST_STREAMS:
+        raise Failure(503, "unavailable", "Too many streams are open.", headers={"Retry-After": "5"})
+    start = int(last_event_id) if last_event_id is not None else after
+    if start is None:
+        start = await services.ledger.last_sequence()
+    body = _counted(_events(services, caller, start, request.app.state.heartbeat), open_streams)
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return StreamingResponse(body, 200, headers, "text/event-stream")
+
+
+async def _counted(events: AsyncIterator[bytes], streams: list[int]) -> AsyncIterator[bytes]:
+    streams[0] += 1
+    try:
+        async for event in events:
+            yield event
+    finally:
+        streams[0] -= 1
+
+
+async def _events(services: Services, caller: Caller, after: int, heartbeat: float) -> AsyncIterator[bytes]:
+    """The stream's bytes; the first line tells at once that it is open."""
+    queue: asyncio.Queue[bytes | None] = asyncio.Queue(_AHEAD)
+    reader = asyncio.create_task(_read(services, caller, after, queue), name="changes")
+    try:
+        yield b"retry: 1000\n\n"
+        while True:
+            try:
+                async with asyncio.timeout(heartbeat):
+                    event = await queue.get()
+            except TimeoutError:
+                yield b": still here\n\n"
+                continue
+            if event is None:
+                await reader
+                return
+            yield event
+    finally:
+        reader.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await reader
+
+
+async def _read(services: Services, caller: Caller, after: int, queue: asyncio.Queue[bytes | None]) -> None:
+    """Put what the caller may see into the queue; None at the end."""
+    try:
+        async for sequence, commit, _ in services.ledger.follow(after):
+            case = await services.desk.load(commit.case)
+            if case is not None and caller.sees(case):
+                content = encode(change_of(sequence, commit, case, caller))
+                await queue.put(b"id: %d\nevent: change\ndata: %s\n\n" % (sequence, content))
+    finally:
+        task = asyncio.current_task()
+        if task is None or not task.cancelling():
+            await queue.put(None)
+
+
+def change_of(sequence: int, commit: Commit, case: Case, caller: Caller) -> Change:
+    """What a stream tells of a commit; a department does not see what concerns others' assignments."""
+    mine = None
+    if caller.scope.unit is not None:
+        mine = {item.id for item in case.assignments if item.unit == caller.scope.unit}
+    events = []
+    for event in commit.events:
+        fields = msgspec.to_builtins(event)
+        if mine is None or "assignment" not in fields or fields["assignment"] in mine:
+            events.append({"type": fields["type"]} | {name: fields[name] for name in _TOLD if name in fields})
+    return Change(
+        sequence=sequence,
+        case=commit.case,
+        number=commit.number,
+        at=commit.at,
+        command=commit.command,
+        actor=actor_answer(msgspec.to_builtins(commit.actor)),
+        events=events,
+        stage=case.stage.value,
+        title=case.title,
+        area=case.area,
+        category=case.category,
+        severity=None if case.severity is None else case.severity.value,
+        holder=case.holder,
+        attention=list(case.attention),
+    )

@@ -1,0 +1,132 @@
+"""Tokens: who may use the HTTP interface. Owns their making, finding and revoking; only their SHA-256 is stored.
+
+A token is 256 random bits, so a plain hash is enough. Found tokens are remembered for a few seconds, which is how long a
+revocation by another process takes to be seen here. Called by the API and, for the first token, by the composition root.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Protocol
+
+import msgspec
+
+from hub.errors import InvalidInput, NotAllowed
+
+PREFIX = "hub_"
+REMEMBERED = 10.0
+"""Seconds."""
+_MOST_REMEMBERED = 4096
+
+
+class Role(StrEnum):
+    """What a token is for; what each may do is `hub.api.auth`'s."""
+
+    ADMIN = "admin"
+    OPERATOR = "operator"
+    CLERK = "clerk"
+    GRID_WORKER = "grid_worker"
+    DEPARTMENT = "department"
+    DEVOPS = "devops"
+    VIEWER = "viewer"
+
+
+class Token(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """A token without its secret. `id` names it in lists; `area` is the code it may see at and below; `unit` who acts with it."""
+
+    id: str
+    name: str
+    role: Role
+    area: str
+    issued_at: datetime
+    unit: str | None = None
+
+
+class StoredValue(Protocol):
+    """A value in a bucket."""
+
+    @property
+    def value(self) -> bytes:
+        """The bytes stored."""
+
+
+class Bucket(Protocol):
+    """The part of `hub.bus.Bucket` tokens use."""
+
+    async def get(self, key: str) -> StoredValue | None:
+        """The value, or None."""
+
+    async def put(self, key: str, value: bytes) -> int:
+        """Store."""
+
+    async def purge(self, key: str) -> None:
+        """Remove."""
+
+    async def keys(self, prefix: str = "") -> list[str]:
+        """All keys that start so."""
+
+
+class Tokens:
+    """The tokens of a hub, in a bucket by the hash of their secret."""
+
+    def __init__(self, bucket: Bucket, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._bucket = bucket
+        self._clock = clock
+        self._remembered: OrderedDict[str, tuple[float, Token | None]] = OrderedDict()
+
+    async def issue(self, *, name: str, role: str, unit: str | None, area: str) -> tuple[str, Token]:
+        """Make a token; returns its secret (shown this once, never stored) and its record. Raises InvalidInput."""
+        try:
+            kind = Role(role)
+        except ValueError:
+            raise InvalidInput(f"no such role: {role} ({', '.join(Role)})", subject="role") from None
+        if kind is Role.DEPARTMENT and unit is None:
+            raise InvalidInput("a department's token needs its unit", subject="unit")
+        secret = PREFIX + secrets.token_urlsafe(32)
+        digest = _digest(secret)
+        token = Token(id=digest[:16], name=name, role=kind, area=area, unit=unit, issued_at=datetime.now(UTC))
+        await self._bucket.put(digest, msgspec.json.encode(token))
+        self._remembered.pop(digest, None)
+        return secret, token
+
+    async def find(self, secret: str) -> Token | None:
+        """The record of a secret; None when there is no such token."""
+        if not secret.startswith(PREFIX):
+            return None
+        digest = _digest(secret)
+        known = self._remembered.get(digest)
+        now = self._clock()
+        if known is not None and now - known[0] < REMEMBERED:
+            return known[1]
+        stored = await self._bucket.get(digest)
+        token = msgspec.json.decode(stored.value, type=Token) if stored is not None and stored.value else None
+        self._remembered[digest] = (now, token)
+        self._remembered.move_to_end(digest)
+        while len(self._remembered) > _MOST_REMEMBERED:
+            self._remembered.popitem(last=False)
+        return token
+
+    async def list(self) -> list[Token]:
+        """Every token, oldest first."""
+        found = [await self._bucket.get(key) for key in await self._bucket.keys()]
+        tokens = [msgspec.json.decode(entry.value, type=Token) for entry in found if entry is not None and entry.value]
+        return sorted(tokens, key=lambda token: (token.issued_at, token.id))
+
+    async def revoke(self, id: str) -> None:
+        """Make a token useless from now on; raises NotAllowed when there is no such token."""
+        keys = [key for key in await self._bucket.keys(id) if key[:16] == id]
+        if len(id) != 16 or not keys:
+            raise NotAllowed("no such token", subject=id)
+        for key in keys:
+            await self._bucket.purge(key)
+            self._remembered.pop(key, None)
+
+
+def _digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()
