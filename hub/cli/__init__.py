@@ -13,32 +13,42 @@ import typer
 from hub.cli.areas import generate
 from hub.cli.cases import case_app
 from hub.cli.district import adapter_app, add_top_level, area_app, dead_app, token_app, unit_app
+from hub.cli.generated import add_commands
 from hub.cli.policy import policy_app
 from hub.cli.run import bench, ledger_app, up, views_app
 
-app = typer.Typer(
-    name="hub",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    help="Integration hub of a city command centre: cases go up four levels and out to departments. 一网统管联动中枢",
-)
-app.command("up")(up)
-add_top_level(app)
-area_app.command("generate")(generate)
-for _name, _group in (
-    ("case", case_app),
-    ("area", area_app),
-    ("unit", unit_app),
-    ("adapter", adapter_app),
-    ("dead", dead_app),
-    ("policy", policy_app),
-    ("token", token_app),
-    ("views", views_app),
-    ("ledger", ledger_app),
-):
-    app.add_typer(_group, name=_name)
-app.command("bench")(bench)
+
+def _built() -> typer.Typer:
+    """The command tree; called once."""
+    tree = typer.Typer(
+        name="hub",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        help="Integration hub of a city command centre: cases go up four levels and out to departments. 一网统管联动中枢",
+    )
+    tree.command("up")(up)
+    add_top_level(tree)
+    add_commands(case_app)
+    area_app.command("generate")(generate)
+    for name, group in (
+        ("case", case_app),
+        ("area", area_app),
+        ("unit", unit_app),
+        ("adapter", adapter_app),
+        ("dead", dead_app),
+        ("policy", policy_app),
+        ("token", token_app),
+        ("views", views_app),
+        ("ledger", ledger_app),
+    ):
+        tree.add_typer(group, name=name)
+    tree.command("bench")(bench)
+    return tree
+
+
+app = _built()
+"""The whole command line, for the entry point, the generated documentation and tests."""
 
 
 def main() -> None:

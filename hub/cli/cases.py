@@ -13,7 +13,7 @@ from rich.console import Group
 from rich.text import Text
 
 from hub.cli.client import segment
-from hub.cli.generated import Key, add_commands, told
+from hub.cli.generated import Key, told
 from hub.cli.session import Session, asks_hub
 from hub.cli.tables import Column, clock, facts, table, when, word, worded
 from hub.model.cases import Channel, Severity, Stage
@@ -264,6 +264,3 @@ def _telling(body: object, zone: tzinfo) -> str:
             text = str(value) if name == "text" else clock(value, zone) if name.endswith("_at") else word(name, value)
             words.append(f"{name}={text if len(text) <= 60 else text[:59] + '…'}")
     return " ".join(words)
-
-
-add_commands(case_app)
