@@ -215,6 +215,7 @@ class Assignment(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     note: str | None = None
     urged: int = 0
     supervised: int = 0
+    round: int = 0  # how often the case had been reopened when it was made; the join looks at the last round only
 
 
 class Asked(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -275,7 +276,7 @@ class Case(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     contact_erased: bool = False
     supervised: int = 0
     visited_levels: tuple[Level, ...] = ()
-    attention: tuple[str, ...] = ()  # why an operator has to look: "refused:a1", "dead:a2", "uncertain:a1", "returned:a1"
+    attention: tuple[str, ...] = ()  # why an operator has to look: "refused:a1", "dead:a2", "uncertain:a1", "overdue:resolve" …
     number: int = 0
     digest: str = ""
     sequence: int = 0  # ledger stream sequence of the last commit

@@ -1,0 +1,184 @@
+"""Deliveries: what dispatch tells about handing an assignment over. Pure.
+
+The hub is at-least-once, so every record may come twice or late: what is known already gives no event, what contradicts is
+recorded. Called by `decide`.
+"""
+
+from __future__ import annotations
+
+from hub.errors import InvalidInput
+from hub.model import commands as c
+from hub.model import events as e
+from hub.model.cases import (
+    Assignment,
+    AssignmentState,
+    Attempt,
+    AttemptOutcome,
+    DeadlineKind,
+    Stage,
+    delivery_key,
+)
+from hub.model.lifecycle.clock import deadline_of, set_limit
+from hub.model.lifecycle.deciding import LIVE, Deciding
+from hub.model.lifecycle.evolve_assignments import UNDELIVERED
+from hub.model.lifecycle.work import after_change
+
+S = AssignmentState
+
+_WAITING = (S.MADE, S.SENDING)
+_REPLAYABLE = (S.DEAD, S.REFUSED, S.UNCERTAIN)
+_NOT_WANTED = (S.RECALLED, S.DROPPED)
+
+
+def start(d: Deciding, command: c.StartDelivery) -> None:
+    """An attempt begins; refused unless the assignment waits for one and the last has ended."""
+    d.needs_hub()
+    found = d.assignment(command.assignment)
+    if found.adapter is None:
+        d.refuse("the unit works in the hub; there is nothing to send", assignment=found)
+    if found.state not in _WAITING:
+        d.refuse("the assignment does not wait for delivery", assignment=found)
+    last = found.attempts[-1] if found.attempts else None
+    if last is not None and last.outcome is AttemptOutcome.STARTED:
+        d.refuse(f"attempt {last.number} has not ended", assignment=found)
+    d.emit(e.DeliveryStarted(assignment=found.id, attempt=1 if last is None else last.number + 1))
+
+
+def delivered(d: Deciding, command: c.RecordDelivered) -> None:
+    """The department has it. Nothing is lost: the ticket is kept, and whoever does not want it any more tells the department."""
+    found = d.assignment(command.assignment)
+    if d.actor.unit != found.unit:
+        d.needs_hub()
+    ticket = d.text("ticket", command.ticket)
+    if command.attempt is not None:
+        _attempt(found, command.attempt)
+    known = found.ticket
+    if known == ticket:
+        return
+    received = e.Delivered(assignment=found.id, ticket=ticket, attempt=command.attempt, via=command.via)
+    if known is not None and known != delivery_key(d.id, found.id):
+        reason = f"the department gave two tickets: {known}, then {ticket}"
+        d.emit(e.ReportConflicted(assignment=found.id, kind="delivered", reason=reason, note=ticket))
+        return
+    d.emit(received)
+    if found.state in _NOT_WANTED:
+        reason = f"the department has it as {ticket}, but it was {found.state.value}"
+        d.emit(
+            e.ReportConflicted(assignment=found.id, kind="delivered", reason=reason, note=ticket),
+            e.AssignmentRecalled(assignment=found.id, reason=found.note or reason, tell=True),
+        )
+    elif found.state is S.REFUSED:
+        reason = f"the department refused it and has it as {ticket}"
+        d.emit(e.ReportConflicted(assignment=found.id, kind="delivered", reason=reason, note=ticket))
+
+
+def _attempt(found: Assignment, number: int) -> Attempt:
+    attempt = next((item for item in found.attempts if item.number == number), None)
+    if attempt is None:
+        raise InvalidInput(f"{found.id} has no attempt {number}", subject="attempt")
+    return attempt
+
+
+def failed(d: Deciding, command: c.RecordFailed) -> None:
+    """An attempt ended without a receipt; an attempt ends once."""
+    d.needs_hub()
+    found = d.assignment(command.assignment)
+    d.aware("retry_at", command.retry_at)
+    if _attempt(found, command.attempt).outcome is AttemptOutcome.STARTED:
+        d.emit(
+            e.DeliveryFailed(
+                assignment=found.id,
+                attempt=command.attempt,
+                error=command.error,
+                reason=command.reason,
+                unknown=command.unknown,
+                retry_at=command.retry_at,
+            )
+        )
+
+
+def refused(d: Deciding, command: c.RecordRefused) -> None:
+    """The department's system said no: the operator is asked, and the holder has the case again when no lead is left."""
+    d.needs_hub()
+    found = d.assignment(command.assignment)
+    if _attempt(found, command.attempt).outcome not in (AttemptOutcome.STARTED, AttemptOutcome.UNKNOWN):
+        return
+    d.emit(e.DeliveryRefused(assignment=found.id, attempt=command.attempt, reason=command.reason))
+    if found.state in UNDELIVERED:
+        after_change(d)
+    elif found.state not in _NOT_WANTED:
+        reason = f"refused by the department, but the assignment is {found.state.value}"
+        d.emit(e.ReportConflicted(assignment=found.id, kind="refused", reason=reason, note=command.reason))
+
+
+def uncertain(d: Deciding, command: c.RecordUncertain) -> None:
+    """Nobody can find out whether it arrived."""
+    d.needs_hub()
+    found = d.assignment(command.assignment)
+    attempt = _attempt(found, command.attempt)
+    if found.state in _WAITING and attempt.outcome in (AttemptOutcome.STARTED, AttemptOutcome.UNKNOWN):
+        d.emit(e.DeliveryUncertain(assignment=found.id, attempt=command.attempt, reason=command.reason))
+
+
+def dead(d: Deciding, command: c.RecordDead) -> None:
+    """Attempts are used up; an assignment that is not waiting any more can't die."""
+    d.needs_hub()
+    found = d.assignment(command.assignment)
+    if found.state in _WAITING:
+        d.emit(e.DeliveryDead(assignment=found.id, letter=command.letter))
+
+
+def effect(d: Deciding, command: c.RecordEffect) -> None:
+    """A recall, urge or inform reached the department, or did not."""
+    d.needs_hub()
+    _ = d.case
+    d.text("effect", command.effect)
+    if command.error is None:
+        d.emit(e.EffectDone(effect=command.effect, adapter=command.adapter))
+    else:
+        d.emit(
+            e.EffectFailed(
+                effect=command.effect,
+                adapter=command.adapter,
+                error=command.error,
+                reason=command.reason or command.error,
+                final=command.final,
+            )
+        )
+
+
+def _stopped(d: Deciding, id: str, reason: str) -> Assignment:
+    d.needs_holder()
+    found = d.assignment(id)
+    d.text("reason", reason)
+    if found.state not in _REPLAYABLE:
+        d.refuse("only a dead, refused or uncertain delivery can be replayed or dropped", assignment=found)
+    return found
+
+
+def replay(d: Deciding, command: c.Replay) -> None:
+    """Try again under the same key; a refused one gets fresh limits, for its own ended with the refusal."""
+    case = d.stages(*LIVE, Stage.RESOLVED)
+    found = _stopped(d, command.assignment, command.reason)
+    if found.round != case.reopened:
+        d.refuse("the case was reopened since; dispatch it anew", assignment=found)
+    ended = deadline_of(d, DeadlineKind.FINISH, found.id) is None
+    if ended and case.stage is Stage.RESOLVED:
+        d.refuse("the case is resolved; nothing is owed any more", assignment=found)
+    if ended and case.suspended_at is not None:
+        d.refuse("the case is suspended; resume it first", assignment=found)
+    if any(item.unit == found.unit and item.state.open and item.id != found.id for item in case.assignments):
+        d.refuse(f"{found.unit} has another open assignment of this case", assignment=found)
+    d.emit(e.DeliveryReplayed(assignment=found.id, reason=command.reason))
+    if ended:
+        set_limit(d, DeadlineKind.ACCEPT, found.unit, found.id)
+        set_limit(d, DeadlineKind.FINISH, found.unit, found.id)
+    after_change(d)
+
+
+def drop(d: Deciding, command: c.Drop) -> None:
+    """Give it up; the holder has the case again when no lead is left."""
+    d.live()
+    found = _stopped(d, command.assignment, command.reason)
+    d.emit(e.DeliveryDropped(assignment=found.id, reason=command.reason))
+    after_change(d)
