@@ -1,7 +1,7 @@
 """Reads a configuration directory and gives one district: areas, units, policy, places, adapters.
 
-Owns all file reading of configuration: the forms of areas.csv, places.csv, units.yaml, adapters.yaml and district.yaml and where they
-lie; what the policy's files mean is `hub.model.policy_reader`'s. Refuses a directory with any mistake: the error names file, line
+Owns all file reading of configuration: where the files lie, and the forms of areas.csv, places.csv, units.yaml and district.yaml;
+what the policy's files mean is `hub.model.policy_reader`'s, and adapters.yaml `hub.instances`'s. Refuses a directory with any mistake: the error names file, line
 and key. Called by the composition root and the CLI, at start only.
 """
 
@@ -12,12 +12,13 @@ import io
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from hub.contract import AdapterInstance
 from hub.errors import ConfigError
+from hub.instances import OutsideValue, read_adapters
 from hub.model.areas import Area, AreaCode, GridKind, Level, Unit, UnitCode, UnitKind
 from hub.model.areatree import AreaRow, AreaTree, check_areas
 from hub.model.calendar import knows_year
@@ -30,7 +31,7 @@ from hub.model.units import Directory
 __all__ = [
     "Checked",
     "District",
-    "EnvironmentValue",
+    "OutsideValue",
     "areas_csv",
     "check_district",
     "load_areas",
@@ -48,15 +49,6 @@ UNITS = "units.yaml"
 ADAPTERS = "adapters.yaml"
 _AREA_COLUMNS = ("code", "name", "level", "parent")
 _AREA_EXTRAS = ("grid_kind", "households")
-
-
-class EnvironmentValue(str):
-    """A setting that came from the environment (mostly a secret): a plain text that does not show in `repr`."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return "'***'"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -299,81 +291,6 @@ def read_departments(root: Mark, tree: AreaTree, adapters: set[str]) -> tuple[Un
             )
         )
     return tuple(units)
-
-
-def read_adapters(root: Mark, environ: Mapping[str, str]) -> tuple[AdapterInstance, ...]:
-    """The instances of adapters.yaml; `{env: NAME}` in settings is filled from `environ`.
-
-    A variable that is not set is a mistake when the adapter is enabled; else the setting is left out.
-    """
-    fields = root.fields(("adapters",), required=("adapters",))
-    found: list[AdapterInstance] = []
-    for name, mark in fields["adapters"].entries().items() if "adapters" in fields else ():
-        parts = mark.fields(
-            ("plugin", "enabled", "settings", "concurrency", "attempts", "backoff", "breaker"), required=("plugin",)
-        )
-        if not name.replace("-", "").replace("_", "").isalnum() or not name.isascii():
-            mark.complain("an instance's name is made of letters, digits, - and _")
-        if "plugin" not in parts:
-            continue
-        enabled = parts["enabled"].boolean() if "enabled" in parts else True
-        default = AdapterInstance(name=name, plugin=parts["plugin"].text())
-        backoff = parts["backoff"].fields(("base", "cap")) if "backoff" in parts else {}
-        breaker = parts["breaker"].fields(("window", "minimum", "ratio", "open_for")) if "breaker" in parts else {}
-        base = _duration(backoff.get("base"), default.backoff_base)
-        cap = _duration(backoff.get("cap"), default.backoff_cap)
-        if cap < base:
-            parts["backoff"].complain("cap is below base")
-        ratio = breaker["ratio"].number() if "ratio" in breaker else default.breaker_ratio
-        if not 0 < ratio <= 1:
-            breaker["ratio"].complain("a share above 0 and at most 1 is expected")
-        settings = _settings(parts["settings"], environ, enabled) if "settings" in parts else {}
-        found.append(
-            AdapterInstance(
-                name=name,
-                plugin=default.plugin,
-                enabled=enabled,
-                settings=settings,
-                concurrency=_count(parts.get("concurrency"), default.concurrency),
-                attempts=_count(parts.get("attempts"), default.attempts),
-                backoff_base=base,
-                backoff_cap=cap,
-                breaker_window=_count(breaker.get("window"), default.breaker_window),
-                breaker_minimum=_count(breaker.get("minimum"), default.breaker_minimum),
-                breaker_ratio=ratio,
-                breaker_open_for=_duration(breaker.get("open_for"), default.breaker_open_for),
-            )
-        )
-    return tuple(found)
-
-
-def _count(mark: Mark | None, default: int) -> int:
-    return mark.integer(least=1) if mark is not None else default
-
-
-def _duration(mark: Mark | None, default: timedelta) -> timedelta:
-    found = mark.clock_span() if mark is not None else None
-    return found if found is not None else default
-
-
-def _settings(mark: Mark, environ: Mapping[str, str], enabled: bool) -> dict[str, object]:
-    """A mapping of settings with its environment values filled in."""
-    found: dict[str, object] = {}
-    for name, child in mark.entries().items():
-        if not child.is_mapping:
-            found[name] = child.plain()
-            continue
-        entries = child.entries()
-        if set(entries) != {"env"}:
-            found[name] = _settings(child, environ, enabled)
-            continue
-        variable = entries["env"].text()
-        value = environ.get(variable)
-        if value:
-            found[name] = EnvironmentValue(value)
-        elif enabled:
-            child.complain(f"environment variable {variable} is not set, and the adapter is enabled")
-    return found
 
 
 def _check_identity(root: Mark, tree: AreaTree) -> ZoneInfo | None:

@@ -45,12 +45,16 @@ class Category(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Raise(msgspec.Struct, frozen=True, kw_only=True):
-    """Words that make a matter at least `to`, if its category is one of `categories` (codes or beginnings; empty: any)."""
+    """Words that make a matter at least `to`, if its category is one of `categories` (codes or beginnings; empty: any).
+
+    `unless`: words in which one of them means nothing (着火 in 打不着火).
+    """
 
     to: Severity
     words: tuple[str, ...]
     title_only: bool = True
     categories: tuple[str, ...] = ()
+    unless: tuple[str, ...] = ()
     line: int = 0
 
 
@@ -145,6 +149,8 @@ class CategoryTree:
             if _RANK[entry.to] <= _RANK[category.severity]:
                 continue
             source = title if entry.title_only else f"{title}\n{text[:TEXT_LOOKED_AT]}"
+            for harmless in entry.unless:
+                source = source.replace(harmless, " ")
             for word in entry.words:
                 if word in source:
                     return entry.to, word, entry.line

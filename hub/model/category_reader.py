@@ -68,7 +68,7 @@ class CategoryReader:
     def _raises(self, mark: Mark | None) -> list[Raise]:
         found: list[Raise] = []
         for item in mark.items() if mark is not None else ():
-            fields = item.fields(("to", "where", "categories", "words"), required=("to", "words"))
+            fields = item.fields(("to", "where", "categories", "words", "unless"), required=("to", "words"))
             to = fields["to"].choice(Severity) if "to" in fields else None
             where = fields["where"].text() if "where" in fields else "title"
             if where not in ("title", "anywhere"):
@@ -79,7 +79,10 @@ class CategoryReader:
                     fields["categories"].complain(f"no category starts with {code!r}")
             words = fields["words"].words() if "words" in fields else ()
             if to is not None and words:
-                found.append(Raise(to=to, words=words, title_only=where == "title", categories=codes, line=item.line))
+                unless = fields["unless"].words() if "unless" in fields else ()
+                found.append(
+                    Raise(to=to, words=words, title_only=where == "title", categories=codes, unless=unless, line=item.line)
+                )
         return found
 
     def _classes(self, mark: Mark, window: timedelta | None) -> list[Category]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from hub.config import EnvironmentValue, check_district, load_district
+from hub.config import OutsideValue, check_district, load_district
 from hub.errors import ConfigError
 from hub.model.areas import Unit, UnitKind
 
@@ -159,7 +159,7 @@ def test_settings_from_the_environment_do_not_show(directory: Path) -> None:
     hotline = district.adapters[0]
     assert hotline.enabled
     assert hotline.settings["secret"] == "s3cret"
-    assert isinstance(hotline.settings["secret"], EnvironmentValue)
+    assert isinstance(hotline.settings["secret"], OutsideValue)
     assert "s3cret" not in repr(hotline)
     assert (hotline.attempts, hotline.backoff_cap) == (10, timedelta(minutes=30))
 
@@ -185,3 +185,15 @@ def test_a_department_may_serve_a_part_and_is_left_out_elsewhere(directory: Path
 
     assert "heat" in targets("320113007001")
     assert "heat" not in targets("320113001001")
+
+
+def test_a_secret_may_lie_in_a_file(directory: Path, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    edit(directory, "adapters.yaml", "enabled: false", "enabled: true")
+    edit(directory, "adapters.yaml", "{env: HUB_HOTLINE_SECRET}", f"{{file: {secret}}}")
+    with pytest.raises(ConfigError, match="can't be read"):
+        load_district(directory, environ={"HUB_HOTLINE_URL": "http://127.0.0.1:1"})
+    secret.write_text("s3cret\n", encoding="utf-8")
+    hotline = load_district(directory, environ={"HUB_HOTLINE_URL": "http://127.0.0.1:1"}).adapters[0]
+    assert hotline.settings["secret"] == "s3cret"
+    assert "s3cret" not in repr(hotline)

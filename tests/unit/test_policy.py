@@ -99,6 +99,7 @@ def test_an_unknown_category_or_area_still_gets_a_plan() -> None:
 def test_a_title_can_raise_the_severity() -> None:
     assert plan(Channel.RESIDENT, "配电箱冒烟").severity is Severity.URGENT
     assert plan(Channel.RESIDENT, "配电箱门坏了").severity is Severity.ORDINARY
+    assert plan(Channel.RESIDENT, "灶台打不着火").severity is Severity.ORDINARY
 
 
 def test_small_matters_stay_low_and_emergencies_are_settled_no_lower_than_the_street() -> None:
