@@ -1,0 +1,136 @@
+"""What the utilities' platform says, as typed messages, and how its words become the hub's.
+
+Read from answers by the adapter. Unknown fields are ignored: the platform may add some.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, tzinfo
+from typing import Annotated, Literal
+
+from pydantic import AwareDatetime, BaseModel, Field, StringConstraints
+
+from hub import Channel, IncomingCase, Report, ReportKind, Severity
+
+Kind = Literal["water", "drainage", "power", "gas", "heat"]
+"""What a company supplies."""
+Status = Literal["accepted", "crew_sent", "working", "completed", "rejected"]
+
+STOPPED: Mapping[str, str] = {"water": "停水", "drainage": "停止排水", "power": "停电", "gas": "停气", "heat": "停暖"}
+COMPANY_NAMES: Mapping[str, str] = {
+    "water": "供水公司",
+    "drainage": "排水公司",
+    "power": "供电公司",
+    "gas": "燃气公司",
+    "heat": "供热公司",
+}
+_KINDS: Mapping[str, ReportKind] = {
+    "accepted": ReportKind.ACCEPTED,
+    "crew_sent": ReportKind.PROGRESS,
+    "working": ReportKind.PROGRESS,
+    "completed": ReportKind.RESOLVED,
+    "rejected": ReportKind.RETURNED,
+}
+_LENGTHS = (15, 12, 9, 6)
+
+AreaDigits = Annotated[str, StringConstraints(pattern=r"^\d{6}(\d{3}){0,3}$")]
+"""An area code: district, street, community or grid."""
+
+
+class WorkOrder(BaseModel):
+    """A work order as the platform has it."""
+
+    number: str = Field(min_length=1, max_length=200)
+    status: str
+
+
+class WorkOrders(BaseModel):
+    """Answer of a search."""
+
+    items: list[WorkOrder]
+
+
+class Change(BaseModel):
+    """One thing that happened to a work order; `id` stays the same however often it comes."""
+
+    id: str = Field(min_length=1)
+    number: str
+    reference: str | None = None
+    status: Status
+    at: AwareDatetime
+    team: str | None = None
+    note: str | None = None
+
+    def report(self) -> Report:
+        """The same in the hub's words."""
+        return Report(
+            id=self.id,
+            kind=_KINDS[self.status],
+            key=self.reference,
+            ticket=self.number,
+            at=self.at,
+            by=self.team,
+            note=self.note,
+        )
+
+
+class Changes(BaseModel):
+    """A page of changes; `next` is where the following page begins."""
+
+    items: list[Change]
+    next: int = Field(ge=0)
+    more: bool = False
+
+
+class Outage(BaseModel):
+    """A notice that supply will be off for the areas named, or is."""
+
+    ref: str = Field(min_length=1, max_length=100)
+    kind: Kind
+    areas: list[AreaDigits] = Field(min_length=1, max_length=200)
+    starts_at: AwareDatetime
+    ends_at: AwareDatetime
+    published_at: AwareDatetime
+    reason: str = Field("", max_length=500)
+    planned: bool = True
+
+    def case(self, category: str | None, zone: tzinfo) -> IncomingCase:
+        """The case that stands for the outage before anybody complains; times in the text are local to `zone`.
+
+        Planned work is ordinary, an outage nobody planned is major.
+        """
+        what = f"{'计划' if self.planned else '故障'}{STOPPED[self.kind]}"
+        reason = self.reason.strip()
+        text = f"{COMPANY_NAMES[self.kind]}通知：{_local(self.starts_at, zone)}至{_local(self.ends_at, zone)}{what}"
+        return IncomingCase(
+            ref=self.ref,
+            channel=Channel.DEPARTMENT,
+            title=f"{what}：{reason}" if reason else what,
+            text=f"{text}，原因：{reason}。" if reason else f"{text}。",
+            reported_at=self.published_at,
+            area=common_area(self.areas),
+            category=category,
+            severity=Severity.ORDINARY if self.planned else Severity.MAJOR,
+            covers=tuple(dict.fromkeys(self.areas)),
+            covers_until=self.ends_at,
+        )
+
+
+class Outages(BaseModel):
+    """A page of notices."""
+
+    items: list[Outage]
+    next: int = Field(ge=0)
+    more: bool = False
+
+
+def common_area(areas: list[str]) -> str | None:
+    """The smallest area that holds all of `areas`; None when not even the district is the same."""
+    first = areas[0]
+    return next((first[:length] for length in _LENGTHS if all(code[:length] == first[:length] for code in areas)), None)
+
+
+def _local(at: datetime, zone: tzinfo) -> str:
+    local = at.astimezone(zone)
+    return f"{local.month}月{local.day}日{local:%H:%M}"
