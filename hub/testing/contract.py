@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -46,7 +46,7 @@ class AdapterContract:
 
     adapter_class: ClassVar[type[Adapter]]
     simulator_module: ClassVar[str]
-    adapter_settings: ClassVar[Callable[[str, str], Mapping[str, object]]]
+    adapter_settings: ClassVar[staticmethod[[str, str], Mapping[str, object]]]
     simulator_options: ClassVar[Sequence[str]] = ()
     unit: ClassVar[str] = "dept.sample"
     """A unit the adapter serves."""
