@@ -193,7 +193,7 @@ def list_tokens(session: Session) -> None:
     )
 
 
-@asks_hub(token_app, "revoke", example="hub token revoke t-7k3m --yes")
+@asks_hub(token_app, "revoke", example="hub token revoke 3f9c1a2b4d5e6f70 --yes")
 def revoke(
     session: Session, id: Annotated[str, typer.Argument(help="The token's id, from the list.")], yes: Yes = False
 ) -> None:

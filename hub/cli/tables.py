@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hub.model.areas import Level
+from hub.model.cases import Channel
 
 Row = Mapping[str, Any]
 Column = tuple[str, str | Callable[[Row], object]]
@@ -27,13 +28,13 @@ WORDS: Final[Mapping[str, Mapping[str, str]]] = {
     },
     "severity": {"minor": "轻微", "ordinary": "一般", "major": "较大", "urgent": "紧急"},
     "channel": {
-        "hotline": "12345热线",
-        "patrol": "网格巡查",
-        "resident": "一键上报",
-        "device": "物联感知",
-        "superior": "上级交办",
-        "whistle": "吹哨",
-        "department": "部门来件",
+        Channel.HOTLINE: "12345热线",
+        Channel.PATROL: "网格巡查",
+        Channel.RESIDENT: "一键上报",
+        Channel.DEVICE: "物联感知",
+        Channel.SUPERIOR: "上级交办",
+        Channel.WHISTLE: "吹哨",
+        Channel.DEPARTMENT: "部门来件",
     },
     "role": {"lead": "主办", "support": "协办"},
     "state": {
