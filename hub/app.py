@@ -9,29 +9,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
-import json
-import os
-import signal
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import structlog
-import uvicorn
 
-from hub import logs, telemetry
+from hub import telemetry
 from hub.adapters import Adapters, discover
-from hub.api import Services, create_app
+from hub.api import Services
 from hub.api.tokens import Tokens
 from hub.bus import Bucket, Bus, EmbeddedServer, Objects, ensure_streams
 from hub.bus.streams import DISPATCH, consumer_backlog
 from hub.config import District, load_district, policy_from_sources
 from hub.deadlines import Deadlines
-from hub.desk import Desk, Outcome
+from hub.desk import Desk, Outcome, utc_now
 from hub.dispatch import Dispatch, durable_of
-from hub.errors import BusUnavailable, ConfigError, HubError, LedgerConflict, LedgerDamaged
+from hub.errors import BusUnavailable, ConfigError, LedgerConflict
 from hub.intake import Entry, Intake
 from hub.ledger import POLICY, CheckpointFile, Ledger, PolicyRecord, decode_policy
 from hub.linkage import Linkage
@@ -87,8 +82,9 @@ class Rulebook:
 class Hub:
     """All parts of one hub process. Use `Hub.open`."""
 
-    def __init__(self, settings: Settings, rulebook: Rulebook) -> None:
+    def __init__(self, settings: Settings, rulebook: Rulebook, clock: Callable[[], datetime]) -> None:
         self.settings = settings
+        self._clock = clock
         self.rulebook = rulebook
         self.fatal: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.bus: Bus
@@ -116,6 +112,7 @@ class Hub:
         instances: Sequence[AdapterInstance] | None = None,
         plugins: Sequence[type[Adapter]] = (),
         public_url: str | None = None,
+        clock: Callable[[], datetime] = utc_now,
     ) -> AsyncIterator[Hub]:
         """Build everything and check the ledger; nothing runs yet. `instances` replaces config/adapters.yaml.
 
@@ -124,7 +121,7 @@ class Hub:
         district = await asyncio.to_thread(load_district, settings.config)
         data = settings.data
         data.mkdir(parents=True, exist_ok=True)
-        hub = cls(settings, Rulebook(district))
+        hub = cls(settings, Rulebook(district), clock)
         async with contextlib.AsyncExitStack() as stack:
             stack.enter_context(_only_one(data / "hub.lock"))
             hub.spans = SpanStore(data / "spans.db") if settings.tracing else None
@@ -163,10 +160,10 @@ class Hub:
         district = self.rulebook.district
         self.objects = await Objects.open(bus, replicas=replicas)
         self.ledger = Ledger(bus, CheckpointFile(settings.data / "checkpoint.json"), source=f"/district/{district().code}")
-        self.desk = Desk(self.ledger, self.rulebook.rules, cache=settings.cache_cases)
+        self.desk = Desk(self.ledger, self.rulebook.rules, clock=self._clock, cache=settings.cache_cases)
         self.vault = Vault(buckets["PERSONAL"], buckets["VAULT_KEYS"])
         self.tokens = Tokens(buckets["TOKENS"])
-        self.intake = Intake(self.desk, bus, district, self.vault)
+        self.intake = Intake(self.desk, bus, district, self.vault, clock=self._clock)
 
         async def backlog(name: str) -> tuple[int, int]:
             return await consumer_backlog(bus, DISPATCH, durable_of(name))
@@ -181,7 +178,7 @@ class Hub:
         self.views = Views(settings.views.url or f"sqlite:///{settings.data / 'views.db'}")
         self.projector = Projector(self.views, self.ledger)
         self.linkage = Linkage(bus, self.desk)
-        self.dispatch = Dispatch(bus, self.desk, self.adapters, district, self.vault)
+        self.dispatch = Dispatch(bus, self.desk, self.adapters, district, self.vault, clock=self._clock)
 
         async def incoming(adapter: str, item: IncomingCase, actor: Actor, cause: str | None) -> Outcome:
             return await self.intake.report(entry_of(adapter, item), actor=actor, cause=cause)
@@ -285,93 +282,6 @@ def entry_of(adapter: str, item: IncomingCase) -> Entry:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Running:
-    """A serving hub, as the demo and the tests see it."""
-
-    api_url: str
-    admin_token: str
-    data: Path
-    hub: Hub
-
-
-class _Server(uvicorn.Server):
-    """uvicorn without its own signal handling: the hub stops its parts in order."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Any:
-        """Leave signals alone."""
-        yield
-
-
-async def serve(
-    settings: Settings,
-    *,
-    adapters: Sequence[AdapterInstance] | None = None,
-    plugins: Sequence[type[Adapter]] = (),
-    any_port: bool = False,
-    started: Callable[[Running], Awaitable[None]] | None = None,
-    stop: asyncio.Event | None = None,
-) -> str | None:
-    """Run the hub until SIGINT/SIGTERM, `stop`, the end of `started`, or a fatal fault; returns the fault's reason.
-
-    `any_port`: take a free port when the configured one is in use. `started` runs beside the hub; when it returns, the hub stops.
-    Raises ConfigError when the port is in use.
-    """
-    end = stop or asyncio.Event()
-    loop = asyncio.get_running_loop()
-    handled = []
-    for number in (signal.SIGINT, signal.SIGTERM):
-        with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
-            loop.add_signal_handler(number, end.set)
-            handled.append(number)
-    listener = _listen(settings.api.host, settings.api.port, any_port=any_port)
-    port = listener.getsockname()[1]
-    url = f"http://{settings.api.host}:{port}"
-    try:
-        async with (
-            Hub.open(settings, instances=adapters, plugins=plugins, public_url=settings.api.public_url or url) as hub,
-            hub.running(),
-        ):
-            token = await _admin_token(hub)
-            server = _Server(
-                uvicorn.Config(
-                    create_app(services_of(hub)),
-                    log_config=None,
-                    access_log=False,
-                    lifespan="off",
-                    timeout_graceful_shutdown=3,
-                    http="httptools" if _has("httptools") else "h11",
-                    server_header=False,
-                )
-            )
-            serving = asyncio.create_task(server.serve(sockets=[listener]), name="http")
-            while not server.started and not serving.done():
-                await asyncio.sleep(0.01)
-            _runtime_file(settings.data, url, hub)
-            log.info("hub serves", url=url, data=str(settings.data))
-            running = Running(api_url=url, admin_token=token, data=settings.data, hub=hub)
-            waiting: set[asyncio.Future[Any]] = {asyncio.create_task(end.wait()), hub.fatal, serving}
-            beside = asyncio.ensure_future(started(running)) if started is not None else None
-            if beside is not None:
-                waiting.add(beside)
-            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            server.should_exit = True
-            await asyncio.gather(serving, return_exceptions=True)
-            if beside is not None:
-                if beside.done():
-                    beside.result()
-                else:
-                    beside.cancel()
-                    await asyncio.gather(beside, return_exceptions=True)
-            (settings.data / "runtime.json").unlink(missing_ok=True)
-            return hub.fatal.result() if hub.fatal.done() else None
-    finally:
-        for number in handled:
-            loop.remove_signal_handler(number)
-        listener.close()
-
-
 def services_of(hub: Hub) -> Services:
     """What the HTTP interface needs of a hub."""
     return Services(
@@ -392,123 +302,6 @@ def services_of(hub: Hub) -> Services:
     )
 
 
-def up(settings: Settings) -> int:
-    """`hub up`: serve until stopped; the process's exit code."""
-    logs.setup(level=settings.log_level, json=settings.log_json)
-    return _outcome(lambda: serve(settings))
-
-
-def rebuild_views(settings: Settings) -> int:
-    """`hub views rebuild`: throw the read models away and project the whole ledger again (the hub must not be running)."""
-    logs.setup(level=settings.log_level, json=settings.log_json)
-
-    async def rebuild() -> str | None:
-        async with Hub.open(settings, instances=()) as hub:
-            count = await hub.projector.rebuild()
-            log.info("views rebuilt", commits=count)
-        return None
-
-    return _outcome(rebuild)
-
-
-def verify_ledger(settings: Settings) -> int:
-    """`hub ledger verify`: walk the whole ledger and check every chain (the hub must not be running)."""
-    logs.setup(level=settings.log_level, json=settings.log_json)
-
-    async def verify() -> str | None:
-        async with Hub.open(settings, instances=()) as hub:
-            count, digest = await hub.ledger.verify()
-            log.info("ledger is whole", commits=count, digest=digest)
-        return None
-
-    return _outcome(verify)
-
-
-def accept_loss(settings: Settings) -> int:
-    """`hub ledger accept-loss`: mark what is left of a damaged ledger as the truth, and forget the views."""
-    logs.setup(level=settings.log_level, json=settings.log_json)
-
-    async def accept() -> str | None:
-        server = EmbeddedServer(settings.data / "nats", port=settings.nats.port, sync_always=settings.nats.sync_always)
-        url = settings.nats.url or await server.start()
-        try:
-            bus = await Bus.connect(url)
-            try:
-                mark = await Ledger(bus, CheckpointFile(settings.data / "checkpoint.json")).accept_loss()
-                log.warning("loss accepted", sequence=mark.sequence)
-            finally:
-                await bus.close()
-        finally:
-            await server.stop()
-        for name in ("views.db", "views.db-wal", "views.db-shm"):
-            (settings.data / name).unlink(missing_ok=True)
-        return None
-
-    return _outcome(accept)
-
-
-def _outcome(run: Callable[[], Awaitable[str | None]]) -> int:
-    """Run to the end on uvloop; errors the hub raises on purpose are said in one line."""
-    try:
-        reason = run_loop(run)
-    except (ConfigError, LedgerDamaged, HubError) as problem:
-        log.critical("the hub does not start", code=problem.code, reason=problem.message)
-        return 1
-    if reason is not None:
-        log.critical("the hub stopped", reason=reason)
-        return 1
-    return 0
-
-
-def run_loop(run: Callable[[], Awaitable[Any]]) -> Any:
-    """Run a coroutine function on uvloop (asyncio's own loop where uvloop is not available)."""
-
-    async def main() -> Any:
-        return await run()
-
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio.run(main())
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(main())
-
-
-async def _admin_token(hub: Hub) -> str:
-    """The administrator's token of this data directory, issued at the first start."""
-    file = hub.settings.data / "admin.token"
-    if file.exists():
-        token = file.read_text().strip()
-        if await hub.tokens.find(token) is not None:
-            return token
-    token, _ = await hub.tokens.issue(name="admin", role="admin", unit=None, area=hub.rulebook.district().code)
-    file.unlink(missing_ok=True)
-    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as handle:
-        handle.write(token + "\n")
-    return token
-
-
-def _runtime_file(data: Path, url: str, hub: Hub) -> None:
-    nats = hub.bus.nc.connected_url
-    address = f"{nats.hostname}:{nats.port}" if nats is not None else ""
-    (data / "runtime.json").write_text(json.dumps({"api": url, "nats": address, "pid": os.getpid()}))
-
-
-def _listen(host: str, port: int, *, any_port: bool) -> socket.socket:
-    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except OSError as problem:
-        if not any_port:
-            listener.close()
-            raise ConfigError(f"{host}:{port} can't be listened on: {problem.strerror}", key="api.port") from problem
-        listener.bind((host, 0))
-    listener.listen(1024)
-    return listener
-
-
 @contextlib.contextmanager
 def _only_one(path: Path) -> Any:
     """One hub per data directory."""
@@ -518,9 +311,3 @@ def _only_one(path: Path) -> Any:
         except OSError as problem:
             raise ConfigError(f"another hub runs on {path.parent}", key="data") from problem
         yield
-
-
-def _has(module: str) -> bool:
-    from importlib.util import find_spec
-
-    return find_spec(module) is not None

@@ -22,7 +22,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 from hub import logs
-from hub.app import Hub, run_loop
+from hub.app import Hub
 from hub.bus import Bus, PullConsumer
 from hub.bus.streams import DISPATCH, KEYS, LEDGER, PLACES, REPORTS, TIMERS, ensure_consumer, stream_state
 from hub.contract import Adapter, AdapterInstance, Assignment, Capability, Manifest, Receipt, Report, ReportKind
@@ -30,6 +30,7 @@ from hub.intake import Entry
 from hub.model.areas import Level
 from hub.model.cases import SYSTEM, Channel, Severity, Stage
 from hub.model.commands import Visit
+from hub.serving import run_loop
 from hub.settings import Settings
 
 DEPARTMENTS = ("police", "property", "utilities")

@@ -1,4 +1,4 @@
-"""`hub up|bench|views|ledger`: what runs or mends a hub on this machine. Settings are made here; the work is `hub.app`'s.
+"""`hub up|bench|views|ledger`: what runs or mends a hub on this machine. Settings are made here; the work is `hub.serving`'s.
 
 The hub itself is imported only when one of these commands runs, so that the others start fast.
 """
@@ -91,7 +91,7 @@ def up(
     if misplaced and not demo:
         raise typer.BadParameter(f"{', '.join(misplaced)}: only with --demo")
     if not demo:
-        from hub.app import up as serve
+        from hub.serving import up as serve
 
         raise typer.Exit(serve(settings_of(data, config, port=port, log_level=log_level)))
     from hub.demo import DemoOptions
@@ -129,7 +129,7 @@ def rebuild(data: DataDirectory = None, config: ConfigDirectory = None) -> None:
 
     Example: hub views rebuild --data data
     """
-    from hub.app import rebuild_views
+    from hub.serving import rebuild_views
 
     raise typer.Exit(rebuild_views(settings_of(data, config)))
 
@@ -140,7 +140,7 @@ def verify(data: DataDirectory = None, config: ConfigDirectory = None) -> None:
 
     Example: hub ledger verify --data data
     """
-    from hub.app import verify_ledger
+    from hub.serving import verify_ledger
 
     raise typer.Exit(verify_ledger(settings_of(data, config)))
 
@@ -155,7 +155,7 @@ def accept(
 
     Example: hub ledger accept-loss --data data
     """
-    from hub.app import accept_loss
+    from hub.serving import accept_loss
 
     if not yes and not typer.confirm("Accept that the ledger lost commits it had acknowledged?"):
         raise typer.Exit(1)

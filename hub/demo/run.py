@@ -22,7 +22,6 @@ import httpx
 import structlog
 
 from hub import logs
-from hub.app import Running, run_loop, serve
 from hub.config import District, load_district
 from hub.contract import AdapterInstance
 from hub.demo.client import HubClient
@@ -39,6 +38,7 @@ from hub.demo.stories import play_all
 from hub.demo.summary import Summary
 from hub.errors import HubError
 from hub.model.cases import Channel
+from hub.serving import Running, run_loop, serve
 
 if TYPE_CHECKING:
     from hub.settings import Settings

@@ -1,0 +1,178 @@
+"""Report-back against a real server: any order, repeated, late, unknown tickets, visits, incoming cases."""
+
+from __future__ import annotations
+
+from collections import deque
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from hub.app import Hub
+from hub.contract import Capability, Contact, IncomingCase, Report, ReportKind
+from hub.desk import Outcome
+from hub.model.cases import SYSTEM, AssignmentState, Case, Channel, Stage
+from hub.model.commands import Recall
+from hub.model.events import ReportConflicted
+from tests.eventually import eventually
+from tests.system.department import GRID, Department, accepted, report_gas, resolved, running_hub, scripted
+from tests.system.test_dispatch import assignment_of, until
+
+ALL = ("police", "property", "utilities")
+
+
+async def case_of(hub: Hub, outcome: Outcome) -> Case:
+    case = await hub.desk.load(outcome.case.id)
+    assert case is not None
+    return case
+
+
+async def test_three_departments_resolve_and_the_case_is_resolved_in_the_last_ones_commit(tmp_path: Path) -> None:
+    departments = {name: Department() for name in ALL}
+    async with running_hub(tmp_path, {name: scripted(name, d) for name, d in departments.items()}) as hub:
+        outcome = await report_gas(hub)
+        for name in ALL:
+            await until(hub, outcome, name, AssignmentState.DELIVERED)
+        for name in ALL:
+            assert (await case_of(hub, outcome)).stage is Stage.DISPATCHED
+            for key in departments[name].tickets:
+                await hub.reportback.take(name, resolved(key))
+        assert (await case_of(hub, outcome)).stage is Stage.RESOLVED
+
+
+async def test_repeated_late_and_contradicting_reports_never_move_a_state_back_and_are_recorded(tmp_path: Path) -> None:
+    department = Department()
+    async with running_hub(tmp_path, {"police": scripted("police", department)}) as hub:
+        outcome = await report_gas(hub)
+        assignment = await until(hub, outcome, "police", AssignmentState.DELIVERED)
+        key = f"{outcome.case.id}.{assignment.id}"
+        await hub.reportback.take("police", resolved(key))
+        number = (await case_of(hub, outcome)).number
+        repeated = await hub.reportback.take("police", resolved(key))
+        assert repeated is not None
+        assert repeated.repeated
+        assert (await case_of(hub, outcome)).number == number
+        late = await hub.reportback.take("police", accepted(key))
+        assert late is not None
+        assert isinstance(late.events[0], ReportConflicted)
+        assert (await assignment_of(hub, outcome, "police")).state is AssignmentState.RESOLVED
+
+
+async def test_a_report_on_a_recalled_assignment_is_recorded(tmp_path: Path) -> None:
+    department = Department()
+    async with running_hub(tmp_path, {"police": scripted("police", department)}) as hub:
+        outcome = await report_gas(hub)
+        assignment = await until(hub, outcome, "police", AssignmentState.DELIVERED)
+        await hub.desk.execute(outcome.case.id, Recall(assignment=assignment.id, reason="派错"), actor=SYSTEM)
+        key = f"{outcome.case.id}.{assignment.id}"
+        late = await hub.reportback.take("police", resolved(key))
+        assert late is not None
+        assert isinstance(late.events[0], ReportConflicted)
+
+
+async def test_a_report_that_overtakes_the_receipt_proves_the_delivery(tmp_path: Path) -> None:
+    department = Department(script=deque(["accept, then no answer"]))
+    async with running_hub(tmp_path, {"police": scripted("police", department)}, stages=False) as hub:
+        outcome = await report_gas(hub)
+        assignment = await assignment_of(hub, outcome, "police")
+        key = f"{outcome.case.id}.{assignment.id}"
+        report = Report(id="1", kind=ReportKind.ACCEPTED, key=key, ticket="T-77")
+        await hub.reportback.take("police", report)
+        found = await assignment_of(hub, outcome, "police")
+        assert (found.state, found.ticket) == (AssignmentState.ACCEPTED, "T-77")
+
+
+async def test_a_report_by_ticket_waits_until_the_ticket_is_known(tmp_path: Path) -> None:
+    department = Department()
+    async with running_hub(tmp_path, {"police": scripted("police", department)}) as hub:
+        assert await hub.reportback.take("police", Report(id="e1", kind=ReportKind.RESOLVED, ticket="T-0", note="好了")) is None
+        outcome = await report_gas(hub)
+        await until(hub, outcome, "police", AssignmentState.RESOLVED, within=20)
+
+
+async def test_polled_items_are_taken_once_and_the_cursor_survives_a_restart(tmp_path: Path) -> None:
+    department = Department()
+    kind = scripted("police", department, (Capability.POLL, Capability.INFORM))
+    item = IncomingCase(
+        ref="W-1", channel=Channel.DEPARTMENT, title="停水通知", text="管道检修停水", reported_at=datetime.now(UTC), area=GRID
+    )
+    department.items.append(item)
+    async with running_hub(tmp_path, {"police": kind}) as hub:
+
+        async def taken() -> bool:
+            return await hub.views.case_of_source("police", "W-1") is not None
+
+        await eventually(taken)
+        department.items.append(item)
+
+        async def read() -> bool:
+            entry = await hub.reportback._cursors.get("police.cursor")
+            return entry is not None and entry.value == b"2"
+
+        await eventually(read)
+        assert len({commit.case async for _, commit, _ in hub.ledger.follow(0, live=False)}) == 1
+        await eventually(lambda: [n.stage for n in department.notices][:1] == ["taken"])
+    async with running_hub(tmp_path, {"police": kind}) as hub:
+        await eventually(read)
+        assert len({commit.case async for _, commit, _ in hub.ledger.follow(0, live=False)}) == 1
+
+
+async def test_later_reports_from_a_covered_area_attach_to_the_notice(tmp_path: Path) -> None:
+    department = Department()
+    async with running_hub(tmp_path, {"utilities": scripted("utilities", department)}) as hub:
+        notice = await report_gas(
+            hub,
+            channel=Channel.DEPARTMENT,
+            title="计划停水通知",
+            text="供水管道检修，计划停水",
+            category="E0404",
+            severity=None,
+            covers=(GRID[:12],),
+            covers_until=datetime.now(UTC) + timedelta(hours=6),
+        )
+        call = await report_gas(hub, title="家里停水了", text="早上开始停水，什么时候来水？", category=None, severity=None)
+        assert call.attached
+        assert call.case.id == notice.case.id
+        elsewhere = await report_gas(
+            hub, title="家里停水了", text="早上开始停水，什么时候来水？", category=None, severity=None, area="320113002"
+        )
+        assert elsewhere.case.id != notice.case.id
+
+
+async def test_the_reporters_contact_is_encrypted_and_its_reading_is_an_event(tmp_path: Path) -> None:
+    plain, asking = Department(), Department()
+    adapters = {
+        "police": scripted("police", asking, (Capability.NEEDS_CONTACT,)),
+        "property": scripted("property", plain),
+    }
+    async with running_hub(tmp_path, adapters) as hub:
+        contact = Contact(name="张三丰", phone="13812341234", address="尧佳路1号2幢301室")
+        outcome = await report_gas(hub, contact=contact, text="我是张三丰，电话13812341234，楼道有燃气味")
+        await until(hub, outcome, "police", AssignmentState.DELIVERED)
+        await until(hub, outcome, "property", AssignmentState.DELIVERED)
+        assert asking.contacts == [contact]
+        assert plain.contacts == [None]
+        events = [type(e).__name__ for _, c in await hub.ledger.commits(outcome.case.id) for e in c.events]
+        assert events.count("ContactAccessed") == 1
+        for stream in ("LEDGER", "DISPATCH", "KV_PERSONAL"):
+            for number in range(1, 60):
+                message = await hub.bus.at(stream, number)
+                assert message is None or b"13812341234" not in message.data
+        await hub.vault.erase(outcome.case.id)
+        assert await hub.vault.open(outcome.case.id) is None
+
+
+async def test_a_key_repeated_gives_the_same_case(tmp_path: Path) -> None:
+    from hub.intake import Entry
+
+    async with running_hub(tmp_path, {}, stages=False) as hub:
+        entry = Entry(channel=Channel.RESIDENT, title="路灯不亮", text="北门路灯不亮", reported_at=datetime.now(UTC), area=GRID)
+        first = await hub.intake.report(entry, actor=SYSTEM, key="abc")
+        again = await hub.intake.report(entry, actor=SYSTEM, key="abc")
+        assert again.repeated
+        assert again.case.id == first.case.id
+
+
+async def test_the_same_place_and_category_within_the_window_is_linked_as_a_duplicate(tmp_path: Path) -> None:
+    async with running_hub(tmp_path, {}, stages=False) as hub:
+        first = await report_gas(hub, place="尧佳路88号 3幢", category="E0401")
+        second = await report_gas(hub, place="尧佳路88号3幢", category="E0401")
+        assert second.case.duplicate_of == first.case.id
