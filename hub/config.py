@@ -1,8 +1,8 @@
 """Reads a configuration directory and gives one district: areas, units, policy, places, adapters.
 
 Owns all file reading of configuration: where the files lie, and the forms of areas.csv, places.csv, units.yaml and district.yaml;
-what the policy's files mean is `hub.model.policy_reader`'s, and adapters.yaml `hub.instances`'s. Refuses a directory with any mistake: the error names file, line
-and key. Called by the composition root and the CLI, at start only.
+what the policy's files mean is `hub.model.policy_reader`'s, and adapters.yaml `hub.instances`'s. Refuses a directory with any mistake:
+the error names file, line and key. Called by the composition root and the CLI, at start only.
 """
 
 from __future__ import annotations
