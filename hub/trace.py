@@ -42,7 +42,7 @@ class Happening(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Node(msgspec.Struct, kw_only=True):
-    """One span in the tree. `started` is UTC, `ms` its duration in milliseconds. `orphan`: its parent was not stored."""
+    """One span in the tree. `started` is UTC, `ms` its duration in milliseconds. `status`: of HTTP. `orphan`: its parent was not stored."""
 
     span: str
     name: str
@@ -56,6 +56,7 @@ class Node(msgspec.Struct, kw_only=True):
     assignment: str | None = None
     attempt: int | None = None
     retry: bool = False
+    status: int | None = None
     error: str | None = None
     orphan: bool = False
     happenings: list[Happening] = []
@@ -113,7 +114,9 @@ def assemble(case: str, timeline: Sequence[Mapping[str, Any]], spans: Sequence[S
     stimuli.sort(key=lambda stimulus: stimulus.started)
     nodes = [node for stimulus in stimuli for node in walk(stimulus.nodes)]
     known = {f"{record.trace}-{record.span}" for record in records.values()}
-    levels = {node.level for node in nodes if node.level} | {level for _, level in held}
+    levels = {level for _, level in held} or {node.level for node in nodes if node.level}
+    if any(node.level == "department" for node in nodes):
+        levels.add("department")
     return Tree(
         case=case,
         started=min((node.started for node in nodes), default=None),
@@ -314,6 +317,7 @@ def _node(
         assignment=_text(values.get(telemetry.ASSIGNMENT)),
         attempt=attempt if isinstance(attempt, int) else None,
         retry=values.get(telemetry.RETRY) is True or (isinstance(attempt, int) and attempt > 1),
+        status=status if isinstance(status := values.get(telemetry.HTTP_STATUS), int) else None,
         error=record.error,
         happenings=list(happenings),
         children=[],
@@ -327,7 +331,10 @@ def _level(
     held: Sequence[tuple[datetime, str]],
     started: datetime,
 ) -> str | None:
-    """The level a step belongs to: as the span says; departmental calls; the level the step moved the case to; else who held it then."""
+    """The level a step belongs to: where it moved the case to; as the span says; departmental calls; else who held it then."""
+    moved = next((entry.level for entry in reversed(happenings) if entry.level), None)
+    if moved is not None:
+        return moved
     said = record.attributes.get(telemetry.LEVEL)
     if said in LEVEL_WORDS:
         return str(said)
@@ -337,9 +344,6 @@ def _level(
         or record.service.endswith("-simulator")
     ):
         return "department"
-    moved = next((entry.level for entry in reversed(happenings) if entry.level), None)
-    if moved is not None:
-        return moved
     if above is not None and above.level == "department" and record.kind == "client":
         return "department"
     return next((level for at, level in reversed(held) if at <= started), None)
@@ -356,6 +360,8 @@ def _line(node: Node, start: datetime, zone: tzinfo) -> Text:
         if word:
             line.append(f" {word}")
     line.append(f" {_length(node.ms)}", "dim")
+    if node.status is not None and node.status >= 400:
+        line.append(f" → {node.status}", "red" if node.status >= 500 else "yellow")
     if node.attempt is not None and node.attempt > 1:
         line.append(f" ↻ 第{node.attempt}次", "yellow")
     elif node.retry:

@@ -262,5 +262,6 @@ def _telling(body: object, zone: tzinfo) -> str:
     for name, value in body.items() if isinstance(body, Mapping) else ():
         if value not in (None, "", [], {}):
             text = str(value) if name == "text" else clock(value, zone) if name.endswith("_at") else word(name, value)
+            text = "、".join(map(str, value)) if isinstance(value, list) else text
             words.append(f"{name}={text if len(text) <= 60 else text[:59] + '…'}")
     return " ".join(words)

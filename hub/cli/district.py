@@ -235,7 +235,7 @@ def status(session: Session) -> None:
         down = [
             row
             for row in items_of(session.api.get("/adapters"))
-            if row.get("state") != "running" or row.get("breaker") != "closed" or row.get("queued")
+            if row.get("state") == "paused" or row.get("breaker") == "open" or row.get("queued")
         ]
         if down:
             parts += [Text(), table(down, _ADAPTER, title="需要关注的适配器")]

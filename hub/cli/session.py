@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, tzinfo
@@ -38,13 +39,17 @@ _SHARED: Sequence[tuple[str, Any, Any]] = (
     ("as_json", AsJson, False),
 )
 
+_PIPED_WIDTH = 200
+"""Columns when nobody's terminal says how many there are, so that ids and lines stay whole for grep."""
+
 
 class Session:
     """One command's connection to the hub and to the terminal."""
 
     def __init__(self, url: str | None, token: str | None, data: Path | None, *, as_json: bool) -> None:
         self.as_json = as_json
-        self.console = Console(highlight=False, soft_wrap=False)
+        piped = not sys.stdout.isatty() and "COLUMNS" not in os.environ
+        self.console = Console(highlight=False, width=_PIPED_WIDTH if piped else None)
         self._where = (url, token, data)
 
     @cached_property

@@ -205,6 +205,20 @@ def test_the_drawing_shows_times_in_the_zone_levels_departments_retries_and_erro
     assert text.count("process dispatch.police") == 2
 
 
+def test_a_step_that_moved_the_case_shows_where_to_and_the_head_shows_only_who_held_it() -> None:
+    timeline = [entry(0, "case.held", "a", "1", level=3, unit="320113001")]
+    tree = assemble(CASE, timeline, [rec("1", level="district"), rec("2", parent="1", at=1, level="district")])
+    (top,) = tree.stimuli[0].nodes
+    assert (top.level, top.children[0].level) == ("street", "district")
+    assert tree.levels == ["street"]
+
+
+def test_a_refused_request_shows_its_status() -> None:
+    refused = rec("1")
+    refused.attributes["http.response.status_code"] = 409
+    assert "→ 409" in printed(assemble(CASE, [], [refused]))
+
+
 def test_times_on_another_day_carry_the_date() -> None:
     assert "03-03 00:40:00.000" in printed(assemble(CASE, [], [rec("1"), rec("1", trace="b", at=3600)]))
 
