@@ -24,6 +24,7 @@ router = APIRouter()
 NamePath = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,64}$", description="Adapter instance")]
 
 
+@router.post("/hooks/{adapter}", include_in_schema=False)
 @router.api_route(
     "/hooks/{adapter}/{path:path}",
     methods=["POST"],
@@ -32,7 +33,7 @@ NamePath = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,64}$", description="Ad
     operation_id="callback",
     responses=gives(Taken, 400, 413),
 )
-async def callback(request: Request, services: ServicesHere, adapter: NamePath, path: str) -> Response:
+async def callback(request: Request, services: ServicesHere, adapter: NamePath, path: str = "") -> Response:
     """Read by the adapter, which checks the signature; 2xx only once everything in it is stored."""
     taken = await services.reportback.callback(
         adapter,
