@@ -198,9 +198,12 @@ class Crew:
 
 
 def concerns_people(change: Mapping[str, Any]) -> bool:
-    """Whether a change can give somebody something to do; most (attempts, receipts, progress) can't."""
-    return (
-        change.get("stage") in ("reported", "held", "resolved")
-        or bool(change.get("attention"))
-        or change.get("stage") == "dispatched"
+    """Whether a change can give somebody something to do; most (attempts, receipts, results) can't."""
+    if change.get("stage") in ("reported", "held", "resolved") or change.get("attention"):
+        return True
+    return change.get("stage") == "dispatched" and any(
+        event.get("type") in _TO_BE_WORKED for event in change.get("events") or ()
     )
+
+
+_TO_BE_WORKED = ("assignment.made", "assignment.accepted", "assignment.progressed")

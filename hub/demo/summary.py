@@ -107,7 +107,7 @@ class Summary:
             (f"hub adapter list {where}", "how the departmental systems stand"),
         ):
             console.print(f"  {command:<70} {says}", markup=False, soft_wrap=True)
-        console.print(f"  {url + '/docs':<70} the HTTP interface", markup=False, soft_wrap=True)
+        console.print(f"  {url + '/api/v1/openapi.json':<70} the HTTP interface", markup=False, soft_wrap=True)
 
     def _print_problems(self, console: Console) -> None:
         for scene in self.scenes:
