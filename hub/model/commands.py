@@ -18,7 +18,7 @@ class Command(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, tag
     """Base of all commands."""
 
 
-class Report(Command, tag="report"):
+class Report(Command, frozen=True, tag="report"):
     """Open a case. Text is already masked; the contact is already in the vault when `contact_fields` is not empty."""
 
     channel: Channel
@@ -37,7 +37,7 @@ class Report(Command, tag="report"):
     duplicate_of: CaseId | None = None
 
 
-class Triage(Command, tag="triage"):
+class Triage(Command, frozen=True, tag="triage"):
     """A person corrects category, severity or area; None keeps what is. Routes the case anew while it is only held."""
 
     category: str | None = None
@@ -46,7 +46,7 @@ class Triage(Command, tag="triage"):
     reason: str | None = None
 
 
-class Claim(Command, tag="claim"):
+class Claim(Command, frozen=True, tag="claim"):
     """The holder takes the matter up (stops the first-response clock)."""
 
     note: str | None = None
@@ -61,33 +61,33 @@ class Target(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     task: str | None = None
 
 
-class Dispatch(Command, tag="dispatch"):
+class Dispatch(Command, frozen=True, tag="dispatch"):
     """Assign to units; empty `targets`: those the policy names for this case."""
 
     targets: tuple[Target, ...] = ()
     note: str | None = None
 
 
-class Escalate(Command, tag="escalate"):
+class Escalate(Command, frozen=True, tag="escalate"):
     """One level up 上报, with a reason."""
 
     reason: str
 
 
-class Delegate(Command, tag="delegate"):
+class Delegate(Command, frozen=True, tag="delegate"):
     """One level down 下派; `unit` is the unit below (needed when the case's area does not name one)."""
 
     reason: str
     unit: UnitCode | None = None
 
 
-class Settle(Command, tag="settle"):
+class Settle(Command, frozen=True, tag="settle"):
     """The holder settles the case itself, without (further) assignments."""
 
     note: str
 
 
-class Reassign(Command, tag="reassign"):
+class Reassign(Command, frozen=True, tag="reassign"):
     """Recall one assignment and give it to another unit in the same role."""
 
     assignment: str
@@ -95,14 +95,14 @@ class Reassign(Command, tag="reassign"):
     reason: str
 
 
-class Recall(Command, tag="recall"):
+class Recall(Command, frozen=True, tag="recall"):
     """Take an assignment back."""
 
     assignment: str
     reason: str
 
 
-class Accept(Command, tag="accept"):
+class Accept(Command, frozen=True, tag="accept"):
     """A unit takes its assignment 签收."""
 
     assignment: str
@@ -111,7 +111,7 @@ class Accept(Command, tag="accept"):
     reported_at: datetime | None = None
 
 
-class Progress(Command, tag="progress"):
+class Progress(Command, frozen=True, tag="progress"):
     """A unit tells of progress 进展."""
 
     assignment: str
@@ -121,7 +121,7 @@ class Progress(Command, tag="progress"):
     attachments: tuple[Attachment, ...] = ()
 
 
-class Resolve(Command, tag="resolve"):
+class Resolve(Command, frozen=True, tag="resolve"):
     """A unit says its assignment is done 办结."""
 
     assignment: str
@@ -131,7 +131,7 @@ class Resolve(Command, tag="resolve"):
     attachments: tuple[Attachment, ...] = ()
 
 
-class Return(Command, tag="return"):
+class Return(Command, frozen=True, tag="return"):
     """A unit gives its assignment back 退单."""
 
     assignment: str
@@ -140,7 +140,7 @@ class Return(Command, tag="return"):
     reported_at: datetime | None = None
 
 
-class Visit(Command, tag="visit"):
+class Visit(Command, frozen=True, tag="visit"):
     """Record a callback visit 回访; closes the case, or reopens it once when the reporter is not content."""
 
     reached: bool
@@ -150,19 +150,19 @@ class Visit(Command, tag="visit"):
     note: str | None = None
 
 
-class Close(Command, tag="close"):
+class Close(Command, frozen=True, tag="close"):
     """Close a resolved case whose policy asks for no visit, or whose reporter can't be reached; with a reason."""
 
     reason: str
 
 
-class Reopen(Command, tag="reopen"):
+class Reopen(Command, frozen=True, tag="reopen"):
     """Open a closed case again, once."""
 
     reason: str
 
 
-class Ask(Command, tag="ask"):
+class Ask(Command, frozen=True, tag="ask"):
     """Ask a higher level for `suspension` or `extension`."""
 
     what: str
@@ -172,33 +172,33 @@ class Ask(Command, tag="ask"):
     kind: DeadlineKind | None = None
 
 
-class Approve(Command, tag="approve"):
+class Approve(Command, frozen=True, tag="approve"):
     """Grant an open request."""
 
     request: str
 
 
-class Decline(Command, tag="decline"):
+class Decline(Command, frozen=True, tag="decline"):
     """Refuse an open request."""
 
     request: str
     reason: str
 
 
-class Suspend(Command, tag="suspend"):
+class Suspend(Command, frozen=True, tag="suspend"):
     """Stop the clock on one's own authority (policy says from which level)."""
 
     reason: str
     until: datetime | None = None
 
 
-class Resume(Command, tag="resume"):
+class Resume(Command, frozen=True, tag="resume"):
     """Let the clock run on."""
 
     reason: str | None = None
 
 
-class Extend(Command, tag="extend"):
+class Extend(Command, frozen=True, tag="extend"):
     """Move a limit on one's own authority (policy says from which level)."""
 
     kind: DeadlineKind
@@ -207,34 +207,34 @@ class Extend(Command, tag="extend"):
     assignment: str | None = None
 
 
-class Urge(Command, tag="urge"):
+class Urge(Command, frozen=True, tag="urge"):
     """Remind the unit of one assignment, or the holder."""
 
     message: str
     assignment: str | None = None
 
 
-class Supervise(Command, tag="supervise"):
+class Supervise(Command, frozen=True, tag="supervise"):
     """Formally supervise; only a level above the holder may."""
 
     message: str
     assignment: str | None = None
 
 
-class Comment(Command, tag="comment"):
+class Comment(Command, frozen=True, tag="comment"):
     """Add a remark."""
 
     text: str
 
 
-class Attach(Command, tag="attach"):
+class Attach(Command, frozen=True, tag="attach"):
     """Add a file already stored."""
 
     attachment: Attachment
     note: str | None = None
 
 
-class AttachReport(Command, tag="attach_report"):
+class AttachReport(Command, frozen=True, tag="attach_report"):
     """A later report about the same matter."""
 
     channel: Channel
@@ -245,36 +245,36 @@ class AttachReport(Command, tag="attach_report"):
     source: Source | None = None
 
 
-class Void(Command, tag="void"):
+class Void(Command, frozen=True, tag="void"):
     """Take the case out."""
 
     reason: str
 
 
-class Merge(Command, tag="merge"):
+class Merge(Command, frozen=True, tag="merge"):
     """Go on in another case; its open assignments are recalled."""
 
     into: CaseId
     reason: str | None = None
 
 
-class Absorb(Command, tag="absorb"):
+class Absorb(Command, frozen=True, tag="absorb"):
     """The other side of a merge; given by the hub before `merge`."""
 
     other: CaseId
 
 
-class CheckDeadlines(Command, tag="check_deadlines"):
+class CheckDeadlines(Command, frozen=True, tag="check_deadlines"):
     """The case's timer fired: take every ladder step that is due, end a suspension whose time is over."""
 
 
-class StartDelivery(Command, tag="start_delivery"):
+class StartDelivery(Command, frozen=True, tag="start_delivery"):
     """Dispatch begins an attempt."""
 
     assignment: str
 
 
-class RecordDelivered(Command, tag="record_delivered"):
+class RecordDelivered(Command, frozen=True, tag="record_delivered"):
     """Dispatch got a receipt."""
 
     assignment: str
@@ -283,7 +283,7 @@ class RecordDelivered(Command, tag="record_delivered"):
     via: str = "deliver"
 
 
-class RecordFailed(Command, tag="record_failed"):
+class RecordFailed(Command, frozen=True, tag="record_failed"):
     """Dispatch's attempt failed and will be repeated."""
 
     assignment: str
@@ -294,7 +294,7 @@ class RecordFailed(Command, tag="record_failed"):
     retry_at: datetime | None = None
 
 
-class RecordRefused(Command, tag="record_refused"):
+class RecordRefused(Command, frozen=True, tag="record_refused"):
     """The department's system refused."""
 
     assignment: str
@@ -302,7 +302,7 @@ class RecordRefused(Command, tag="record_refused"):
     reason: str
 
 
-class RecordUncertain(Command, tag="record_uncertain"):
+class RecordUncertain(Command, frozen=True, tag="record_uncertain"):
     """The outcome can't be found out."""
 
     assignment: str
@@ -310,14 +310,14 @@ class RecordUncertain(Command, tag="record_uncertain"):
     reason: str
 
 
-class RecordDead(Command, tag="record_dead"):
+class RecordDead(Command, frozen=True, tag="record_dead"):
     """Attempts are used up."""
 
     assignment: str
     letter: DeadLetter
 
 
-class RecordEffect(Command, tag="record_effect"):
+class RecordEffect(Command, frozen=True, tag="record_effect"):
     """A recall, urge or inform was handed over (`error` None) or failed."""
 
     effect: str
@@ -327,21 +327,21 @@ class RecordEffect(Command, tag="record_effect"):
     final: bool = False
 
 
-class Replay(Command, tag="replay"):
+class Replay(Command, frozen=True, tag="replay"):
     """Try a dead, refused or uncertain delivery again under the same key."""
 
     assignment: str
     reason: str
 
 
-class Drop(Command, tag="drop"):
+class Drop(Command, frozen=True, tag="drop"):
     """Give a dead, refused or uncertain delivery up."""
 
     assignment: str
     reason: str
 
 
-class AccessContact(Command, tag="access_contact"):
+class AccessContact(Command, frozen=True, tag="access_contact"):
     """Record that the contact is about to be read."""
 
     by: str
@@ -349,7 +349,7 @@ class AccessContact(Command, tag="access_contact"):
     fields: tuple[str, ...]
 
 
-class EraseContact(Command, tag="erase_contact"):
+class EraseContact(Command, frozen=True, tag="erase_contact"):
     """Record that the contact's key was destroyed."""
 
     reason: str

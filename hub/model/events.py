@@ -28,7 +28,7 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, tag_f
     """Base of all events."""
 
 
-class CaseReported(Event, tag="case.reported"):
+class CaseReported(Event, frozen=True, tag="case.reported"):
     """A report was accepted; the case exists from here on."""
 
     channel: Channel
@@ -44,7 +44,7 @@ class CaseReported(Event, tag="case.reported"):
     attachments: tuple[Attachment, ...] = ()
 
 
-class CaseTriaged(Event, tag="case.triaged"):
+class CaseTriaged(Event, frozen=True, tag="case.triaged"):
     """Category, severity and current area were set, by a policy rule (`rule` = `file:line id`) or a person."""
 
     category: str
@@ -53,13 +53,13 @@ class CaseTriaged(Event, tag="case.triaged"):
     rule: str
 
 
-class DuplicateSuspected(Event, tag="case.duplicate_suspected"):
+class DuplicateSuspected(Event, frozen=True, tag="case.duplicate_suspected"):
     """Another open case has the same place and category within the window; an operator may merge."""
 
     of: CaseId
 
 
-class CaseHeld(Event, tag="case.held"):
+class CaseHeld(Event, frozen=True, tag="case.held"):
     """A level's unit has the case from now on. `cause`: triage, escalated, delegated, reopened, returned, claimed."""
 
     level: Level
@@ -68,7 +68,7 @@ class CaseHeld(Event, tag="case.held"):
     reason: str | None = None
 
 
-class DeadlineSet(Event, tag="case.deadline_set"):
+class DeadlineSet(Event, frozen=True, tag="case.deadline_set"):
     """A limit starts (or replaces the one of the same kind and assignment). `limit` is the rule in words: `4 working hours`."""
 
     kind: DeadlineKind
@@ -78,7 +78,7 @@ class DeadlineSet(Event, tag="case.deadline_set"):
     limit: str | None = None
 
 
-class DeadlineMoved(Event, tag="case.deadline_moved"):
+class DeadlineMoved(Event, frozen=True, tag="case.deadline_moved"):
     """A limit was moved: an extension was approved (`asked` names the request), or the clock ran on after a suspension."""
 
     kind: DeadlineKind
@@ -88,7 +88,7 @@ class DeadlineMoved(Event, tag="case.deadline_moved"):
     reason: str | None = None
 
 
-class DeadlineBreached(Event, tag="case.deadline_breached"):
+class DeadlineBreached(Event, frozen=True, tag="case.deadline_breached"):
     """A limit passed; `action` is the ladder step taken: urge, escalate, supervise. `next_at`: when the next step is due."""
 
     kind: DeadlineKind
@@ -99,7 +99,7 @@ class DeadlineBreached(Event, tag="case.deadline_breached"):
     next_at: datetime | None = None
 
 
-class AssignmentMade(Event, tag="assignment.made"):
+class AssignmentMade(Event, frozen=True, tag="assignment.made"):
     """The case was dispatched to a unit. `adapter` None: the unit works in the hub and has it at once."""
 
     assignment: str
@@ -110,14 +110,14 @@ class AssignmentMade(Event, tag="assignment.made"):
     adapter: str | None = None
 
 
-class DeliveryStarted(Event, tag="delivery.started"):
+class DeliveryStarted(Event, frozen=True, tag="delivery.started"):
     """Intent: an attempt to hand the assignment over begins now. Committed before anything is sent."""
 
     assignment: str
     attempt: int
 
 
-class DeliveryFailed(Event, tag="delivery.failed"):
+class DeliveryFailed(Event, frozen=True, tag="delivery.failed"):
     """The attempt ended without a receipt. `unknown`: the request may have arrived; ask by key before sending again."""
 
     assignment: str
@@ -128,7 +128,7 @@ class DeliveryFailed(Event, tag="delivery.failed"):
     retry_at: datetime | None = None
 
 
-class Delivered(Event, tag="delivery.delivered"):
+class Delivered(Event, frozen=True, tag="delivery.delivered"):
     """The department's system has it. `via`: deliver, lookup (found by key) or report (it reported before we knew)."""
 
     assignment: str
@@ -137,7 +137,7 @@ class Delivered(Event, tag="delivery.delivered"):
     via: str = "deliver"
 
 
-class DeliveryRefused(Event, tag="delivery.refused"):
+class DeliveryRefused(Event, frozen=True, tag="delivery.refused"):
     """The department's system said no; an operator is asked."""
 
     assignment: str
@@ -145,7 +145,7 @@ class DeliveryRefused(Event, tag="delivery.refused"):
     reason: str
 
 
-class DeliveryUncertain(Event, tag="delivery.uncertain"):
+class DeliveryUncertain(Event, frozen=True, tag="delivery.uncertain"):
     """Nobody knows whether the department has it and it can't be asked; an operator is asked."""
 
     assignment: str
@@ -168,28 +168,28 @@ class DeadLetter(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     traceparent: str | None = None
 
 
-class DeliveryDead(Event, tag="delivery.dead"):
+class DeliveryDead(Event, frozen=True, tag="delivery.dead"):
     """Attempts are used up; the dead letter is kept for replay and an operator is asked."""
 
     assignment: str
     letter: DeadLetter
 
 
-class DeliveryReplayed(Event, tag="delivery.replayed"):
+class DeliveryReplayed(Event, frozen=True, tag="delivery.replayed"):
     """An operator lets a dead, refused or uncertain delivery be tried again under the same key."""
 
     assignment: str
     reason: str
 
 
-class DeliveryDropped(Event, tag="delivery.dropped"):
+class DeliveryDropped(Event, frozen=True, tag="delivery.dropped"):
     """An operator gave a dead, refused or uncertain delivery up; the case is with its holder again."""
 
     assignment: str
     reason: str
 
 
-class AssignmentAccepted(Event, tag="assignment.accepted"):
+class AssignmentAccepted(Event, frozen=True, tag="assignment.accepted"):
     """The unit has taken it 签收."""
 
     assignment: str
@@ -198,7 +198,7 @@ class AssignmentAccepted(Event, tag="assignment.accepted"):
     reported_at: datetime | None = None
 
 
-class AssignmentProgressed(Event, tag="assignment.progressed"):
+class AssignmentProgressed(Event, frozen=True, tag="assignment.progressed"):
     """Progress 进展."""
 
     assignment: str
@@ -208,7 +208,7 @@ class AssignmentProgressed(Event, tag="assignment.progressed"):
     attachments: tuple[Attachment, ...] = ()
 
 
-class AssignmentResolved(Event, tag="assignment.resolved"):
+class AssignmentResolved(Event, frozen=True, tag="assignment.resolved"):
     """The unit says it is done 办结."""
 
     assignment: str
@@ -218,7 +218,7 @@ class AssignmentResolved(Event, tag="assignment.resolved"):
     attachments: tuple[Attachment, ...] = ()
 
 
-class AssignmentReturned(Event, tag="assignment.returned"):
+class AssignmentReturned(Event, frozen=True, tag="assignment.returned"):
     """The unit gives it back 退单 with a reason; the holder decides what next."""
 
     assignment: str
@@ -227,7 +227,7 @@ class AssignmentReturned(Event, tag="assignment.returned"):
     reported_at: datetime | None = None
 
 
-class AssignmentRecalled(Event, tag="assignment.recalled"):
+class AssignmentRecalled(Event, frozen=True, tag="assignment.recalled"):
     """The assignment was taken back; `tell` is true when the department's system may have it and has to be told."""
 
     assignment: str
@@ -235,7 +235,7 @@ class AssignmentRecalled(Event, tag="assignment.recalled"):
     tell: bool = False
 
 
-class ReportConflicted(Event, tag="assignment.report_conflicted"):
+class ReportConflicted(Event, frozen=True, tag="assignment.report_conflicted"):
     """A report that does not fit the state (late, out of order, contradictory): recorded, the state stays."""
 
     assignment: str
@@ -245,14 +245,14 @@ class ReportConflicted(Event, tag="assignment.report_conflicted"):
     reported_at: datetime | None = None
 
 
-class EffectDone(Event, tag="effect.done"):
+class EffectDone(Event, frozen=True, tag="effect.done"):
     """A recall, urge or inform reached the departmental system. `effect`: recall:a1, urge:a1, inform:<stage>."""
 
     effect: str
     adapter: str
 
 
-class EffectFailed(Event, tag="effect.failed"):
+class EffectFailed(Event, frozen=True, tag="effect.failed"):
     """A recall, urge or inform could not be handed over; `final` when it won't be tried again."""
 
     effect: str
@@ -262,14 +262,14 @@ class EffectFailed(Event, tag="effect.failed"):
     final: bool = False
 
 
-class CaseResolved(Event, tag="case.resolved"):
+class CaseResolved(Event, frozen=True, tag="case.resolved"):
     """The join holds (all leads and required support), or a level that may settle it did. Waits for the callback visit."""
 
     by: UnitCode | None = None
     note: str | None = None
 
 
-class CallbackVisited(Event, tag="case.callback_visited"):
+class CallbackVisited(Event, frozen=True, tag="case.callback_visited"):
     """The reporter was asked 回访. `solved`/`satisfied` None when not reached. `rating` 1–5 if given."""
 
     reached: bool
@@ -279,19 +279,19 @@ class CallbackVisited(Event, tag="case.callback_visited"):
     note: str | None = None
 
 
-class CaseClosed(Event, tag="case.closed"):
+class CaseClosed(Event, frozen=True, tag="case.closed"):
     """End of the case 结案. `outcome`: satisfied, unsatisfied, not_reached, no_visit."""
 
     outcome: str
 
 
-class CaseReopened(Event, tag="case.reopened"):
+class CaseReopened(Event, frozen=True, tag="case.reopened"):
     """Not content: opened again, once."""
 
     reason: str
 
 
-class CaseSuspended(Event, tag="case.suspended"):
+class CaseSuspended(Event, frozen=True, tag="case.suspended"):
     """The clock stands still 挂起 until resumed or `until`."""
 
     reason: str
@@ -299,13 +299,13 @@ class CaseSuspended(Event, tag="case.suspended"):
     asked: str | None = None
 
 
-class CaseResumed(Event, tag="case.resumed"):
+class CaseResumed(Event, frozen=True, tag="case.resumed"):
     """The clock runs on; DeadlineMoved events follow in the same commit."""
 
     reason: str | None = None
 
 
-class PermissionAsked(Event, tag="case.permission_asked"):
+class PermissionAsked(Event, frozen=True, tag="case.permission_asked"):
     """A unit asks for suspension or extension 挂起/延期申请."""
 
     request: str
@@ -317,14 +317,14 @@ class PermissionAsked(Event, tag="case.permission_asked"):
     until: datetime | None = None
 
 
-class PermissionDeclined(Event, tag="case.permission_declined"):
+class PermissionDeclined(Event, frozen=True, tag="case.permission_declined"):
     """A higher level said no to a request."""
 
     request: str
     reason: str
 
 
-class Urged(Event, tag="case.urged"):
+class Urged(Event, frozen=True, tag="case.urged"):
     """A reminder 催办; to one assignment's unit, or to the holder when `assignment` is None."""
 
     message: str
@@ -332,7 +332,7 @@ class Urged(Event, tag="case.urged"):
     automatic: bool = False
 
 
-class Supervised(Event, tag="case.supervised"):
+class Supervised(Event, frozen=True, tag="case.supervised"):
     """A formal supervision 督办 by a higher level."""
 
     level: Level
@@ -341,24 +341,24 @@ class Supervised(Event, tag="case.supervised"):
     automatic: bool = False
 
 
-class FirstResponded(Event, tag="case.first_responded"):
+class FirstResponded(Event, frozen=True, tag="case.first_responded"):
     """Somebody took the matter up for the first time; stops the first-response clock."""
 
 
-class Commented(Event, tag="case.commented"):
+class Commented(Event, frozen=True, tag="case.commented"):
     """A remark on the timeline."""
 
     text: str
 
 
-class Attached(Event, tag="case.attached"):
+class Attached(Event, frozen=True, tag="case.attached"):
     """A file was added."""
 
     attachment: Attachment
     note: str | None = None
 
 
-class ReportAttached(Event, tag="case.report_attached"):
+class ReportAttached(Event, frozen=True, tag="case.report_attached"):
     """A later report about the same matter was attached to this case instead of opening another."""
 
     channel: Channel
@@ -369,32 +369,32 @@ class ReportAttached(Event, tag="case.report_attached"):
     source: Source | None = None
 
 
-class CaseVoided(Event, tag="case.voided"):
+class CaseVoided(Event, frozen=True, tag="case.voided"):
     """Taken out with a reason (test report, not a matter for the city)."""
 
     reason: str
 
 
-class CaseMerged(Event, tag="case.merged"):
+class CaseMerged(Event, frozen=True, tag="case.merged"):
     """This case goes on in another; ends here."""
 
     into: CaseId
     reason: str | None = None
 
 
-class CaseAbsorbed(Event, tag="case.absorbed"):
+class CaseAbsorbed(Event, frozen=True, tag="case.absorbed"):
     """Another case was merged into this one."""
 
     other: CaseId
 
 
-class ContactStored(Event, tag="case.contact_stored"):
+class ContactStored(Event, frozen=True, tag="case.contact_stored"):
     """The reporter's contact lies encrypted in the vault; `fields` are names of fields, never values."""
 
     fields: tuple[str, ...]
 
 
-class ContactAccessed(Event, tag="case.contact_accessed"):
+class ContactAccessed(Event, frozen=True, tag="case.contact_accessed"):
     """Somebody (a person, an adapter) read the contact. Committed before it is handed out."""
 
     by: str
@@ -402,7 +402,7 @@ class ContactAccessed(Event, tag="case.contact_accessed"):
     fields: tuple[str, ...]
 
 
-class ContactErased(Event, tag="case.contact_erased"):
+class ContactErased(Event, frozen=True, tag="case.contact_erased"):
     """The key was destroyed; the contact can't be read any more, in backups neither."""
 
     reason: str
