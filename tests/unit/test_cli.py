@@ -166,7 +166,7 @@ def server() -> Iterator[Hub]:
         headers = {"Retry-After": "0"} if status == 503 else {}
         return JSONResponse(body, status_code=status, media_type=media, headers=headers)
 
-    running = uvicorn.Server(uvicorn.Config(api, host="127.0.0.1", port=0, log_level="error", ws="none", lifespan="off"))
+    running = uvicorn.Server(uvicorn.Config(api, host="127.0.0.1", port=0, log_config=None, ws="none", lifespan="off"))
     ready = threading.Event()
 
     class Announcing(uvicorn.Server):
