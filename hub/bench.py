@@ -25,18 +25,17 @@ from hub import logs
 from hub.app import Hub
 from hub.bus import Bus, PullConsumer
 from hub.bus.streams import DISPATCH, KEYS, LEDGER, PLACES, REPORTS, TIMERS, ensure_consumer, stream_state
+from hub.config import District, load_district
 from hub.contract import Adapter, AdapterInstance, Assignment, Capability, Manifest, Receipt, Report, ReportKind
+from hub.errors import ConfigError
 from hub.intake import Entry
-from hub.model.areas import Level
+from hub.model.areas import AreaCode, Level
 from hub.model.cases import SYSTEM, Channel, Severity, Stage
 from hub.model.commands import Visit
+from hub.model.rules import Matter
 from hub.serving import run_loop
 from hub.settings import Settings
 
-DEPARTMENTS = ("police", "property", "utilities")
-"""Adapter instances of the three units that the policy calls for CATEGORY."""
-CATEGORY = "E0401"
-"""Smell of gas: three departments at once, a lead and two whose part must be done too."""
 STREAM = "BENCH"
 
 Step = Callable[[str, int, int], None]
@@ -111,7 +110,8 @@ class Bench:
             plain = Settings(data=Path(directory), config=options.config, tracing=options.tracing)
             nats = plain.nats.model_copy(update={"port": 0, "sync_always": options.sync == "always"})
             settings = plain.model_copy(update={"nats": nats})
-            instances = [AdapterInstance(name=name, plugin="null", concurrency=64) for name in DEPARTMENTS]
+            _, departments = three_departments(await asyncio.to_thread(load_district, settings.config))
+            instances = [AdapterInstance(name=name, plugin="null", concurrency=64) for name in departments]
             plugins = [null_adapter(lambda: self._run)]
             async with Hub.open(settings, instances=instances, plugins=plugins) as hub, hub.running():
                 await self._load(hub, min(300, options.cases), None, progress, "warm-up")
@@ -141,6 +141,8 @@ class Bench:
 
     async def _load(self, hub: Hub, count: int, rate: float | None, progress: Step, name: str) -> float:
         """Put `count` cases through, as fast as they close (bounded) or at a rate; returns the seconds until all are closed."""
+        grids = [area.code for area in hub.rulebook.district().areas.at_level(Level.GRID)[:500]]
+        category, _ = three_departments(hub.rulebook.district())
         self._run = run = Run(wanted=count, gate=asyncio.Semaphore(self._options.concurrency if rate is None else count))
         reporters = [asyncio.create_task(self._report_back(hub, run)) for _ in range(48)]
         pending: set[asyncio.Task[None]] = set()
@@ -150,7 +152,7 @@ class Bench:
                 await run.gate.acquire()
                 if rate is not None:
                     await asyncio.sleep(max(0.0, started + index / rate - time.perf_counter()))
-                task = asyncio.create_task(_report(hub, index))
+                task = asyncio.create_task(_report(hub, category, grids[index % len(grids)]))
                 pending.add(task)
                 task.add_done_callback(pending.discard)
                 if index % 100 == 0:
@@ -192,16 +194,30 @@ class Bench:
         return sorted((run.arrived[key] - made) * 1000 for key, made in run.made.items() if key in run.arrived)
 
 
-async def _report(hub: Hub, index: int) -> None:
-    grids = [area.code for area in hub.rulebook.district().areas.at_level(Level.GRID)[:500]]
+def three_departments(district: District) -> tuple[str, tuple[str, ...]]:
+    """A category whose matters the policy dispatches at once to three adapters, and these. Raises ConfigError when there is none."""
+    area = district.areas.at_level(Level.GRID)[0].code
+    for category in (each.code for each in district.policy.categories):
+        plan = district.policy.plan(
+            Matter(channel=Channel.HOTLINE, title="", text="", area=area, category=category, severity=Severity.URGENT),
+            datetime.now(UTC),
+        )
+        units = [district.directory.get(target.unit) for target in plan.targets if target.required]
+        adapters = dict.fromkeys(unit.adapter for unit in units if unit is not None and unit.adapter is not None)
+        if plan.dispatch and len(adapters) == len(plan.targets) == 3:
+            return category, tuple(adapters)
+    raise ConfigError("no category is dispatched to three departments at once", key="routing")
+
+
+async def _report(hub: Hub, category: str, area: AreaCode) -> None:
     await hub.intake.report(
         Entry(
             channel=Channel.HOTLINE,
             title="楼道里有燃气味",
             text="三单元楼道从昨晚开始有很浓的燃气味，担心泄漏，请尽快派人检查，住户已经开窗通风。",
             reported_at=datetime.now(UTC),
-            area=grids[index % len(grids)],
-            category=CATEGORY,
+            area=area,
+            category=category,
             severity=Severity.URGENT,
         ),
         actor=SYSTEM,

@@ -7,13 +7,12 @@ refuses, and never says done before the ledger has acknowledged.
 from __future__ import annotations
 
 import asyncio
-import secrets
+import random
 from collections import OrderedDict
 from collections.abc import Callable
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import structlog
@@ -26,8 +25,6 @@ from hub.model.events import AnyEvent, Commit
 from hub.model.lifecycle import decide, fold, wake_at
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from hub.ledger import Ledger
     from hub.model.cases import Actor, Case, CaseId
     from hub.model.rules import Rules
@@ -54,6 +51,37 @@ class Outcome:
     attached: bool = False
 
 
+class _Alone:
+    """One command at a time per case within this process, so that conflicts only come from other processes."""
+
+    __slots__ = ("_case", "_entry", "_locks")
+
+    def __init__(self, locks: dict[CaseId, list[Any]], case: CaseId) -> None:
+        self._locks = locks
+        self._case = case
+        entry = locks.get(case)
+        if entry is None:
+            entry = locks[case] = [asyncio.Lock(), 0]
+        entry[1] += 1
+        self._entry = entry
+
+    async def __aenter__(self) -> None:
+        try:
+            await self._entry[0].acquire()
+        except BaseException:
+            self._leave()
+            raise
+
+    async def __aexit__(self, *_: object) -> None:
+        self._entry[0].release()
+        self._leave()
+
+    def _leave(self) -> None:
+        self._entry[1] -= 1
+        if self._entry[1] == 0:
+            del self._locks[self._case]
+
+
 class Desk:
     """Executes commands on cases."""
 
@@ -65,7 +93,7 @@ class Desk:
         self._clock = clock
         self._cache: OrderedDict[CaseId, Case] = OrderedDict()
         self._most = cache
-        self._locks: dict[CaseId, tuple[asyncio.Lock, int]] = {}
+        self._locks: dict[CaseId, list[Any]] = {}
 
     async def load(self, case: CaseId) -> Case | None:
         """The case as this process knows it (another process may be ahead; `execute` finds out)."""
@@ -83,21 +111,23 @@ class Desk:
         actor: Actor,
         command_id: str | None = None,
         cause: str | None = None,
+        strict: bool = True,
     ) -> Outcome:
         """Do one command; returns when its commit is acknowledged.
 
-        `command_id` makes it idempotent per case. Raises TransitionRefused/InvalidInput (nothing changed), NotAllowed when there is
+        `command_id` makes it idempotent per case; with `strict` the same id with another content is refused, else it counts as the
+        same (departments repeat a report with a fresh time). Raises TransitionRefused/InvalidInput (nothing changed), NotAllowed when there is
         no such case, BusUnavailable when it is not known to be stored, LedgerConflict after many lost races.
         """
         content = command_digest(command)
-        identity = command_id or secrets.token_hex(8)
-        async with self._alone(case):
+        identity = command_id or f"{random.getrandbits(64):016x}"
+        async with _Alone(self._locks, case):
             state = self._cache.get(case)
             if state is None and not isinstance(command, Report):
                 state = await self._reload(case)
             for _ in range(_TRIES):
                 if state is not None and (earlier := state.commands.get(identity)) is not None:
-                    if earlier.digest != content:
+                    if strict and earlier.digest != content:
                         raise InvalidInput("the same key came with another content", subject="Idempotency-Key")
                     return Outcome(state, state.sequence, repeated=True)
                 if state is None and not isinstance(command, Report):
@@ -182,18 +212,3 @@ class Desk:
         self._cache.move_to_end(case)
         if len(self._cache) > self._most:
             self._cache.popitem(last=False)
-
-    @asynccontextmanager
-    async def _alone(self, case: CaseId) -> AsyncIterator[None]:
-        """One command at a time per case within this process, so that conflicts only come from other processes."""
-        lock, users = self._locks.get(case) or (asyncio.Lock(), 0)
-        self._locks[case] = (lock, users + 1)
-        try:
-            async with lock:
-                yield
-        finally:
-            lock, users = self._locks[case]
-            if users == 1:
-                del self._locks[case]
-            else:
-                self._locks[case] = (lock, users - 1)

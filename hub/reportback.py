@@ -220,7 +220,7 @@ class ReportBack:
         command = _command(report, assignment)
         try:
             return await self._desk.execute(
-                case.id, command, actor=actor, command_id=f"report:{adapter}:{report.id}"[:200], cause=cause
+                case.id, command, actor=actor, command_id=_command_id(report), cause=cause, strict=False
             )
         except TransitionRefused as problem:
             log.warning("report refused", adapter=adapter, report=report.id, reason=problem.message)
@@ -252,7 +252,7 @@ class ReportBack:
         )
         try:
             return await self._desk.execute(
-                case.id, command, actor=actor, command_id=f"report:{adapter}:{report.id}"[:200], cause=case.last_trace
+                case.id, command, actor=actor, command_id=_command_id(report), cause=case.last_trace, strict=False
             )
         except TransitionRefused as problem:
             await self._put_aside(adapter, report.id, problem.message, case=case.id)
@@ -352,6 +352,11 @@ class ReportBack:
                     log.warning("poll failed", adapter=running.name, reason=problem.message)
             if not more:
                 await asyncio.sleep(min(60.0, every * 2.0 ** min(troubles, 5)))
+
+
+def _command_id(report: Taken) -> str:
+    """The same report gives the same command id, whatever length the department's own number has."""
+    return f"report:{report.adapter}:{hashlib.sha256(report.id.encode()).hexdigest()[:24]}"
 
 
 def _command(report: Taken, assignment: str) -> AnyCommand:

@@ -61,11 +61,11 @@ class Department:
 
 
 def scripted(name: str, department: Department, capabilities: Sequence[Capability] = ()) -> type[Adapter]:
-    """An adapter class named `name` that speaks to `department`."""
+    """An adapter class for the instance `name` that speaks to `department`."""
 
     class Scripted(Adapter):
         manifest = Manifest(
-            name=name,
+            name=f"scripted-{name}",
             department="测试部门",
             version="1",
             capabilities=frozenset(capabilities),
@@ -119,7 +119,7 @@ def instance(name: str, **limits: Any) -> AdapterInstance:
         "breaker_minimum": 50,
         "breaker_window": 100,
     }
-    return AdapterInstance(name=name, plugin=name, **(values | limits))
+    return AdapterInstance(name=name, plugin=f"scripted-{name}", **(values | limits))
 
 
 @contextlib.asynccontextmanager
