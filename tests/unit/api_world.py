@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 import httpx
@@ -39,6 +40,7 @@ START = datetime(2026, 3, 2, 2, 0, tzinfo=UTC)
 STREET = "320113001"
 
 
+@cache
 def district() -> District:
     return load_district(ROOT / "config", environ={})
 

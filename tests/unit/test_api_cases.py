@@ -1,0 +1,249 @@
+"""Cases over HTTP: reporting once, listing, commands, refusals, contact, attachments."""
+
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from hub.model.cases import CaseId
+from tests.unit.api_world import STREET, World
+
+PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 32
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    async with World.make(tmp_path) as made:
+        yield made
+
+
+async def test_report_opens_a_case_that_the_next_list_shows(world: World) -> None:
+    case = await world.report(title="楼道漏水", text="联系电话13800001234，三楼漏水")
+    assert case["area"] == STREET
+    assert "13800001234" not in str(case)
+    listed = (await world.client.get("/cases", params={"q": "漏水"}, headers=world.as_("admin"))).json()
+    assert [item["id"] for item in listed["items"]] == [case["id"]]
+    assert listed["cursor"] is None
+    one = await world.client.get(f"/cases/{case['id']}", headers=world.as_("admin"))
+    assert one.json()["text"] == "联系电话138****1234，三楼漏水"
+    assert one.headers["Hub-Sequence"] == "1"
+    story = (await world.client.get(f"/cases/{case['id']}/timeline", headers=world.as_("admin"))).json()
+    assert story["items"][0]["event"] == "case.reported"
+    assert story["items"][0]["actor"]["name"] == "admin"
+
+
+async def test_report_without_a_key_is_refused(world: World) -> None:
+    answer = await world.client.post("/cases", json={"text": "路灯不亮"}, headers=world.as_("admin"))
+    assert answer.status_code == 400
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["type"] == "urn:hub:problem:key-missing"
+
+
+async def test_same_key_opens_one_case_also_when_the_time_was_left_out(world: World) -> None:
+    headers = world.as_("admin", "key-1")
+    first = await world.client.post("/cases", json={"text": "路灯不亮"}, headers=headers)
+    again = await world.client.post("/cases", json={"text": "路灯不亮"}, headers=headers)
+    assert (first.status_code, again.status_code) == (201, 201)
+    assert again.json()["case"]["id"] == first.json()["case"]["id"]
+    assert again.headers["Idempotency-Replayed"] == "true"
+    assert "Idempotency-Replayed" not in first.headers
+    other = await world.client.post("/cases", json={"text": "井盖缺失"}, headers=headers)
+    assert other.status_code == 422
+    assert other.json()["type"] == "urn:hub:problem:key-reused"
+    assert len(world.ledger.stored) == 1
+
+
+async def test_two_tokens_keys_never_meet(world: World) -> None:
+    first = await world.client.post("/cases", json={"text": "路灯不亮"}, headers=world.as_("admin", "same"))
+    other = await world.client.post("/cases", json={"text": "井盖缺失", "area": STREET}, headers=world.as_("street", "same"))
+    assert other.status_code == 201
+    assert other.json()["case"]["id"] != first.json()["case"]["id"]
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"text": "x", "colour": "red"}, "colour"),
+        ({"text": 5}, "text"),
+        ({"text": "x", "area": "32"}, "area"),
+        ({"text": "x", "reported_at": "2026-01-01T00:00:00"}, "reported_at"),
+        ({"text": "x", "contact": {"phone": 1}}, "contact.phone"),
+        ({"title": "", "text": " "}, "text"),
+        ({"text": "x", "area": "999999"}, "area"),
+    ],
+)
+async def test_invalid_report_names_the_field(world: World, body: dict[str, object], field: str) -> None:
+    answer = await world.client.post("/cases", json=body, headers=world.as_("admin", "k"))
+    assert answer.status_code == 422
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert [error["field"] for error in answer.json()["errors"]] == [field]
+
+
+async def test_body_that_is_no_json_is_400_and_of_another_type_415(world: World) -> None:
+    headers = world.as_("admin", "k") | {"content-type": "application/json"}
+    assert (await world.client.post("/cases", content=b"{", headers=headers)).status_code == 400
+    headers = world.as_("admin", "k") | {"content-type": "text/plain"}
+    assert (await world.client.post("/cases", content=b"{}", headers=headers)).status_code == 415
+
+
+async def test_command_is_done_once_per_key(world: World) -> None:
+    case = await world.report()
+    headers = world.as_("admin", "c1")
+    first = await world.client.post(f"/cases/{case['id']}/comment", json={"text": "电话13912345678来问"}, headers=headers)
+    assert first.status_code == 200, first.text
+    assert first.json()["events"] == ["case.commented"]
+    again = await world.client.post(f"/cases/{case['id']}/comment", json={"text": "电话13912345678来问"}, headers=headers)
+    assert again.json()["repeated"] is True
+    assert again.headers["Idempotency-Replayed"] == "true"
+    other = await world.client.post(f"/cases/{case['id']}/comment", json={"text": "别的"}, headers=headers)
+    assert other.status_code == 422
+    story = (await world.client.get(f"/cases/{case['id']}/timeline", headers=world.as_("admin"))).json()
+    assert [item["body"]["text"] for item in story["items"] if item["event"] == "case.commented"] == ["电话139****5678来问"]
+
+
+async def test_refused_transition_names_state_command_and_rule(world: World) -> None:
+    case = await world.report()
+    answer = await world.client.post(f"/cases/{case['id']}/visit", json={"reached": True}, headers=world.as_("admin"))
+    assert answer.status_code == 409
+    problem = answer.json()
+    assert problem["type"] == "urn:hub:problem:transition-refused"
+    assert problem["command"] == "visit"
+    assert problem["state"]
+    assert problem["rule"]
+
+
+async def test_command_without_required_fields_needs_no_body(world: World) -> None:
+    case = await world.report()
+    answer = await world.client.post(f"/cases/{case['id']}/claim", headers=world.as_("admin"))
+    assert answer.status_code == 200, answer.text
+
+
+async def test_dispatch_to_named_units_and_reassign(world: World) -> None:
+    case = await world.report(text="路灯不亮", title="路灯不亮", channel="patrol", area=STREET + "001001")
+    body = {"targets": [{"unit": "police", "role": "lead", "task": "到场"}]}
+    answer = await world.client.post(f"/cases/{case['id']}/dispatch", json=body, headers=world.as_("admin"))
+    assert answer.status_code == 200, answer.text
+    made = [item for item in answer.json()["case"]["assignments"] if item["unit"] == "police"]
+    assert made[0]["unit_name"]
+    assert made[0]["key"] == f"{case['id']}.{made[0]['id']}"
+    wrong = {"targets": [{"unit": "police", "role": "chief"}]}
+    refused = await world.client.post(f"/cases/{case['id']}/dispatch", json=wrong, headers=world.as_("admin"))
+    assert refused.status_code == 422
+    assert refused.json()["errors"][0]["field"].startswith("targets")
+
+
+async def test_internal_commands_have_no_address(world: World) -> None:
+    case = await world.report()
+    for name in (
+        "start_delivery",
+        "record_delivered",
+        "check_deadlines",
+        "absorb",
+        "access_contact",
+        "attach_report",
+        "report",
+    ):
+        answer = await world.client.post(f"/cases/{case['id']}/{name}", json={}, headers=world.as_("admin"))
+        assert answer.status_code == 404, name
+
+
+async def test_merge_tells_the_other_case_first(world: World) -> None:
+    one = await world.report(key="1")
+    two = await world.report(key="2")
+    answer = await world.client.post(f"/cases/{two['id']}/merge", json={"into": one["id"]}, headers=world.as_("admin", "m"))
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["case"]["merged_into"] == one["id"]
+    kept = (await world.client.get(f"/cases/{one['id']}", params={"fresh": 1}, headers=world.as_("admin"))).json()
+    assert kept["absorbed"] == [two["id"]]
+    again = await world.client.post(f"/cases/{two['id']}/merge", json={"into": one["id"]}, headers=world.as_("admin", "m"))
+    assert again.json()["repeated"] is True
+    refused = await world.client.post(f"/cases/{one['id']}/merge", json={"into": one["id"]}, headers=world.as_("admin"))
+    assert refused.status_code == 422
+
+
+async def test_refused_merge_leaves_the_other_case_alone(world: World) -> None:
+    one = await world.report(key="1")
+    two = await world.report(key="2")
+    await world.client.post(f"/cases/{two['id']}/void", json={"reason": "测试"}, headers=world.as_("admin"))
+    answer = await world.client.post(f"/cases/{two['id']}/merge", json={"into": one["id"]}, headers=world.as_("admin"))
+    assert answer.status_code == 409
+    kept = await world.desk.load(CaseId(str(one["id"])))
+    assert kept is not None
+    assert kept.absorbed == ()
+
+
+async def test_contact_is_read_with_a_purpose_and_that_is_on_the_timeline_first(world: World) -> None:
+    case = await world.report(contact={"name": "张三", "phone": "13800001234"})
+    path = f"/cases/{case['id']}/contact"
+    assert case["has_contact"] is True
+    assert (await world.client.get(path, headers=world.as_("admin"))).status_code == 422
+    answer = await world.client.get(path, params={"purpose": "回访"}, headers=world.as_("admin"))
+    assert answer.json() == {"name": "张三", "phone": "13800001234", "address": None}
+    assert answer.headers["cache-control"] == "no-store"
+    last = world.ledger.stored[-1][0]
+    assert last.command == "access_contact"
+    before = len(world.ledger.stored)
+    for who, status in (("viewer", 403), ("devops", 403), ("police", 404)):
+        refused = await world.client.get(path, params={"purpose": "回访"}, headers=world.as_(who))
+        assert refused.status_code == status, who
+    assert len(world.ledger.stored) == before
+
+
+async def test_erased_contact_is_gone(world: World) -> None:
+    case = await world.report(contact={"phone": "13800001234"})
+    answer = await world.client.post(
+        f"/cases/{case['id']}/erase_contact", json={"reason": "本人要求"}, headers=world.as_("admin")
+    )
+    assert answer.status_code == 200, answer.text
+    assert world.vault.contacts == {}
+    gone = await world.client.get(f"/cases/{case['id']}/contact", params={"purpose": "回访"}, headers=world.as_("admin"))
+    assert gone.status_code == 404
+
+
+async def test_attachment_comes_back_as_a_download_only(world: World) -> None:
+    case = await world.report()
+    files = {"file": ("../现场<1>.html", PNG, "text/html")}
+    answer = await world.client.post(f"/cases/{case['id']}/attachments", files=files, headers=world.as_("admin", "f1"))
+    assert answer.status_code == 201, answer.text
+    stored = answer.json()["attachment"]
+    assert (stored["name"], stored["media_type"], stored["size"]) == ("现场1.html", "image/png", len(PNG))
+    again = await world.client.post(f"/cases/{case['id']}/attachments", files=files, headers=world.as_("admin", "f1"))
+    assert again.json()["repeated"] is True
+    got = await world.client.get(f"/attachments/{stored['sha256']}", headers=world.as_("admin"))
+    assert got.content == PNG
+    assert got.headers["content-type"] == "image/png"
+    assert got.headers["x-content-type-options"] == "nosniff"
+    assert got.headers["content-disposition"].startswith("attachment")
+    assert (await world.client.get(f"/attachments/{stored['sha256']}", headers=world.as_("police"))).status_code == 404
+    assert (await world.client.get(f"/attachments/{'0' * 64}", headers=world.as_("admin"))).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("content", "status"),
+    [(b"", 422), (b"\x7fELF\0\0", 415), (b"<html><script>", 415), (b"x" * (10 * 1024 * 1024 + 1), 413), ("记录".encode(), 201)],
+)
+async def test_attachment_is_judged_by_its_content(world: World, content: bytes, status: int) -> None:
+    case = await world.report()
+    files = {"file": ("photo.jpg", content, "image/jpeg")}
+    answer = await world.client.post(f"/cases/{case['id']}/attachments", files=files, headers=world.as_("admin"))
+    assert answer.status_code == status, answer.text
+
+
+async def test_list_filters_and_pages(world: World) -> None:
+    for number in range(5):
+        await world.report(key=str(uuid.uuid4()), title=f"路灯不亮{number}", severity="minor" if number else "major")
+    headers = world.as_("admin")
+    page = (await world.client.get("/cases", params={"limit": 2, "total": 1}, headers=headers)).json()
+    assert (len(page["items"]), page["total"]) == (2, 5)
+    rest = (await world.client.get("/cases", params={"limit": 200, "cursor": page["cursor"]}, headers=headers)).json()
+    assert len(rest["items"]) == 3
+    assert rest["cursor"] is None
+    major = (await world.client.get("/cases", params={"severity": "major"}, headers=headers)).json()
+    assert [item["severity"] for item in major["items"]] == ["major"]
+    none = (await world.client.get("/cases", params=[("stage", "closed"), ("stage", "void")], headers=headers)).json()
+    assert none["items"] == []
+    for wrong in ({"limit": 0}, {"stage": "x"}, {"cursor": "x"}, {"since": "2026-01-01"}, {"area": "abc"}):
+        answer = await world.client.get("/cases", params=wrong, headers=headers)
+        assert answer.status_code == 422, wrong
+        assert answer.json()["errors"][0]["field"].startswith(next(iter(wrong)))
