@@ -187,6 +187,7 @@ class Crew:
                 self.errors[str(problem)] += 1
         else:
             done[f"{step.command}:{part}" if part else step.command] += 1
+            self._again.add(work.id)
 
     async def command(
         self, case: str, role: str, unit: str, command: str, body: Mapping[str, object] | None = None, *, key: str
@@ -206,4 +207,4 @@ def concerns_people(change: Mapping[str, Any]) -> bool:
     )
 
 
-_TO_BE_WORKED = ("assignment.made", "assignment.accepted", "assignment.progressed")
+_TO_BE_WORKED = ("assignment.made",)
