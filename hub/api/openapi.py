@@ -14,6 +14,7 @@ from fastapi.openapi.utils import get_openapi
 
 from hub.api import bodies, models
 from hub.api.problems import MEDIA_TYPE, TITLES, Problem
+from hub.model.policy import Explanation
 from hub.trace import Tree
 
 _REF = "#/components/schemas/{name}"
@@ -66,7 +67,7 @@ def describe(app: FastAPI, commands: Mapping[str, type[msgspec.Struct]]) -> dict
         routes=app.routes,
         tags=app.openapi_tags,
     )
-    kinds = [*_structs(models, models.Answer), *commands.values(), Problem, Tree]
+    kinds = [*_structs(models, models.Answer), *commands.values(), Problem, Tree, Explanation]
     kinds += [bodies.ReportBody, bodies.ReasonBody, bodies.TokenBody, bodies.ExplainBody, bodies.PolicyBody]
     _, components = msgspec.json.schema_components(kinds, ref_template=_REF)
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
