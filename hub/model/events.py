@@ -89,7 +89,10 @@ class DeadlineMoved(Event, frozen=True, tag="case.deadline_moved"):
 
 
 class DeadlineBreached(Event, frozen=True, tag="case.deadline_breached"):
-    """A limit passed; `action` is the ladder step taken: urge, escalate, supervise. `next_at`: when the next step is due."""
+    """A limit passed; `action` is the ladder step taken: urge, escalate, supervise, or none when the first step comes later.
+
+    `step` counts the steps taken so far, this one included. `next_at`: when the next step is due, None after the last.
+    """
 
     kind: DeadlineKind
     owner: UnitCode
