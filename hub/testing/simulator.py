@@ -36,7 +36,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -120,6 +120,18 @@ class Simulator:
     def faulty(self, method: str, path: str) -> bool:
         """Whether faults and latency apply to a request; not to /_sim, nor to pages people look at."""
         return True
+
+    def background(self) -> Sequence[Coroutine[Any, Any, None]]:
+        """Work of the department's own that runs as long as it does; one that ends by its own fault stops the simulator."""
+        return ()
+
+    def listed(self) -> Sequence[Ticket]:
+        """The records `/_sim/tickets` shows: the chassis's own unless a department keeps its records itself."""
+        return self.store.tickets()
+
+    def unsent(self) -> int:
+        """How many callbacks wait, for `/_sim/state`."""
+        return self.store.unsent()
 
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
@@ -231,7 +243,7 @@ class Simulator:
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, app: FastAPI) -> AsyncIterator[None]:
-        tasks = [asyncio.create_task(self._people()), asyncio.create_task(self.callbacks.run())]
+        tasks = [asyncio.create_task(work) for work in (self._people(), self.callbacks.run(), *self.background())]
         for task in tasks:
             task.add_done_callback(self._ended)
         try:
@@ -288,15 +300,14 @@ class Simulator:
                     "state": item.state,
                     "created_at": iso(item.created_at),
                 }
-                for item in self.store.tickets()
+                for item in self.listed()
                 if item.key is not None
             ]
         }
 
     async def _state(self) -> dict[str, Any]:
         steps = self.store.db.execute("SELECT COUNT(*) FROM steps").fetchone()[0]
-        tickets = self.store.db.execute("SELECT COUNT(*) FROM tickets").fetchone()[0]
-        return {"tickets": tickets, "planned_steps": steps, "unsent_callbacks": self.store.unsent()}
+        return {"tickets": len(self.listed()), "planned_steps": steps, "unsent_callbacks": self.unsent()}
 
     async def _list_faults(self) -> dict[str, Any]:
         return {"faults": self.faults.listed()}
