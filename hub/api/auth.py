@@ -121,7 +121,12 @@ def services_of(request: Request) -> Services:
     return cast("Services", request.app.state.services)
 
 
-ServicesHere = Annotated[Services, Depends(services_of)]
+async def _services_here(request: Request) -> Services:
+    """The same as a dependency; a coroutine, because plain functions are sent through a thread."""
+    return services_of(request)
+
+
+ServicesHere = Annotated[Services, Depends(_services_here)]
 
 _bearer = HTTPBearer(auto_error=False, scheme_name="token", description="`Authorization: Bearer hub_…`")
 

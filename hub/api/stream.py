@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Header, Query, Request
 from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from hub.api.answers import encode
 from hub.api.auth import Caller, CallerHere, ServicesHere
@@ -79,21 +80,29 @@ async def changes(
     start = int(last_event_id) if last_event_id is not None else after
     if start is None:
         start = await services.ledger.last_sequence()
-    body = _counted(_events(services, caller, start, request.app.state.heartbeat), open_streams)
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return StreamingResponse(body, 200, headers, "text/event-stream")
+    return _Stream(_events(services, caller, start, request.app.state.heartbeat), headers, open_streams)
 
 
-async def _counted(events: AsyncIterator[bytes], streams: list[int]) -> AsyncIterator[bytes]:
-    streams[0] += 1
-    try:
-        async for event in events:
-            yield event
-    finally:
-        streams[0] -= 1
+class _Stream(StreamingResponse):
+    """A stream that is counted, and ends its generator itself: left to the garbage collector it would follow the ledger on."""
+
+    def __init__(self, body: AsyncGenerator[bytes, None], headers: dict[str, str], streams: list[int]) -> None:
+        super().__init__(body, 200, headers, "text/event-stream")
+        self._body = body
+        self._streams = streams
+        streams[0] += 1
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send until the client goes away."""
+        try:
+            async with contextlib.aclosing(self._body):
+                await super().__call__(scope, receive, send)
+        finally:
+            self._streams[0] -= 1
 
 
-async def _events(services: Services, caller: Caller, after: int, heartbeat: float) -> AsyncIterator[bytes]:
+async def _events(services: Services, caller: Caller, after: int, heartbeat: float) -> AsyncGenerator[bytes, None]:
     """The stream's bytes; the first line tells at once that it is open."""
     queue: asyncio.Queue[bytes | None] = asyncio.Queue(_AHEAD)
     reader = asyncio.create_task(_read(services, caller, after, queue), name="changes")

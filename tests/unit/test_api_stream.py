@@ -1,0 +1,125 @@
+"""The stream of changes over real HTTP: scope, resuming, heartbeats."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+import uvicorn
+
+from hub.api import stream
+from hub.testing.kit import QuietServer, eventually
+from tests.unit.api_world import STREET, World
+
+
+@asynccontextmanager
+async def served(folder: Path, *, heartbeat: float = 15.0) -> AsyncIterator[tuple[World, httpx.AsyncClient]]:
+    async with World.make(folder, heartbeat=heartbeat) as world:
+        config = uvicorn.Config(
+            world.app, port=0, lifespan="off", log_level="critical", access_log=False, timeout_graceful_shutdown=1
+        )
+        server = QuietServer(config)
+        serving = asyncio.create_task(server.serve())
+        await eventually(lambda: server.started, within=10)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        try:
+            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}/api/v1", timeout=10) as client:
+                yield world, client
+        finally:
+            server.should_exit = True
+            await serving
+
+
+async def take(answer: httpx.Response, count: int) -> list[dict[str, object]]:
+    """The next changes of an open stream."""
+    found: list[dict[str, object]] = []
+    id = ""
+    async for line in answer.aiter_lines():
+        if line.startswith("id: "):
+            id = line[4:]
+        if line.startswith("data: "):
+            found.append({"id": id} | json.loads(line[6:]))
+            if len(found) == count:
+                break
+    return found
+
+
+async def test_stream_tells_what_happens_from_now_on(tmp_path: Path) -> None:
+    async with served(tmp_path) as (world, client):
+        await world.report(key="before")
+        async with client.stream("GET", "/changes", headers=world.as_("admin")) as answer:
+            assert answer.headers["content-type"].startswith("text/event-stream")
+            case = await world.report(key="after", title="楼道漏水")
+            (change,) = await take(answer, 1)
+        assert change["case"] == case["id"]
+        assert change["command"] == "report"
+        assert change["title"] == "楼道漏水"
+        assert change["id"] == str(change["sequence"]) == "2"
+        events = change["events"]
+        assert isinstance(events, list)
+        assert events[0]["type"] == "case.reported"
+
+
+async def test_stream_goes_on_behind_the_last_event_id(tmp_path: Path) -> None:
+    async with served(tmp_path) as (world, client):
+        made = [(await world.report(key=str(number)))["id"] for number in range(4)]
+        headers = dict(world.as_("admin")) | {"Last-Event-ID": "2"}
+        async with client.stream("GET", "/changes", headers=headers) as answer:
+            assert [change["case"] for change in await take(answer, 2)] == made[2:]
+        async with client.stream("GET", "/changes", params={"after": 0}, headers=world.as_("admin")) as answer:
+            assert [change["case"] for change in await take(answer, 4)] == made
+
+
+async def test_stream_of_a_street_leaves_out_other_streets(tmp_path: Path) -> None:
+    async with served(tmp_path) as (world, client):
+        await world.report(key="1", area="320113002")
+        own = await world.report(key="2", area=STREET)
+        async with client.stream("GET", "/changes", params={"after": 0}, headers=world.as_("street")) as answer:
+            assert [change["case"] for change in await take(answer, 1)] == [own["id"]]
+
+
+async def test_stream_of_a_department_leaves_out_others_assignments(tmp_path: Path) -> None:
+    async with served(tmp_path) as (world, client):
+        case = await world.report(title="无名事项", text="无名事项")
+        body = {"targets": [{"unit": "police"}, {"unit": "property"}]}
+        answer = await world.client.post(f"/cases/{case['id']}/dispatch", json=body, headers=world.as_("admin"))
+        parts = {item["unit"]: item["id"] for item in answer.json()["case"]["assignments"]}
+        async with client.stream("GET", "/changes", params={"after": 1}, headers=world.as_("police")) as stream_answer:
+            (change,) = await take(stream_answer, 1)
+        events = change["events"]
+        assert isinstance(events, list)
+        assert {event.get("assignment") for event in events} <= {None, parts["police"]}
+
+
+async def test_silent_stream_sends_heartbeats(tmp_path: Path) -> None:
+    async with (
+        served(tmp_path, heartbeat=0.05) as (world, client),
+        client.stream("GET", "/changes", headers=world.as_("admin")) as answer,
+    ):
+        beats = 0
+        async for line in answer.aiter_lines():
+            beats += line.startswith(": ")
+            if beats == 3:
+                break
+
+
+async def test_left_streams_are_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "MOST_STREAMS", 1)
+    async with served(tmp_path, heartbeat=0.05) as (world, client):
+        async with client.stream("GET", "/changes", headers=world.as_("admin")) as answer:
+            async for line in answer.aiter_lines():
+                if line.startswith(": "):
+                    break
+            refused = await client.get("/changes", headers=world.as_("viewer"))
+            assert refused.status_code == 503
+            assert refused.headers["retry-after"]
+        await eventually(lambda: world.app.state.streams[0] == 0, within=5)
+
+
+async def test_last_event_id_that_is_no_number_is_refused(tmp_path: Path) -> None:
+    async with World.make(tmp_path) as world:
+        headers = dict(world.as_("admin")) | {"Last-Event-ID": "x"}
+        assert (await world.client.get("/changes", headers=headers)).status_code == 422
