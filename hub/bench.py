@@ -246,7 +246,7 @@ async def _floor(bus: Bus, messages: int, size: int, progress: Step) -> float:
         f"STREAM.CREATE.{STREAM}",
         {"name": STREAM, "subjects": ["bench.>"], "storage": "file", "retention": "limits", "discard": "new"},
     )
-    await ensure_consumer(bus, STREAM, "floor", subject="bench.>", ack_wait=60, most_pending=20_000)
+    await ensure_consumer(bus, STREAM, "floor", subject="bench.>", most_pending=20_000)
     payload = b"x" * size
     gate = asyncio.Semaphore(512)
 

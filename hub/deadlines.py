@@ -34,7 +34,7 @@ class Deadlines:
 
     async def run(self) -> None:
         """Work due timers for ever."""
-        await ensure_consumer(self._bus, TIMERS, DURABLE, subject=f"{DUE}>", ack_wait=60, most_pending=10_000)
+        await ensure_consumer(self._bus, TIMERS, DURABLE, subject=f"{DUE}>", most_pending=10_000)
         async with PullConsumer(self._bus, TIMERS, DURABLE, capacity=64) as consumer, asyncio.TaskGroup() as group:
             while True:
                 group.create_task(self._due(await consumer.next()))

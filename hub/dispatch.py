@@ -109,10 +109,7 @@ class Dispatch:
     async def _lane(self, running: Running) -> None:
         instance = running.instance
         durable = durable_of(instance.name)
-        wait = running.manifest.attempt_timeout.total_seconds() * 2 + 30
-        await ensure_consumer(
-            self._bus, DISPATCH, durable, subject=f"dispatch.{instance.name}.>", ack_wait=wait, most_pending=100_000
-        )
+        await ensure_consumer(self._bus, DISPATCH, durable, subject=f"dispatch.{instance.name}.>", most_pending=100_000)
         working: set[asyncio.Task[None]] = set()
         try:
             async with PullConsumer(self._bus, DISPATCH, durable, capacity=instance.concurrency) as consumer:

@@ -137,9 +137,7 @@ class Linkage:
 
     async def run(self) -> None:
         """Follow the ledger for ever; a batch is acknowledged when all its effects are stored."""
-        await ensure_consumer(
-            self._bus, LEDGER, DURABLE, subject="ledger.case.>", ack_wait=60, most_pending=20_000, ack_all=True
-        )
+        await ensure_consumer(self._bus, LEDGER, DURABLE, subject="ledger.case.>", most_pending=20_000, ack_all=True)
         async with PullConsumer(self._bus, LEDGER, DURABLE, capacity=2048) as consumer:
             while True:
                 batch = await consumer.batch(512)

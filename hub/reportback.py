@@ -294,7 +294,7 @@ class ReportBack:
         await self._cursors.put(f"{adapter}.aside.{digest}", msgspec.json.encode(note))
 
     async def _waiting(self) -> None:
-        await ensure_consumer(self._bus, REPORTS, DURABLE, subject="report.>", ack_wait=60, most_pending=10_000)
+        await ensure_consumer(self._bus, REPORTS, DURABLE, subject="report.>", most_pending=10_000)
         async with PullConsumer(self._bus, REPORTS, DURABLE, capacity=16) as consumer, asyncio.TaskGroup() as group:
             while True:
                 group.create_task(self._again(await consumer.next()))

@@ -18,6 +18,7 @@ import structlog
 from nats.aio.msg import Msg
 
 from hub.bus.connection import Bus
+from hub.bus.streams import ACK_WAIT
 from hub.errors import BusUnavailable
 
 log = structlog.get_logger("hub.bus")
@@ -29,12 +30,13 @@ _EXPIRES = 2.0
 class Delivery:
     """One message in hand. Exactly one of ack, retry, stop must be called; else it comes again after ack_wait."""
 
-    __slots__ = ("_consumer", "_message", "_open")
+    __slots__ = ("_consumer", "_message", "_open", "touched")
 
     def __init__(self, message: Msg, consumer: PullConsumer) -> None:
         self._message = message
         self._consumer = consumer
         self._open = True
+        self.touched = time.monotonic()
 
     @property
     def subject(self) -> str:
@@ -89,7 +91,8 @@ class Delivery:
         self._end()
 
     async def working(self) -> None:
-        """Still at it: restart the acknowledgement wait."""
+        """Still at it: restart the acknowledgement wait. The consumer does this by itself for what is in hand."""
+        self.touched = time.monotonic()
         await self._message.in_progress()
 
     def forget(self) -> None:
@@ -99,21 +102,26 @@ class Delivery:
     def _end(self) -> None:
         if self._open:
             self._open = False
-            self._consumer._freed()
+            self._consumer._freed(self)
 
 
 class PullConsumer:
-    """Binds to a durable consumer and keeps up to `capacity` messages in hand; use as an async context manager."""
+    """Binds to a durable consumer and keeps up to `capacity` messages in hand; use as an async context manager.
 
-    def __init__(self, bus: Bus, stream: str, durable: str, *, capacity: int) -> None:
+    While messages are in hand the server hears of it every third of `ack_wait` seconds; so the wait can be short, and what a killed
+    process had in hand comes to another soon.
+    """
+
+    def __init__(self, bus: Bus, stream: str, durable: str, *, capacity: int, ack_wait: float = ACK_WAIT) -> None:
         self._bus = bus
         self._next = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{durable}"
         self._name = f"{stream}/{durable}"
         self._capacity = capacity
+        self._heartbeat = ack_wait / 3
         self._queue: asyncio.Queue[Delivery] = asyncio.Queue()
         self._requests: dict[str, tuple[int, float]] = {}
         self._ids = itertools.count()
-        self._in_hand = 0
+        self._held: set[Delivery] = set()
         self._paused = False
         self._closed = False
         self._inbox = ""
@@ -145,7 +153,7 @@ class PullConsumer:
     @property
     def in_hand(self) -> int:
         """Messages delivered and not yet ended."""
-        return self._in_hand
+        return len(self._held)
 
     def pause(self) -> None:
         """Ask for no more messages; what was asked for may still arrive within two seconds."""
@@ -178,8 +186,9 @@ class PullConsumer:
                 self._replenish()
             return
         self._count_down()
-        self._in_hand += 1
-        self._queue.put_nowait(Delivery(message, self))
+        delivery = Delivery(message, self)
+        self._held.add(delivery)
+        self._queue.put_nowait(delivery)
 
     def _count_down(self) -> None:
         """A message arrived for the oldest open request: the server serves them in order and does not name the request."""
@@ -190,16 +199,17 @@ class PullConsumer:
                 del self._requests[token]
             return
 
-    def _freed(self) -> None:
-        self._in_hand -= 1
+    def _freed(self, delivery: Delivery) -> None:
+        self._held.discard(delivery)
         self._replenish()
 
     def _replenish(self) -> None:
         if self._paused or self._closed:
             return
         asked = sum(left for left, _ in self._requests.values())
-        free = self._capacity - self._in_hand - asked
-        if free < max(1, self._capacity // 4) and (self._in_hand or asked) and not (self._capacity < 16 and free >= 1):
+        held = len(self._held)
+        free = self._capacity - held - asked
+        if free < max(1, self._capacity // 4) and (held or asked) and not (self._capacity < 16 and free >= 1):
             return
         if free < 1 or not self._bus.connected:
             return
@@ -228,3 +238,12 @@ class PullConsumer:
             for token in [token for token, (_, until) in self._requests.items() if until < now]:
                 del self._requests[token]
             self._replenish()
+            if self._bus.connected:
+                for delivery in [held for held in self._held if now - held.touched > self._heartbeat]:
+                    await self._tell(delivery)
+
+    async def _tell(self, delivery: Delivery) -> None:
+        try:
+            await delivery.working()
+        except nats.errors.Error as problem:
+            log.warning("heartbeat not sent", consumer=self._name, error=str(problem))

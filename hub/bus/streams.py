@@ -14,6 +14,9 @@ TIMERS = "TIMERS"
 KEYS = "KEYS"
 PLACES = "PLACES"
 
+ACK_WAIT = 6.0
+"""Seconds without a sign of life after which a message in hand is given to another process."""
+
 _MIB = 1024 * 1024
 _SECOND = 1_000_000_000
 
@@ -125,8 +128,8 @@ async def ensure_consumer(
     durable: str,
     *,
     subject: str,
-    ack_wait: float,
     most_pending: int,
+    ack_wait: float = ACK_WAIT,
     ack_all: bool = False,
 ) -> int:
     """Create or update a durable pull consumer; returns how many messages wait. `ack_wait` in seconds."""

@@ -18,6 +18,7 @@ from typing import Any
 
 import httpx
 
+from hub import logs
 from hub.app import Hub
 from hub.bus.connection import Bus
 from hub.bus.pull import Delivery
@@ -87,6 +88,7 @@ class Office(Adapter):
 
 
 async def main() -> None:
+    logs.setup("warning", stream=sys.stderr)
     mined(Bus, "publish")
     for name in ("ack", "retry", "stop"):
         mined(Delivery, name)
