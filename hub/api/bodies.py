@@ -67,19 +67,19 @@ GIVEN: tuple[type[commands.Command], ...] = (
 """The commands people may give through `POST /cases/{id}/{command}`."""
 
 EXAMPLES: Mapping[str, dict[str, object]] = {
-    "triage": {"category": "0103", "severity": "ordinary", "reason": "现场查看后改类"},
+    "triage": {"category": "P0103", "severity": "ordinary", "reason": "现场查看后改类"},
     "claim": {"note": "已到现场查看"},
     "dispatch": {
         "targets": [
-            {"unit": "property", "role": "lead", "task": "疏通下水道"},
-            {"unit": "utilities", "role": "support", "required": False},
+            {"unit": "drainage", "role": "lead", "task": "疏通下水道"},
+            {"unit": "water", "role": "support", "required": False},
         ],
         "note": "请今日内处理",
     },
     "escalate": {"reason": "涉及两个社区，需街道协调"},
     "delegate": {"reason": "属社区职责"},
     "settle": {"note": "已现场劝导，停车恢复有序"},
-    "reassign": {"assignment": "a1", "unit": "utilities", "reason": "主管单位应为供水公司"},
+    "reassign": {"assignment": "a1", "unit": "water", "reason": "主管单位应为供水公司"},
     "recall": {"assignment": "a1", "reason": "派单有误"},
     "accept": {"assignment": "a1", "note": "已安排人员"},
     "progress": {"assignment": "a1", "note": "正在抢修"},

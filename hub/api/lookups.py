@@ -28,6 +28,7 @@ from hub.api.present import Presenter
 from hub.api.problems import Failure, FieldError
 from hub.errors import InvalidInput, LedgerConflict
 from hub.model.areas import AreaCode, Level, UnitKind, within
+from hub.model.cases import Channel
 from hub.model.policy import Explanation
 from hub.model.rules import Matter
 from hub.privacy import mask_text
@@ -202,7 +203,7 @@ async def publish(request: Request, services: ServicesHere, caller: CallerHere) 
     "/policy/explain",
     summary="Why this unit",
     responses=gives(Explanation, 400, 403, 413, 415),
-    openapi_extra=takes(ExplainBody, {"text": "楼下烧烤店深夜噪声扰民", "area": "320113", "channel": "hotline"}),
+    openapi_extra=takes(ExplainBody, {"text": "楼下烧烤店深夜噪声扰民", "area": "320113", "channel": Channel.HOTLINE.value}),
 )
 async def explain(request: Request, services: ServicesHere, caller: CallerHere) -> Response:
     """What the policy in force would do with a matter: the rule and line that decide, the units and the limits. Opens nothing."""
