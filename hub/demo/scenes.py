@@ -107,6 +107,11 @@ class Theatre:
         found: Case = await self.hub.get(f"/cases/{case}", token=self._badges.admin, fresh=True)
         return found
 
+    async def story(self, case: str) -> list[tuple[str, Mapping[str, Any]]]:
+        """Everything that happened to a case, oldest first: the event's name and its fields."""
+        found = await self.hub.get(f"/cases/{case}/timeline", token=self.admin, fresh=True)
+        return [(str(item["event"]), item["body"]) for item in found["items"]]
+
     async def until(self, case: str, holds: Callable[[Case], bool], what: str, *, within: float = 60.0) -> Case:
         """Wait until a case is as it should be; raises SceneFailed with `what` and where it stands."""
         give_up = asyncio.get_running_loop().time() + within

@@ -62,8 +62,11 @@ async def blocked_sewer(theatre: Theatre) -> Scene:
     found = await theatre.until(case, lambda c: c["stage"] == "resolved", "all three have resolved", within=120)
     drainage = part_of(found, "drainage")
     tickets = await theatre.tickets("utilities", f"{case}.{drainage['id']}")
-    theatre.check(scene, f"time-out after accepting: asked by key, one ticket only ({', '.join(tickets)})", len(tickets) == 1)
-    theatre.check(scene, f"its attempts: {', '.join(outcomes(drainage))}", "unknown" in outcomes(drainage))
+    theatre.check(scene, f"收单后超时: 没有第二张工单 (timed out after accepting: one ticket only, {', '.join(tickets)})", len(tickets) == 1)
+    told = [body for _, body in await theatre.story(case) if body.get("assignment") == drainage["id"]]
+    via = next((str(body["via"]) for body in told if body.get("ticket")), "")
+    learned = {"lookup": "经查询确认 (found by asking for our key)", "report": "由部门反馈得知 (learned from its own report)"}
+    theatre.check(scene, f"无应答的派单{learned.get(via, '没有确认')}", via in learned)
     await theatre.act(case, "operator", DISTRICT, "visit", reached=True, solved=False, satisfied=False, rating=2, note="又堵了")
     found = await theatre.case(case)
     theatre.check(
