@@ -48,6 +48,9 @@ class PolicyRecord(msgspec.Struct, frozen=True, kw_only=True):
     previous: str = ""
 
 
+decode_policy = msgspec.json.Decoder(PolicyRecord).decode
+
+
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
     """The stream's last sequence and that message's hash at some moment; `at` is when."""
@@ -142,7 +145,7 @@ class Ledger:
     async def publish_policy(self, sources: Mapping[str, str], actor: Actor) -> int:
         """Store a policy under the next number; returns the number. Raises LedgerConflict when another came first."""
         last = await self._bus.last(LEDGER, POLICY)
-        previous = msgspec.json.decode(last.data, type=PolicyRecord) if last is not None else None
+        previous = decode_policy(last.data) if last is not None else None
         record = PolicyRecord(
             version=1 if previous is None else previous.version + 1,
             at=datetime.now(UTC),
@@ -156,11 +159,11 @@ class Ledger:
     async def policy(self) -> PolicyRecord | None:
         """The policy in force."""
         last = await self._bus.last(LEDGER, POLICY)
-        return None if last is None else msgspec.json.decode(last.data, type=PolicyRecord)
+        return None if last is None else decode_policy(last.data)
 
     async def policies(self) -> list[PolicyRecord]:
         """Every policy ever published, oldest first."""
-        return [msgspec.json.decode(m.data, type=PolicyRecord) for m in await self._bus.all_of(LEDGER, POLICY)]
+        return [decode_policy(m.data) for m in await self._bus.all_of(LEDGER, POLICY)]
 
     async def check(self, *, positions: Mapping[str, int] | None = None) -> None:
         """Refuse with LedgerDamaged when the store lost what it had acknowledged.
@@ -246,4 +249,4 @@ class Ledger:
         return mark
 
 
-__all__ = ["Checkpoint", "CheckpointFile", "Ledger", "PolicyRecord", "WrongSequence"]
+__all__ = ["Checkpoint", "CheckpointFile", "Ledger", "PolicyRecord", "WrongSequence", "decode_policy"]
