@@ -12,7 +12,7 @@ from datetime import datetime
 from enum import StrEnum
 
 import msgspec
-from sqlalchemy import ColumnElement, Select, and_, exists, func, or_, select
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 
 from hub.errors import InvalidInput
 from hub.model.areas import Level
@@ -138,7 +138,7 @@ def within_scope(scope: Scope) -> list[ColumnElement[bool]]:
 
 def assigned_to(unit: str) -> ColumnElement[bool]:
     """Whether the case has or had an assignment of the unit."""
-    return exists().where(assignments.c.case_id == cases.c.id, assignments.c.unit == unit)
+    return cases.c.id.in_(select(assignments.c.case_id).where(assignments.c.unit == unit).correlate(None))
 
 
 def wanted(filter: CaseFilter, search: Search, now: datetime) -> list[ColumnElement[bool]]:

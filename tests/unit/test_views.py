@@ -345,6 +345,8 @@ async def test_dead_letters_show_the_record_until_replayed(town: Town) -> None:
     (dead,) = await town.views.dead_letters()
     assert (dead.key, dead.state, dead.letter) == (f"{id}.{made}", "dead", letter)
     assert await town.views.dead_letters(Scope(area="320113002")) == ()
+    assert await town.views.dead_letters(Scope(unit="police")) == (dead,)
+    assert await town.views.dead_letters(Scope(unit="water")) == ()
     assert (await town.views.summary()).dead == 1
     await town.give(id, c.Replay(assignment=made, reason="已恢复"), centre)
     assert await town.found(dead=True) == []
