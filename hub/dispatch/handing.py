@@ -1,0 +1,265 @@
+"""Handing over: attempts at one assignment, doubt about their outcome, failures and dead letters.
+
+Intent is committed before anything is sent; what may have arrived is asked about by key and never sent blindly.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+import structlog
+
+from hub import telemetry
+from hub.adapters import Adapters, Running
+from hub.contract import Capability, Contact
+from hub.desk import Desk, Outcome
+from hub.dispatch.retry import FAULT_ATTEMPTS, delay_before, within_attempt
+from hub.errors import CredentialsRejected, Disposition, HubError, InvalidInput, disposition_of
+from hub.handover import assignment_for, awaits_delivery
+from hub.model.cases import SYSTEM, AttemptOutcome
+from hub.model.commands import (
+    AccessContact,
+    RecordDead,
+    RecordDelivered,
+    RecordFailed,
+    RecordRefused,
+    RecordUncertain,
+    StartDelivery,
+)
+from hub.model.events import DeadLetter
+
+if TYPE_CHECKING:
+    from hub.bus.pull import Delivery
+    from hub.config import District
+    from hub.contract import Receipt
+    from hub.model.cases import Assignment, Case
+    from hub.model.tasks import Task
+    from hub.privacy import Vault
+
+log = structlog.get_logger("hub.dispatch")
+
+
+class Handing:
+    """Hands assignments over."""
+
+    def __init__(
+        self,
+        desk: Desk,
+        adapters: Adapters,
+        district: Callable[[], District],
+        vault: Vault,
+        *,
+        clock: Callable[[], datetime],
+        draw: Callable[[], float],
+    ) -> None:
+        self._desk = desk
+        self._adapters = adapters
+        self._district = district
+        self._vault = vault
+        self._clock = clock
+        self._draw = draw
+
+    async def deliver(self, running: Running, task: Task, delivery: Delivery, case: Case) -> None:
+        """One attempt, or one look at what became of an earlier one; ends or repeats the queue's delivery."""
+        assignment = case.assignment(task.assignment or "")
+        if assignment is None or not awaits_delivery(assignment):
+            running.breaker.undecided()
+            await delivery.ack(confirmed=True)
+            return
+        if self._in_doubt(assignment) and not await self._settle_doubt(running, task, delivery, case, assignment):
+            return
+        contact = await self._contact(running, case)
+        outcome = await self._desk.execute(
+            task.case, StartDelivery(assignment=assignment.id), actor=SYSTEM, cause=telemetry.traceparent()
+        )
+        attempt = _attempt(outcome, assignment.id)
+        current = telemetry.current()
+        if current is not None:
+            current.set(telemetry.ATTEMPT, attempt)
+            if attempt > 1:
+                current.set(telemetry.RETRY, True)
+        handed = assignment_for(outcome.case, outcome.case.assignment(assignment.id) or assignment, self._district(), contact)
+        try:
+            receipt = await within_attempt(lambda: running.deliver(handed))
+        except HubError as problem:
+            await self._failed(running, task, delivery, outcome.case, attempt, problem)
+            return
+        running.breaker.succeeded()
+        await self._delivered(task, delivery, receipt, attempt, "deliver")
+
+    async def _delivered(self, task: Task, delivery: Delivery, receipt: Receipt, attempt: int | None, via: str) -> None:
+        await self._desk.execute(
+            task.case,
+            RecordDelivered(assignment=task.assignment or "", ticket=receipt.ticket, attempt=attempt, via=via),
+            actor=SYSTEM,
+            cause=telemetry.traceparent(),
+        )
+        await delivery.ack(confirmed=False)
+
+    @staticmethod
+    def _in_doubt(assignment: Assignment) -> bool:
+        """Whether an earlier attempt may have reached the department: begun and never ended, or its outcome unknown."""
+        return bool(assignment.attempts) and assignment.attempts[-1].outcome in (
+            AttemptOutcome.STARTED,
+            AttemptOutcome.UNKNOWN,
+        )
+
+    async def _settle_doubt(self, running: Running, task: Task, delivery: Delivery, case: Case, assignment: Assignment) -> bool:
+        """Find out whether the department has it; true when it certainly has not, or takes the same key twice without harm."""
+        last = assignment.attempts[-1]
+        if not running.can(Capability.LOOKUP):
+            if running.can(Capability.IDEMPOTENT):
+                await self._close_attempt(task, assignment, "interrupted; the department takes the same key once")
+                return True
+            running.breaker.undecided()
+            await self._desk.execute(
+                task.case,
+                RecordUncertain(
+                    assignment=assignment.id,
+                    attempt=last.number,
+                    reason="the outcome is unknown and the department can't be asked",
+                ),
+                actor=SYSTEM,
+                cause=telemetry.traceparent(),
+            )
+            await delivery.ack(confirmed=True)
+            return False
+        try:
+            receipt = await running.lookup(assignment_for(case, assignment, self._district(), None))
+        except HubError as problem:
+            await self._failed(running, task, delivery, case, last.number, problem, asking=True)
+            return False
+        if receipt is not None:
+            running.breaker.succeeded()
+            await self._delivered(task, delivery, receipt, last.number, "lookup")
+            return False
+        await self._close_attempt(task, assignment, "the department does not have it")
+        return True
+
+    async def _close_attempt(self, task: Task, assignment: Assignment, reason: str) -> None:
+        """End an attempt that a crash left open."""
+        last = assignment.attempts[-1]
+        if last.outcome is AttemptOutcome.STARTED:
+            await self._desk.execute(
+                task.case,
+                RecordFailed(assignment=assignment.id, attempt=last.number, error="interrupted", reason=reason),
+                actor=SYSTEM,
+                cause=telemetry.traceparent(),
+            )
+
+    async def _failed(
+        self,
+        running: Running,
+        task: Task,
+        delivery: Delivery,
+        case: Case,
+        attempt: int,
+        problem: HubError,
+        *,
+        asking: bool = False,
+    ) -> None:
+        """Commit what became of an attempt (or of asking after one), then end or repeat the task."""
+        current = telemetry.current()
+        if current is not None:
+            current.fail(problem.code)
+        disposition = disposition_of(problem)
+        assignment = case.assignment(task.assignment or "")
+        assert assignment is not None
+        reason = problem.message[:500]
+        if disposition is Disposition.REFUSE and not asking:
+            running.breaker.succeeded()
+            await self._desk.execute(
+                task.case,
+                RecordRefused(assignment=assignment.id, attempt=attempt, reason=reason),
+                actor=SYSTEM,
+                cause=telemetry.traceparent(),
+            )
+            await delivery.ack(confirmed=True)
+            return
+        if disposition is Disposition.PAUSE:
+            running.breaker.undecided()
+            if not asking:
+                await self._record_failed(task, attempt, problem, reason, unknown=False, delay=timedelta(0))
+            if isinstance(problem, CredentialsRejected):
+                await self._adapters.credentials_rejected(running.name, problem)
+            await delivery.retry(5.0)
+            return
+        if disposition is Disposition.FAULT:
+            running.breaker.undecided()
+        else:
+            running.breaker.failed()
+        most = min(running.instance.attempts, FAULT_ATTEMPTS) if disposition is Disposition.FAULT else running.instance.attempts
+        tries = max(assignment.tries, 1)
+        unknown = disposition in (Disposition.UNKNOWN, Disposition.FAULT) or asking
+        delay = delay_before(running.instance, tries, problem, self._draw)
+        exhausted = (tries >= most) if not asking else delivery.deliveries >= most * 2
+        if not asking:
+            await self._record_failed(task, attempt, problem, reason, unknown=unknown, delay=None if exhausted else delay)
+        if exhausted:
+            await self._bury(running, task, assignment.id, problem, reason, delivery)
+            return
+        await delivery.retry(delay.total_seconds())
+
+    async def _record_failed(
+        self, task: Task, attempt: int, problem: HubError, reason: str, *, unknown: bool, delay: timedelta | None
+    ) -> None:
+        await self._desk.execute(
+            task.case,
+            RecordFailed(
+                assignment=task.assignment or "",
+                attempt=attempt,
+                error=problem.code,
+                reason=reason,
+                unknown=unknown,
+                retry_at=None if delay is None else self._clock() + delay,
+            ),
+            actor=SYSTEM,
+            cause=telemetry.traceparent(),
+        )
+
+    async def _bury(
+        self, running: Running, task: Task, assignment: str, problem: HubError, reason: str, delivery: Delivery
+    ) -> None:
+        """Attempts are used up: the dead letter goes into the ledger first, then the task ends."""
+        case = await self._desk.load(task.case)
+        found = case.assignment(assignment) if case is not None else None
+        attempts = found.attempts if found is not None else ()
+        letter = DeadLetter(
+            event_id=task.id,
+            subject=f"dispatch.{task.adapter}.{task.case}",
+            attempts=len(attempts),
+            first_at=attempts[0].started_at if attempts else self._clock(),
+            last_at=self._clock(),
+            error=problem.code,
+            reason=reason,
+            adapter_version=running.manifest.version,
+            payload_hash=hashlib.sha256(delivery.data).hexdigest(),
+            traceparent=task.traceparent,
+        )
+        await self._desk.execute(
+            task.case, RecordDead(assignment=assignment, letter=letter), actor=SYSTEM, cause=telemetry.traceparent()
+        )
+        log.error("dead letter", task=task.id, error=problem.code, attempts=len(attempts))
+        await delivery.stop()
+
+    async def _contact(self, running: Running, case: Case) -> Contact | None:
+        """The reporter's contact for an adapter that asks for it; the access is committed before it is read."""
+        if not running.can(Capability.NEEDS_CONTACT) or not case.has_contact or case.contact_erased:
+            return None
+        await self._desk.execute(
+            case.id,
+            AccessContact(by=running.name, purpose="dispatch", fields=("name", "phone", "address")),
+            actor=SYSTEM,
+            cause=telemetry.traceparent(),
+        )
+        return await self._vault.open(case.id)
+
+
+def _attempt(outcome: Outcome, assignment: str) -> int:
+    found = outcome.case.assignment(assignment)
+    if found is None or not found.attempts:
+        raise InvalidInput("no attempt was started", subject=assignment)
+    return found.attempts[-1].number

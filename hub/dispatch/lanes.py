@@ -1,0 +1,152 @@
+"""Dispatch: one lane per adapter takes tasks from its own durable queue and carries them out at the departmental system.
+
+Owns the lanes and the breaker's gate; a paused or unreachable adapter stops nobody else and costs no attempt. A task is looked up
+in the ledger before anything is sent: recalled and finished assignments are dropped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import structlog
+
+from hub import telemetry
+from hub.adapters import Adapters, Running
+from hub.bus.connection import Bus
+from hub.bus.pull import Delivery, PullConsumer
+from hub.bus.streams import DISPATCH, ensure_consumer
+from hub.desk import Desk, utc_now
+from hub.dispatch.effects import Effects
+from hub.dispatch.handing import Handing
+from hub.errors import (
+    BusUnavailable,
+    HubError,
+    LedgerConflict,
+    NotAllowed,
+)
+from hub.model.tasks import Task, TaskKind, decode_task
+
+if TYPE_CHECKING:
+    from hub.config import District
+    from hub.privacy import Vault
+
+log = structlog.get_logger("hub.dispatch")
+
+HUB_BUSY_DELAY = 2.0
+"""Seconds until a task comes again when the hub itself could not commit."""
+
+
+def durable_of(adapter: str) -> str:
+    """The durable consumer of an adapter's queue."""
+    return f"adapter-{adapter}"
+
+
+class Dispatch:
+    """Runs one lane per enabled adapter."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        desk: Desk,
+        adapters: Adapters,
+        district: Callable[[], District],
+        vault: Vault,
+        *,
+        clock: Callable[[], datetime] = utc_now,
+        draw: Callable[[], float] = random.random,
+    ) -> None:
+        self._bus = bus
+        self._desk = desk
+        self._adapters = adapters
+        self._handing = Handing(desk, adapters, district, vault, clock=clock, draw=draw)
+        self._effects = Effects(desk, adapters, district, clock=clock, draw=draw)
+
+    async def run(self) -> None:
+        """Run every lane for ever; a lane's own trouble stops no other."""
+        async with asyncio.TaskGroup() as group:
+            for running in self._adapters.running():
+                group.create_task(self._lane(running), name=f"lane {running.name}")
+
+    async def _lane(self, running: Running) -> None:
+        instance = running.instance
+        durable = durable_of(instance.name)
+        await ensure_consumer(self._bus, DISPATCH, durable, subject=f"dispatch.{instance.name}.>", most_pending=100_000)
+        working: set[asyncio.Task[None]] = set()
+        try:
+            async with PullConsumer(self._bus, DISPATCH, durable, capacity=instance.concurrency) as consumer:
+                while True:
+                    await self._until_open(running, consumer)
+                    delivery = await consumer.next()
+                    task = asyncio.create_task(self._one(running, delivery))
+                    working.add(task)
+                    task.add_done_callback(working.discard)
+        finally:
+            for task in working:
+                task.cancel()
+            await asyncio.gather(*working, return_exceptions=True)
+
+    async def _until_open(self, running: Running, consumer: PullConsumer) -> None:
+        """Ask for nothing while the adapter is paused or its breaker is open, so that no attempt is spent."""
+        while running.pause is not None or running.breaker.wait > 0:
+            consumer.pause()
+            running.stirred.clear()
+            pause = running.breaker.wait if running.pause is None else 15.0
+            try:
+                async with asyncio.timeout(max(0.05, min(pause, 15.0))):
+                    await running.stirred.wait()
+            except TimeoutError:
+                await self._adapters.try_resume(running)
+        consumer.resume()
+
+    async def _one(self, running: Running, delivery: Delivery) -> None:
+        """Carry one task out and end its delivery in every case."""
+        task = decode_task(delivery.data)
+        try:
+            with telemetry.span(
+                f"process dispatch.{task.adapter}",
+                kind="consumer",
+                parent=task.traceparent,
+                links=(task.traceparent,),
+                case=task.case,
+                attributes={
+                    telemetry.ADAPTER: task.adapter,
+                    telemetry.DEPARTMENT: running.manifest.department,
+                    "hub.effect": task.effect,
+                    telemetry.MESSAGE_ID: task.id,
+                    "messaging.delivery_count": delivery.deliveries,
+                },
+            ):
+                if running.pause is not None or not running.breaker.admit():
+                    await delivery.retry(max(1.0, running.breaker.wait))
+                    return
+                try:
+                    await self._carry_out(running, task, delivery)
+                except BaseException:
+                    running.breaker.undecided()  # or an admitted probe would stay open for ever
+                    raise
+        except (BusUnavailable, LedgerConflict) as problem:
+            log.warning("task comes again", task=task.id, reason=problem.message)
+            await self._retry_quietly(delivery, HUB_BUSY_DELAY)
+        except HubError as problem:
+            # The lifecycle does not want it any more (recalled meanwhile, ended): nothing is owed.
+            log.info("task dropped", task=task.id, reason=problem.message)
+            await delivery.stop()
+
+    async def _retry_quietly(self, delivery: Delivery, seconds: float) -> None:
+        try:
+            await delivery.retry(seconds)
+        except BusUnavailable:
+            delivery.forget()
+
+    async def _carry_out(self, running: Running, task: Task, delivery: Delivery) -> None:
+        case = await self._desk.load(task.case)
+        if case is None:
+            raise NotAllowed("no such case", subject=task.case)
+        if task.kind is TaskKind.DELIVER:
+            await self._handing.deliver(running, task, delivery, case)
+        else:
+            await self._effects.carry_out(running, task, delivery, case)
