@@ -113,8 +113,10 @@ class Hub:
         plugins: Sequence[type[Adapter]] = (),
         public_url: str | None = None,
         clock: Callable[[], datetime] = utc_now,
+        check: bool = True,
     ) -> AsyncIterator[Hub]:
-        """Build everything and check the ledger; nothing runs yet. `instances` replaces config/adapters.yaml.
+        """Build everything and check the ledger; nothing runs yet. `instances` replaces config/adapters.yaml; without `check` a
+        damaged ledger is opened all the same (to mend it, never to serve).
 
         Raises ConfigError, PluginError, BusUnavailable, LedgerDamaged.
         """
@@ -145,8 +147,9 @@ class Hub:
             stack.push_async_callback(hub.bus.close)
             await hub._build(instances if instances is not None else district.adapters, plugins, public_url)
             stack.callback(hub.views.close)
-            await hub.ledger.check(positions={"views": await asyncio.to_thread(hub.views.position)})
-            await hub._adopt_policy()
+            if check:
+                await hub.ledger.check(positions={"views": await asyncio.to_thread(hub.views.position)})
+                await hub._adopt_policy()
             await hub.adapters.start()
             stack.push_async_callback(hub.adapters.stop)
             yield hub

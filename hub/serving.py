@@ -24,9 +24,7 @@ import uvicorn
 from hub import logs
 from hub.api import create_app
 from hub.app import Hub, services_of
-from hub.bus import Bus, EmbeddedServer
 from hub.errors import ConfigError, HubError, LedgerDamaged
-from hub.ledger import CheckpointFile, Ledger
 
 if TYPE_CHECKING:
     from hub.contract import Adapter, AdapterInstance
@@ -159,17 +157,9 @@ def accept_loss(settings: Settings) -> int:
     logs.setup(level=settings.log_level, json=settings.log_json)
 
     async def accept() -> str | None:
-        server = EmbeddedServer(settings.data / "nats", port=settings.nats.port, sync_always=settings.nats.sync_always)
-        url = settings.nats.url or await server.start()
-        try:
-            bus = await Bus.connect(url)
-            try:
-                mark = await Ledger(bus, CheckpointFile(settings.data / "checkpoint.json")).accept_loss()
-                log.warning("loss accepted", sequence=mark.sequence)
-            finally:
-                await bus.close()
-        finally:
-            await server.stop()
+        async with Hub.open(settings, instances=(), check=False) as hub:
+            mark = await hub.ledger.accept_loss()
+            log.warning("loss accepted", sequence=mark.sequence)
         for name in ("views.db", "views.db-wal", "views.db-shm"):
             (settings.data / name).unlink(missing_ok=True)
         return None
