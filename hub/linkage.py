@@ -137,7 +137,7 @@ class Linkage:
 
     async def run(self) -> None:
         """Follow the ledger for ever; a batch is acknowledged when all its effects are stored."""
-        await ensure_consumer(self._bus, LEDGER, DURABLE, subject="ledger.case.>", most_pending=20_000, ack_all=True)
+        await ensure_consumer(self._bus, LEDGER, DURABLE, subject="ledger.case.>", most_pending=20_000)
         async with PullConsumer(self._bus, LEDGER, DURABLE, capacity=2048) as consumer:
             while True:
                 batch = await consumer.batch(512)
@@ -155,9 +155,10 @@ class Linkage:
                         log.warning("effects not stored, trying again", reason=problem.message)
                         await asyncio.sleep(0.5)
                         effects = [self._carry_out(c) for d in batch if _interesting(c := decode(d.data))]
-                for delivery in batch[:-1]:
-                    delivery.forget()
-                await batch[-1].ack()
+                # Each by itself: an acknowledgement of "all up to here" would take along older ones that a killed or
+                # disconnected process had in hand and that have not come again yet.
+                for delivery in batch:
+                    await delivery.ack()
 
     async def _carry_out(self, commit: Commit) -> None:
         if commit.wake_at is not None:
