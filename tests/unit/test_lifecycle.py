@@ -445,6 +445,22 @@ def test_a_department_speaks_for_its_own_assignment_only() -> None:
         play.do(c.Recall(assignment="a1", reason="不想办"), department("property"))
 
 
+def test_the_contact_is_read_by_those_who_hold_the_case_or_owe_something_on_it() -> None:
+    play = Play()
+    play.report(SEWER, contact_fields=("phone",))
+    play.do(c.Dispatch(), person(COMMUNITY))
+    read = c.AccessContact(by="班组", purpose="上门", fields=("phone",))
+    assert names(play.do(read, person("water"))) == ["case.contact_accessed"]
+    play.do(c.Return(assignment="a2", reason="不是供水"), person("water"))
+    for unit in ("water", "gas", GRID):
+        with pytest.raises(TransitionRefused, match="may read the contact"):
+            play.do(read, person(unit))
+    play.do(c.EraseContact(reason="保存期满"), person(DISTRICT))
+    assert play.do(c.EraseContact(reason="保存期满"), person(DISTRICT)) == ()
+    with pytest.raises(TransitionRefused, match="there is no contact"):
+        play.do(read, person(COMMUNITY))
+
+
 def test_only_a_level_above_the_holder_supervises() -> None:
     play = dispatched()
     with pytest.raises(TransitionRefused, match="above the holder"):

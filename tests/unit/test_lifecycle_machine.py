@@ -29,7 +29,6 @@ from hub.model.cases import (
     Stage,
 )
 from hub.model.lifecycle import decide
-from hub.model.lifecycle.work import join_holds
 from tests.unit.case_play import Play
 from tests.unit.fake_rules import (
     COMMUNITY,
@@ -156,15 +155,33 @@ class LifecycleMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.play = Play()
+        self.earlier = 0
+        """How many assignments were made before the case was reopened."""
 
     @property
     def case(self) -> Case:
         return self.play.case
 
-    @initialize(category=st.sampled_from([LAMP, NOISE, SEWER, GAS]), area=areas, contact=st.booleans(), visits=st.booleans())
-    def reported(self, category: str, area: str, contact: bool, visits: bool) -> None:
+    @initialize(
+        category=st.sampled_from([LAMP, NOISE, SEWER, GAS]),
+        area=areas,
+        contact=st.booleans(),
+        visits=st.booleans(),
+        start=st.sampled_from(["reported", "reported", "resolved", "reopened"]),
+    )
+    def reported(self, category: str, area: str, contact: bool, visits: bool, start: str) -> None:
+        """Some cases begin late in their life, for chance alone seldom leads there."""
         self.play = Play(FakeRules(visits=visits))
         self.play.report(category, area=area, contact_fields=("name",) if contact else (), duplicate_of=other)
+        if start == "reported":
+            return
+        if self.at(Stage.HELD):
+            self.attempt(c.Dispatch(), SYSTEM)
+        for item in self.case.assignments:
+            self.attempt(c.Resolve(assignment=item.id), SYSTEM)
+        if start == "reopened":
+            self.attempt(c.Visit(reached=True, satisfied=False), SYSTEM)
+            assert self.case.reopened == 1
 
     def at(self, *stages: Stage) -> bool:
         return self.play.state is not None and self.case.stage in stages
@@ -212,8 +229,10 @@ class LifecycleMachine(RuleBasedStateMachine):
                     assert now.state is item.state
         if before.stage.ended:
             assert after.stage is before.stage or isinstance(command, c.Reopen)
-        if after.stage is Stage.RESOLVED and before.stage is Stage.DISPATCHED:
-            assert join_holds(after)
+        if isinstance(command, c.Visit | c.Reopen) and after.reopened > before.reopened:
+            self.earlier = len(after.assignments)
+        if after.stage is Stage.RESOLVED and before.stage is not Stage.RESOLVED and not isinstance(command, c.Settle):
+            self.check_join(after)
         assert after.reopened <= 1
         assert after.visited_levels[: len(before.visited_levels)] == before.visited_levels
         if (
@@ -232,6 +251,15 @@ class LifecycleMachine(RuleBasedStateMachine):
         if getattr(command, "attempt", None) == 1 and found.attempts:
             changes["attempt"] = found.attempts[-1].number
         return replace(command, **changes)
+
+    def check_join(self, case: Case) -> None:
+        """Resolved by its units: a lead of this round is done, and whatever had to be done is, or was given up or replaced."""
+        current = case.assignments[self.earlier :]
+        assert any(item.role is Role.LEAD and item.state is S.RESOLVED for item in current)
+        for index, item in enumerate(current):
+            if item.role is Role.LEAD or item.required:
+                replaced = any(later.role in (Role.LEAD, item.role) for later in current[index + 1 :])
+                assert item.state in (S.RESOLVED, S.RECALLED, S.DROPPED) or (item.state in (S.RETURNED, S.REFUSED) and replaced)
 
     # --- rules: what should happen to a case, in its order ---
 
@@ -436,8 +464,9 @@ class LifecycleMachine(RuleBasedStateMachine):
 
 TestLifecycle = LifecycleMachine.TestCase
 TestLifecycle.settings = settings(
-    max_examples=400,
+    max_examples=350,
     stateful_step_count=50,
     deadline=None,
+    report_multiple_bugs=False,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
 )

@@ -57,9 +57,10 @@ def supervise(d: Deciding, command: c.Supervise) -> None:
 
 
 def access_contact(d: Deciding, command: c.AccessContact) -> None:
-    """Somebody is about to read the contact."""
+    """Somebody is about to read the contact: those who hold the case, and units that owe something on it."""
     case = d.case
-    d.needs_holder()
+    if not d.steers and not any(item.unit == d.actor.unit and item.state.open for item in case.assignments):
+        d.refuse("only those who hold the case or owe something on it may read the contact")
     d.text("by", command.by)
     d.text("purpose", command.purpose)
     if not case.has_contact or case.contact_erased:
