@@ -6,9 +6,10 @@ version. After a step the browser is redirected, so reloading repeats nothing.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import tzinfo
 from importlib.resources import files
@@ -18,6 +19,7 @@ import jinja2
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 from starlette.datastructures import FormData, UploadFile
+from starlette.exceptions import HTTPException
 
 from hub_property.desk import wording
 from hub_property.desk.guard import TooLarge
@@ -165,11 +167,11 @@ class Pages:
         visit = self._visit(company, token)
         order = self._order(visit, ticket)
         try:
-            form = await self._form(request)
-            self._version(form, visit, order)
-            uploads = [item for item in form.getlist("photo") if isinstance(item, UploadFile)]
-            for upload in uploads:
-                self._store.add_photo(order.ticket, check_image(await upload.read(MOST_PHOTO + 1)))
+            async with self._form(request) as form:
+                self._version(form, visit, order)
+                uploads = [item for item in form.getlist("photo") if isinstance(item, UploadFile)]
+                for upload in uploads:
+                    self._store.add_photo(order.ticket, check_image(await upload.read(MOST_PHOTO + 1)))
             if not uploads:
                 raise NotAPhoto("empty")
         except NotAPhoto as problem:
@@ -187,7 +189,8 @@ class Pages:
         visit = self._visit(company, token)
         order = self._order(visit, ticket)
         try:
-            self._version(await self._form(request), visit, order)
+            async with self._form(request) as form:
+                self._version(form, visit, order)
         except PageProblem as problem:
             return self._order_page(visit, order, error=problem.text, status=problem.status)
         self._store.remove_photo(order.ticket, photo)
@@ -198,12 +201,13 @@ class Pages:
         order = self._order(visit, ticket)
         note: str | None = None
         try:
-            form = await self._form(request)
-            version = self._version(form, visit, order)
-            note = _note(form, step)
-            if step is Step.RESOLVE and _text(form, "confirm") == "no":
+            async with self._form(request) as form:
+                version = self._version(form, visit, order)
+                note = _note(form, step)
+                confirmed = _text(form, "confirm")
+            if step is Step.RESOLVE and confirmed == "no":
                 return self._order_page(visit, order, typed_result=note)
-            if step is Step.RESOLVE and _text(form, "confirm") != "yes":
+            if step is Step.RESOLVE and confirmed != "yes":
                 return self._ask(visit, order, version, note or "")
             self._store.take_step(order.ticket, step, version=version, note=note, by=visit.company.name)
         except StepRefused:
@@ -247,15 +251,22 @@ class Pages:
             raise PageProblem("页面已失效，请重新操作。", status=403)
         return version
 
-    async def _form(self, request: Request) -> FormData:
+    @contextlib.asynccontextmanager
+    async def _form(self, request: Request) -> AsyncIterator[FormData]:
         """The form's fields; raises PageProblem for one from another site, or one that is too large."""
         if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
             raise PageProblem("操作来自其他网站，没有执行。", status=403)
         try:
-            return await request.form(max_files=MOST_PHOTOS, max_fields=20)
+            form = await request.form(max_files=MOST_PHOTOS, max_fields=20)
         except TooLarge as error:
             await _drain(request)
             raise PageProblem(wording.PHOTO_PROBLEMS["too_many"], status=413) from error
+        except HTTPException as error:  # not a form, or more files than one report may have
+            raise PageProblem(wording.PHOTO_PROBLEMS["too_many"], status=error.status_code) from error
+        try:
+            yield form
+        finally:
+            await form.close()
 
     def _order_page(
         self,

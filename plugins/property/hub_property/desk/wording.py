@@ -37,8 +37,6 @@ OTHER_REASON = len(REASONS) - 1
 DONE: Mapping[str, str] = {
     "accepted": "已签收，请尽快安排处理。",
     "progress": "进展已提交。",
-    "resolved": "已办结。",
-    "returned": "已退回指挥中心。",
     "photo": "照片已上传，请填写进展或办结。",
     "removed": "照片已移除。",
 }
@@ -83,7 +81,7 @@ class Clockwork:
             return None
         at = datetime.fromisoformat(text).timestamp()
         moment = self.moment(at, now)
-        return Due(f"已超时：应于{moment}前{word}", True) if at < now else Due(f"请于{moment}前{word}", False)
+        return Due(f"已超时：应于{moment} 前{word}", True) if at < now else Due(f"请于{moment} 前{word}", False)
 
     def _local(self, seconds: float) -> datetime:
         return datetime.fromtimestamp(seconds, UTC).astimezone(self._zone)
