@@ -139,8 +139,9 @@ class Ledger:
             yield [(message.sequence, decode(message.data), digest(message.data)) for message in messages]
 
     async def last_sequence(self) -> int:
-        """The stream's last sequence (policies included)."""
-        return (await stream_state(self._bus, LEDGER)).last
+        """The sequence of the last case commit; 0 when there is none. What readers of cases have to reach to be up to date."""
+        last = await self._bus.last(LEDGER, CASES)
+        return 0 if last is None else last.sequence
 
     async def publish_policy(self, sources: Mapping[str, str], actor: Actor) -> int:
         """Store a policy under the next number; returns the number. Raises LedgerConflict when another came first."""

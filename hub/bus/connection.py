@@ -125,7 +125,7 @@ class Bus:
                     url,
                     name=name,
                     max_reconnect_attempts=-1,
-                    reconnect_time_wait=0.2,
+                    reconnect_time_wait=0.2,  # type: ignore[arg-type]  # seconds; the library only says int
                     ping_interval=5,
                     max_outstanding_pings=2,
                     pending_size=64 * 1024 * 1024,
@@ -220,8 +220,8 @@ class Bus:
                     answer.set_exception(TimeoutError())
 
     async def last(self, stream: str, subject: str) -> Message | None:
-        """The last message of a subject, or None."""
-        reply = await self._request(f"$JS.API.DIRECT.GET.{stream}.{subject}", b"")
+        """The last message of a subject (wildcards allowed), or None."""
+        reply = await self._request(f"$JS.API.DIRECT.GET.{stream}", json.dumps({"last_by_subj": subject}).encode())
         return _stored(reply)
 
     async def at(self, stream: str, sequence: int) -> Message | None:
