@@ -61,6 +61,7 @@ class PropertySimulator(Simulator):
             secret=self.secret,
             hold_for=max(0.5, 3 * self.pace),
         )
+        self.desk.posted = self.courier.wake
 
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:

@@ -114,6 +114,8 @@ def _serve(arguments: argparse.Namespace, store: DeskStore) -> int:
         clock=time.time,
     )
 
+    store.posted = courier.wake
+
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         task = asyncio.create_task(courier.run(), name="courier")

@@ -47,6 +47,8 @@ class DeskStore:
     def __init__(self, directory: Path, *, clock: Callable[[], float]) -> None:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.clock = clock
+        self.posted: Callable[[], None] = lambda: None
+        """Called when a callback was queued; the courier's `wake` where there is one."""
         self.db = sqlite3.connect(directory / "desk.db", isolation_level=None, timeout=5)
         self.db.row_factory = sqlite3.Row
         self.db.execute("PRAGMA journal_mode=WAL")
@@ -208,6 +210,7 @@ class DeskStore:
             self._set_state(order, state, now, version=version + 1)
             self._log(ticket, now, step.value, note, event)
             self._post(order, event, step, now, note, by, photos)
+        self.posted()
         return event
 
     def add_photo(self, ticket: str, image: CheckedImage) -> str:
