@@ -102,6 +102,7 @@ class Hub:
         self.views: Views
         self.projector: Projector
         self.spans: SpanStore | None = None
+        self.damaged: LedgerDamaged | None = None
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -219,6 +220,10 @@ class Hub:
             log.critical("the hub stops", reason=reason)
             self.fatal.set_result(reason)
 
+    def _found_damaged(self, problem: LedgerDamaged) -> None:
+        self.damaged = problem
+        self.fail(problem.message)
+
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Run all stages while inside."""
@@ -229,7 +234,7 @@ class Hub:
             "report-back": self.reportback.run,
             "deadlines": self.deadlines.run,
             "policy": self._follow_policy,
-            "checkpoint": lambda: self.ledger.keep_marking(MARK_EVERY, lambda problem: self.fail(problem.message)),
+            "checkpoint": lambda: self.ledger.keep_marking(MARK_EVERY, self._found_damaged),
         }
         tasks = [asyncio.create_task(self._stage(name, run), name=name) for name, run in stages.items()]
         try:
@@ -238,8 +243,9 @@ class Hub:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            with contextlib.suppress(BusUnavailable):
-                await self.ledger.mark()
+            if self.damaged is None:
+                with contextlib.suppress(BusUnavailable):
+                    await self.ledger.mark()
 
     async def _stage(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
         """Keep a stage going: it is started again when the bus failed it; anything else stops the hub (crash, don't limp)."""

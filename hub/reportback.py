@@ -35,7 +35,7 @@ from hub.errors import (
 from hub.handover import awaits_delivery
 from hub.model.areas import UnitCode
 from hub.model.cases import Actor, ActorKind, Attachment, CaseId, parse_delivery_key
-from hub.model.commands import Accept, AnyCommand, Progress, RecordDelivered, Resolve, Return, Visit
+from hub.model.commands import Accept, AnyCommand, Comment, Progress, RecordDelivered, Resolve, Return, Visit
 from hub.privacy import mask_text
 
 if TYPE_CHECKING:
@@ -255,8 +255,12 @@ class ReportBack:
                 case.id, command, actor=actor, command_id=_command_id(report), cause=case.last_trace, strict=False
             )
         except TransitionRefused as problem:
-            await self._put_aside(adapter, report.id, problem.message, case=case.id)
-            return Outcome(case, case.sequence)
+            # A visit that comes too late (the case is closed by then) changes nothing any more; it stays on the timeline.
+            log.info("visit noted only", adapter=adapter, report=report.id, case=case.id, reason=problem.message)
+            words = f"回访结果（{_content(report)}）未计入：{problem.rule}"
+            return await self._desk.execute(
+                case.id, Comment(text=words), actor=actor, command_id=_command_id(report), cause=case.last_trace, strict=False
+            )
 
     async def _match(self, report: Taken) -> tuple[Case, str]:
         """The case and assignment of a report; raises Unmatched."""
@@ -352,6 +356,13 @@ class ReportBack:
                     log.warning("poll failed", adapter=running.name, reason=problem.message)
             if not more:
                 await asyncio.sleep(min(60.0, every * 2.0 ** min(troubles, 5)))
+
+
+def _content(report: Taken) -> str:
+    """Whether the reporter was reached and content, in words."""
+    if not report.reached:
+        return "未接通"
+    return {True: "满意", False: "不满意", None: "未评价"}[report.satisfied] + (f"，{report.note}" if report.note else "")
 
 
 def _command_id(report: Taken) -> str:

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("hub.serving")
 
+DAMAGED = 3
+"""Exit code for a damaged ledger: a service manager must not start the hub again by itself."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Running:
@@ -64,7 +67,7 @@ async def serve(
     """Run the hub until SIGINT/SIGTERM, `stop`, the end of `started`, or a fatal fault; returns the fault's reason.
 
     `any_port`: take a free port when the configured one is in use. `started` runs beside the hub; when it returns, the hub stops.
-    Raises ConfigError when the port is in use.
+    Raises ConfigError when the port is in use, LedgerDamaged when the ledger is or becomes damaged.
     """
     end = stop or asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -113,6 +116,8 @@ async def serve(
                     beside.cancel()
                     await asyncio.gather(beside, return_exceptions=True)
             (settings.data / "runtime.json").unlink(missing_ok=True)
+            if hub.damaged is not None:
+                raise hub.damaged
             return hub.fatal.result() if hub.fatal.done() else None
     finally:
         for number in handled:
@@ -171,7 +176,10 @@ def _outcome(run: Callable[[], Awaitable[str | None]]) -> int:
     """Run to the end on uvloop; errors the hub raises on purpose are said in one line."""
     try:
         reason = run_loop(run)
-    except (ConfigError, LedgerDamaged, HubError) as problem:
+    except LedgerDamaged as problem:
+        log.critical("the hub refuses to serve", code=problem.code, reason=problem.message)
+        return DAMAGED
+    except HubError as problem:
         log.critical("the hub does not start", code=problem.code, reason=problem.message)
         return 1
     if reason is not None:
