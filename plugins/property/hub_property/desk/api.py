@@ -126,9 +126,10 @@ def api_routes(store: DeskStore, secret: str, refuses: Refuses) -> APIRouter:
         id: str, offset: Annotated[int, Query(ge=0)] = 0, length: Annotated[int, Query(ge=1, le=PHOTO_PIECE)] = PHOTO_PIECE
     ) -> Response:
         """A piece of a photo."""
-        found = store.photo_content(id)
-        if found is None:
+        ticket, found = store.ticket_of_photo(id), store.photo_content(id)
+        if ticket is None or found is None:
             raise Denied(404, "not_found", "照片不存在")
+        _known_order(store, ticket)
         return Response(found[1][offset : offset + length], media_type="application/octet-stream")
 
     return router

@@ -250,6 +250,11 @@ class DeskStore:
             return None
         return str(row["media_type"]), bytes(row["content"])
 
+    def ticket_of_photo(self, id: str) -> str | None:
+        """The order a photo belongs to, or None."""
+        row = self.db.execute("SELECT ticket FROM photos WHERE id = ?", (id,)).fetchone()
+        return None if row is None else str(row["ticket"])
+
     def history(self, ticket: str) -> list[LogLine]:
         """What happened to an order, oldest first."""
         rows = self.db.execute("SELECT * FROM log WHERE ticket = ? ORDER BY id", (ticket,)).fetchall()
