@@ -62,7 +62,11 @@ async def blocked_sewer(theatre: Theatre) -> Scene:
     found = await theatre.until(case, lambda c: c["stage"] == "resolved", "all three have resolved", within=120)
     drainage = part_of(found, "drainage")
     tickets = await theatre.tickets("utilities", f"{case}.{drainage['id']}")
-    theatre.check(scene, f"收单后超时: 没有第二张工单 (timed out after accepting: one ticket only, {', '.join(tickets)})", len(tickets) == 1)
+    theatre.check(
+        scene,
+        f"收单后超时: 没有第二张工单 (timed out after accepting: one ticket only, {', '.join(tickets)})",
+        len(tickets) == 1,
+    )
     told = [body for _, body in await theatre.story(case) if body.get("assignment") == drainage["id"]]
     via = next((str(body["via"]) for body in told if body.get("ticket")), "")
     learned = {"lookup": "经查询确认 (found by asking for our key)", "report": "由部门反馈得知 (learned from its own report)"}
@@ -72,8 +76,13 @@ async def blocked_sewer(theatre: Theatre) -> Scene:
     theatre.check(
         scene, "回访不满意，重新办理一次 (not content: reopened once)", found["reopened"] == 1 and found["stage"] != "closed"
     )
+    theatre.tell("社区上报街道，街道派物业更换管段；其系统一时限流 (up to the street, which dispatches; one retry)")
+    await theatre.act(case, "clerk", str(found["holder"]), "escalate", reason="管段破损，需街道协调更换")
+    await theatre.fault("property", "rate_limit", count=1)
     await _dispatch_by_holder(theatre, case, [{"unit": "property", "role": "lead", "task": "更换破损管段"}])
-    await theatre.until(case, lambda c: c["stage"] == "resolved", "property has resolved again", within=120)
+    found = await theatre.until(case, lambda c: c["stage"] == "resolved", "property has resolved again", within=120)
+    tries = outcomes(part_of(found, "property"))
+    theatre.check(scene, f"限流后重试送达，共{len(tries)}次 (tried again after the time it asked for)", len(tries) == 2)
     await theatre.act(case, "operator", DISTRICT, "visit", reached=True, solved=True, satisfied=True, rating=5)
     found = await theatre.until(case, lambda c: c["stage"] == "closed", "closed")
     theatre.check(scene, "回访满意，结案 (content: closed)", found["satisfied"] is True)
