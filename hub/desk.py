@@ -95,10 +95,13 @@ class Desk:
         self._most = cache
         self._locks: dict[CaseId, list[Any]] = {}
 
-    async def load(self, case: CaseId) -> Case | None:
-        """The case as this process knows it (another process may be ahead; `execute` finds out)."""
+    async def load(self, case: CaseId, *, number: int = 0) -> Case | None:
+        """The case as this process knows it, at least up to its commit `number`.
+
+        Another process may be ahead; `execute` finds out by the expected sequence.
+        """
         found = self._cache.get(case)
-        if found is not None:
+        if found is not None and found.number >= number:
             self._cache.move_to_end(case)
             return found
         return await self._reload(case)

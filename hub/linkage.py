@@ -27,7 +27,6 @@ from hub.model.events import (
     AssignmentRecalled,
     CaseClosed,
     CaseHeld,
-    CaseMerged,
     CaseReopened,
     CaseResolved,
     CaseVoided,
@@ -79,6 +78,7 @@ def _task(commit: Commit, kind: TaskKind, adapter: str, id: str, *, text: str | 
         id=f"{commit.case}:{commit.number}:{effect}",
         kind=kind,
         case=commit.case,
+        number=commit.number,
         adapter=adapter,
         effect=effect,
         assignment=id,
@@ -102,8 +102,6 @@ def told_stages(commit: Commit) -> list[str]:
                 stages.append("void")
             case CaseReopened():
                 stages.append("reopened")
-            case CaseMerged():
-                stages.append("taken")
     return stages
 
 
@@ -186,7 +184,7 @@ class Linkage:
         needs_state = stages or any(
             isinstance(event, DeliveryReplayed | AssignmentRecalled | Urged | Supervised) for event in commit.events
         )
-        case = await self._desk.load(commit.case) if needs_state else None
+        case = await self._desk.load(commit.case, number=commit.number) if needs_state else None
         tasks = list(assignment_tasks(commit, case))
         if stages and case is not None:
             for source in await self._sources(case, commit):
@@ -212,6 +210,7 @@ def _notice(commit: Commit, source: Source, stage: str) -> Task:
         id=f"{commit.case}:{commit.number}:{effect}:{source.ref}",
         kind=TaskKind.INFORM,
         case=commit.case,
+        number=commit.number,
         adapter=source.adapter,
         effect=effect,
         ref=source.ref,

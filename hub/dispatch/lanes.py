@@ -143,7 +143,7 @@ class Dispatch:
             delivery.forget()
 
     async def _carry_out(self, running: Running, task: Task, delivery: Delivery) -> None:
-        case = await self._desk.load(task.case)
+        case = await self._desk.load(task.case, number=task.number)
         if case is None:
             raise NotAllowed("no such case", subject=task.case)
         if task.kind is TaskKind.DELIVER:

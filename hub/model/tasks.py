@@ -20,6 +20,7 @@ class TaskKind(StrEnum):
 
 class Task(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """One effect. `id` is derived from the commit (`<case>:<commit number>:<effect>`), so that the same effect is stored once.
+    `number` is that commit's: whoever carries it out has to know the case at least up to there.
 
     `effect` names it in the ledger: `deliver:a1`, `recall:a1`, `urge:a1`, `inform:closed`. `ref` is the source's own number (inform).
     """
@@ -27,6 +28,7 @@ class Task(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     id: str
     kind: TaskKind
     case: CaseId
+    number: int
     adapter: str
     effect: str
     assignment: str | None = None

@@ -10,8 +10,9 @@ import pytest
 
 from hub.app import Hub
 from hub.contract import Capability
-from hub.desk import Outcome
+from hub.desk import Desk, Outcome
 from hub.errors import AdapterFault, CredentialsRejected, InvalidInput, OutcomeUnknown, Refused, Unavailable
+from hub.ledger import CheckpointFile, Ledger
 from hub.model.cases import SYSTEM, Assignment, AssignmentState, AttemptOutcome, Case
 from hub.model.commands import Drop, Recall, Replay
 from tests.eventually import eventually
@@ -217,3 +218,13 @@ async def test_an_open_breaker_defers_without_spending_attempts_and_stops_nobody
         spent = sum(len(a.attempts) for case in cases for a in case.assignments if a.adapter == "police")
         assert spent <= len(outcomes) + 8
         assert len(down.filed) == len(outcomes)
+
+
+async def test_a_replay_given_in_another_process_is_not_dropped_by_this_ones_older_picture(tmp_path: Path) -> None:
+    department = Department(script=deque([Unavailable("down", retry_after=timedelta(milliseconds=1))] * 2))
+    async with running_hub(tmp_path, {"police": scripted("police", department)}, attempts=2) as hub:
+        outcome = await report_gas(hub)
+        assignment = await until(hub, outcome, "police", AssignmentState.DEAD)
+        other = Desk(Ledger(hub.bus, CheckpointFile(tmp_path / "other.json")), hub.rulebook.rules)
+        await other.execute(outcome.case.id, Replay(assignment=assignment.id, reason="系统已恢复"), actor=SYSTEM)
+        await until(hub, outcome, "police", AssignmentState.DELIVERED)
