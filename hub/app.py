@@ -26,7 +26,7 @@ from hub.config import District, load_district, policy_from_sources
 from hub.deadlines import Deadlines
 from hub.desk import Desk, Outcome, utc_now
 from hub.dispatch import Dispatch, durable_of
-from hub.errors import BusUnavailable, ConfigError, LedgerConflict
+from hub.errors import BusUnavailable, ConfigError, LedgerConflict, LedgerDamaged
 from hub.intake import Entry, Intake
 from hub.ledger import POLICY, CheckpointFile, Ledger, PolicyRecord, decode_policy
 from hub.linkage import Linkage

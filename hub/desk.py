@@ -119,8 +119,8 @@ class Desk:
         """Do one command; returns when its commit is acknowledged.
 
         `command_id` makes it idempotent per case; with `strict` the same id with another content is refused, else it counts as the
-        same (departments repeat a report with a fresh time). Raises TransitionRefused/InvalidInput (nothing changed), NotAllowed when there is
-        no such case, BusUnavailable when it is not known to be stored, LedgerConflict after many lost races.
+        same (departments repeat a report with a fresh time). Raises TransitionRefused/InvalidInput (nothing changed), NotAllowed
+        when there is no such case, BusUnavailable when it is not known to be stored, LedgerConflict after many lost races.
         """
         content = command_digest(command)
         identity = command_id or f"{random.getrandbits(64):016x}"
