@@ -99,7 +99,8 @@ async def test_callback_goes_out_after_the_hotline_was_killed(hotline: Simulator
     inbox.adapter = adapter
     hotline.start()
     await eventually(lambda: bool(inbox.items), within=10)
-    assert [item.ref for item in inbox.items if isinstance(item, IncomingCase)] == [number]
+    # at-least-once: killed after sending and before noting it, the simulator sends again
+    assert {item.ref for item in inbox.items if isinstance(item, IncomingCase)} == {number}
 
 
 async def test_caller_is_asked_after_the_result_and_the_order_closes(hotline: SimulatorProcess, inbox: Inbox) -> None:
