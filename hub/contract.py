@@ -222,6 +222,7 @@ class Notice:
     text: str
     """Chinese sentence for the reporter; nothing personal, no departmental internals."""
     at: datetime
+    """When it happened, aware. Notices may overtake one another: the newest `at` is how the matter stands."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 import structlog
@@ -37,13 +36,11 @@ class Effects:
         adapters: Adapters,
         district: Callable[[], District],
         *,
-        clock: Callable[[], datetime],
         draw: Callable[[], float],
     ) -> None:
         self._desk = desk
         self._adapters = adapters
         self._district = district
-        self._clock = clock
         self._draw = draw
 
     async def carry_out(self, running: Running, task: Task, delivery: Delivery, case: Case) -> None:
@@ -81,7 +78,7 @@ class Effects:
                     ref=task.ref or "",
                     stage=task.stage or "",
                     text=task.text or "",
-                    at=self._clock().astimezone(self._district().zone),
+                    at=task.at.astimezone(self._district().zone),
                 )
             )
             return True

@@ -63,7 +63,7 @@ class Dispatch:
         self._desk = desk
         self._adapters = adapters
         self._handing = Handing(desk, adapters, district, vault, clock=clock, draw=draw)
-        self._effects = Effects(desk, adapters, district, clock=clock, draw=draw)
+        self._effects = Effects(desk, adapters, district, draw=draw)
 
     async def run(self) -> None:
         """Run every lane for ever; a lane's own trouble stops no other."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from enum import StrEnum
 
 import msgspec
@@ -20,7 +21,8 @@ class TaskKind(StrEnum):
 
 class Task(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """One effect. `id` is derived from the commit (`<case>:<commit number>:<effect>`), so that the same effect is stored once.
-    `number` is that commit's: whoever carries it out has to know the case at least up to there.
+    `number` and `at` are that commit's: whoever carries it out has to know the case at least up to there, and notices that overtake one
+    another are put in order by when they happened.
 
     `effect` names it in the ledger: `deliver:a1`, `recall:a1`, `urge:a1`, `inform:closed`. `ref` is the source's own number (inform).
     """
@@ -29,6 +31,7 @@ class Task(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     kind: TaskKind
     case: CaseId
     number: int
+    at: datetime
     adapter: str
     effect: str
     assignment: str | None = None

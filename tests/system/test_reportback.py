@@ -7,10 +7,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from hub.app import Hub
-from hub.contract import Capability, Contact, IncomingCase, Report, ReportKind
+from hub.contract import Capability, Contact, IncomingCase, Notice, Report, ReportKind
 from hub.desk import Outcome
+from hub.errors import Unavailable
 from hub.model.cases import SYSTEM, AssignmentState, Case, Channel, Stage
-from hub.model.commands import Recall
+from hub.model.commands import Recall, Void
 from hub.model.events import ReportConflicted
 from tests.eventually import eventually
 from tests.system.department import GRID, Department, accepted, report_gas, resolved, running_hub, scripted
@@ -176,3 +177,39 @@ async def test_the_same_place_and_category_within_the_window_is_linked_as_a_dupl
         first = await report_gas(hub, place="尧佳路88号 3幢", category="E0401")
         second = await report_gas(hub, place="尧佳路88号3幢", category="E0401")
         assert second.case.duplicate_of == first.case.id
+
+
+async def test_a_notice_that_was_held_up_says_when_it_happened(tmp_path: Path) -> None:
+    hotline = Department(script=deque())
+    kind = scripted("hotline", hotline, (Capability.INFORM, Capability.POLL))
+    slow = deque([Unavailable("down", retry_after=timedelta(milliseconds=400))])
+    first_inform = kind.inform
+
+    async def inform(self: object, notice: Notice) -> None:
+        if slow:
+            raise slow.popleft()
+        await first_inform(self, notice)  # type: ignore[arg-type]
+
+    kind.inform = inform  # type: ignore[method-assign]
+    async with running_hub(tmp_path, {"hotline": kind}) as hub:
+        hotline.items.append(
+            IncomingCase(
+                ref="W-9",
+                channel=Channel.HOTLINE,
+                title="噪声",
+                text="夜间施工噪声扰民",
+                reported_at=datetime.now(UTC),
+                area=GRID,
+            )
+        )
+
+        async def case() -> Case | None:
+            found = await hub.views.case_of_source("hotline", "W-9")
+            return None if found is None else await hub.desk.load(found)
+
+        opened = await eventually(case)
+        voided = await hub.desk.execute(opened.id, Void(reason="重复工单"), actor=SYSTEM)
+        await eventually(lambda: len(hotline.notices) == 2)
+        newest = max(hotline.notices, key=lambda notice: notice.at)
+        assert newest.stage == "void"
+        assert voided.case.stage is Stage.VOID
