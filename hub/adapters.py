@@ -160,14 +160,16 @@ class Running:
     async def start(self) -> None:
         """Start the plugin; raises PluginError."""
         try:
-            await asyncio.wait_for(self._adapter.start(), timeout=30)
+            async with asyncio.timeout(30):
+                await self._adapter.start()
         except Exception as problem:
             raise PluginError(f"{self.name}: start failed: {_words(problem)}", subject=self.name) from problem
 
     async def stop(self) -> None:
         """Stop the plugin; what it throws is logged."""
         try:
-            await asyncio.wait_for(self._adapter.stop(), timeout=10)
+            async with asyncio.timeout(10):
+                await self._adapter.stop()
         except Exception as problem:
             log.warning("adapter did not stop cleanly", adapter=self.name, error=_words(problem))
         await self._client.aclose()
@@ -215,7 +217,8 @@ class Running:
     async def parse_callback(self, request: CallbackRequest) -> Sequence[Report | IncomingCase]:
         """Verify and read; raises CallbackRejected."""
         try:
-            return await asyncio.wait_for(self._adapter.parse_callback(request), timeout=10)
+            async with asyncio.timeout(10):
+                return await self._adapter.parse_callback(request)
         except CallbackRejected:
             raise
         except HubError as problem:
@@ -227,7 +230,8 @@ class Running:
     async def _call(self, what: str, call: Awaitable[T], *, unknown_on_timeout: bool = False) -> T:
         limit = self.manifest.attempt_timeout.total_seconds()
         try:
-            return await asyncio.wait_for(call, timeout=limit)
+            async with asyncio.timeout(limit):
+                return await call
         except HubError:
             raise
         except TimeoutError as problem:

@@ -22,6 +22,7 @@ from hub.api import Services
 from hub.api.tokens import Tokens
 from hub.bus import Bucket, Bus, EmbeddedServer, Objects, ensure_streams
 from hub.bus.streams import DISPATCH, consumer_backlog
+from hub.cancellation import raise_if_cancelled
 from hub.config import District, load_district, policy_from_sources
 from hub.deadlines import Deadlines
 from hub.desk import Desk, Outcome, utc_now
@@ -42,6 +43,9 @@ if TYPE_CHECKING:
     from hub.settings import Settings
 
 log = structlog.get_logger("hub.app")
+
+STOP_WITHIN = 15.0
+"""Seconds the stages get to stop; what is unfinished then comes again after the next start."""
 
 MARK_EVERY = 1.0
 """Seconds between checkpoints outside the store."""
@@ -242,7 +246,9 @@ class Hub:
         finally:
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            _, stuck = await asyncio.wait(tasks, timeout=STOP_WITHIN)
+            if stuck:
+                log.error("stages did not stop", stages=[task.get_name() for task in stuck])
             if self.damaged is None:
                 with contextlib.suppress(BusUnavailable):
                     await self.ledger.mark()
@@ -250,6 +256,7 @@ class Hub:
     async def _stage(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
         """Keep a stage going: it is started again when the bus failed it; anything else stops the hub (crash, don't limp)."""
         while not self.fatal.done():
+            raise_if_cancelled()
             try:
                 await run()
                 return

@@ -15,6 +15,7 @@ from hub.bus.connection import Bus
 from hub.bus.pull import Delivery, PullConsumer
 from hub.bus.streams import TIMERS, ensure_consumer
 from hub.bus.timers import DUE, set_timer
+from hub.cancellation import raise_if_cancelled
 from hub.desk import Desk
 from hub.errors import BusUnavailable, HubError, LedgerConflict
 from hub.model.cases import SYSTEM, CaseId
@@ -37,6 +38,7 @@ class Deadlines:
         await ensure_consumer(self._bus, TIMERS, DURABLE, subject=f"{DUE}>", most_pending=10_000)
         async with PullConsumer(self._bus, TIMERS, DURABLE, capacity=64) as consumer, asyncio.TaskGroup() as group:
             while True:
+                raise_if_cancelled()
                 group.create_task(self._due(await consumer.next()))
 
     async def _due(self, delivery: Delivery) -> None:

@@ -21,6 +21,7 @@ import structlog
 
 from hub.bus.connection import Bus, WrongSequence
 from hub.bus.streams import LEDGER, consumer_floors, stream_state
+from hub.cancellation import raise_if_cancelled
 from hub.errors import BusUnavailable, LedgerDamaged
 from hub.ledger_codec import decode, digest, encode
 from hub.model.cases import Actor, Case, CaseId, subject_of
@@ -211,6 +212,7 @@ class Ledger:
         """Write checkpoints every `every` seconds until cancelled; the last one at the end. `damaged` is called at most once."""
         try:
             while True:
+                raise_if_cancelled()
                 await asyncio.sleep(every)
                 with contextlib.suppress(BusUnavailable):
                     await self.mark()

@@ -18,6 +18,7 @@ from hub.bus.connection import Bus
 from hub.bus.pull import PullConsumer
 from hub.bus.streams import LEDGER, ensure_consumer
 from hub.bus.timers import set_timer
+from hub.cancellation import raise_if_cancelled
 from hub.desk import Desk
 from hub.errors import BusUnavailable
 from hub.ledger_codec import decode
@@ -139,6 +140,7 @@ class Linkage:
         await ensure_consumer(self._bus, LEDGER, DURABLE, subject="ledger.case.>", most_pending=20_000)
         async with PullConsumer(self._bus, LEDGER, DURABLE, capacity=2048) as consumer:
             while True:
+                raise_if_cancelled()
                 batch = await consumer.batch(512)
                 effects = []
                 for delivery in batch:

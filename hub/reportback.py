@@ -21,6 +21,7 @@ from hub.bus.buckets import Bucket, Objects
 from hub.bus.connection import Bus
 from hub.bus.pull import Delivery, PullConsumer
 from hub.bus.streams import REPORTS, ensure_consumer
+from hub.cancellation import raise_if_cancelled
 from hub.contract import CallbackRequest, Capability, IncomingCase, Report, ReportedFile, ReportKind
 from hub.desk import Desk, Outcome, utc_now
 from hub.errors import (
@@ -301,6 +302,7 @@ class ReportBack:
         await ensure_consumer(self._bus, REPORTS, DURABLE, subject="report.>", most_pending=10_000)
         async with PullConsumer(self._bus, REPORTS, DURABLE, capacity=16) as consumer, asyncio.TaskGroup() as group:
             while True:
+                raise_if_cancelled()
                 group.create_task(self._again(await consumer.next()))
 
     async def _again(self, delivery: Delivery) -> None:
@@ -333,6 +335,7 @@ class ReportBack:
         every = running.manifest.poll_every.total_seconds()
         troubles = 0
         while True:
+            raise_if_cancelled()
             if running.pause is not None:
                 await asyncio.sleep(every)
                 continue

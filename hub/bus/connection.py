@@ -21,6 +21,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 
+from hub.cancellation import raise_if_cancelled
 from hub.errors import BusUnavailable, HubError, LedgerConflict
 
 WRONG_LAST_SEQUENCE = (10071, 10164)
@@ -267,6 +268,7 @@ class Bus:
         """
         position = after
         while True:
+            raise_if_cancelled()
             inbox = self.nc.new_inbox()
             queue: asyncio.Queue[Msg] = asyncio.Queue()
             subscription = await self.nc.subscribe(inbox, cb=queue.put, pending_msgs_limit=-1, pending_bytes_limit=-1)
@@ -328,6 +330,7 @@ class Bus:
             left = batch
             await self.nc.publish(f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{name}", request, reply=inbox)
             while left > 0:
+                raise_if_cancelled()
                 try:
                     async with asyncio.timeout(4):
                         first = await queue.get()

@@ -19,6 +19,7 @@ from hub.adapters import Adapters, Running
 from hub.bus.connection import Bus
 from hub.bus.pull import Delivery, PullConsumer
 from hub.bus.streams import DISPATCH, ensure_consumer
+from hub.cancellation import raise_if_cancelled
 from hub.desk import Desk, utc_now
 from hub.dispatch.effects import Effects
 from hub.dispatch.handing import Handing
@@ -79,6 +80,7 @@ class Dispatch:
         try:
             async with PullConsumer(self._bus, DISPATCH, durable, capacity=instance.concurrency) as consumer:
                 while True:
+                    raise_if_cancelled()
                     await self._until_open(running, consumer)
                     delivery = await consumer.next()
                     task = asyncio.create_task(self._one(running, delivery))
@@ -92,6 +94,7 @@ class Dispatch:
     async def _until_open(self, running: Running, consumer: PullConsumer) -> None:
         """Ask for nothing while the adapter is paused or its breaker is open, so that no attempt is spent."""
         while running.pause is not None or running.breaker.wait > 0:
+            raise_if_cancelled()
             consumer.pause()
             running.stirred.clear()
             pause = running.breaker.wait if running.pause is None else 15.0

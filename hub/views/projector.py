@@ -19,6 +19,7 @@ import structlog
 from sqlalchemy import Connection, select, update
 from sqlalchemy.exc import DBAPIError
 
+from hub.cancellation import raise_if_cancelled
 from hub.errors import HubError, LedgerDamaged
 from hub.model.cases import Case, CaseId
 from hub.model.events import AnyEvent, Commit
@@ -92,6 +93,7 @@ class Projector:
         """Follow the ledger for ever. A database that does not answer is waited for; LedgerDamaged ends it."""
         pause = 0.1
         while True:
+            raise_if_cancelled()
             try:
                 await self._follow(live=True, progress=None)
                 return
