@@ -1,8 +1,8 @@
 """The bench: closed cases per second with three departments each, hub-added latency, and the raw floor in the same run.
 
 The departments are null adapters that answer at once, so that what is measured is the hub and its bus. The floor is one Python
-process that publishes and consumes the same number of same-sized persisted messages; the ratio of the two is what can be
-compared between machines. Called by `hub bench`.
+process that publishes and consumes the same number of same-sized persisted messages with the plain library (hub/bus/floor.py), on
+the same server right after the load; the ratio of the two is what can be compared between machines. Called by `hub bench`.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ from rich.table import Table
 
 from hub import logs
 from hub.app import Hub
-from hub.bus import Bus, PullConsumer
-from hub.bus.streams import DISPATCH, KEYS, LEDGER, PLACES, REPORTS, TIMERS, ensure_consumer, stream_state
+from hub.bus import Bus
+from hub.bus.floor import raw_floor
+from hub.bus.streams import DISPATCH, KEYS, LEDGER, PLACES, REPORTS, TIMERS, stream_state
 from hub.config import District, load_district
 from hub.contract import Adapter, AdapterInstance, Assignment, Capability, Manifest, Receipt, Report, ReportKind
 from hub.errors import ConfigError
@@ -35,8 +36,6 @@ from hub.model.commands import Visit
 from hub.model.rules import Matter
 from hub.serving import run_loop
 from hub.settings import Settings
-
-STREAM = "BENCH"
 
 Step = Callable[[str, int, int], None]
 """Told about progress: (what, done, of)."""
@@ -124,7 +123,7 @@ class Bench:
                 delays = self._delays()
                 messages = after[0] - before[0]
                 size = max(64, (after[1] - before[1]) // max(1, messages))
-                floor = await _floor(hub.bus, messages, size, progress)
+                floor = await raw_floor(hub.bus, messages, size, lambda done: progress("raw floor", done, messages))
         return {
             "cases": options.cases,
             "sync": options.sync,
@@ -237,41 +236,6 @@ async def _views_lag(hub: Hub) -> float:
     """Seconds the read models needed to catch up after the load."""
     started = time.perf_counter()
     await hub.views.wait_for(await hub.ledger.last_sequence(), 60.0)
-    return time.perf_counter() - started
-
-
-async def _floor(bus: Bus, messages: int, size: int, progress: Step) -> float:
-    """Seconds one process needs to publish (acknowledged) and consume (acknowledging) as many messages of that size."""
-    await bus.api(
-        f"STREAM.CREATE.{STREAM}",
-        {"name": STREAM, "subjects": ["bench.>"], "storage": "file", "retention": "limits", "discard": "new"},
-    )
-    await ensure_consumer(bus, STREAM, "floor", subject="bench.>", most_pending=20_000)
-    payload = b"x" * size
-    gate = asyncio.Semaphore(512)
-
-    async def one(number: int) -> None:
-        try:
-            await bus.publish(f"bench.{number % 1000}", payload)
-        finally:
-            gate.release()
-
-    async def produce() -> None:
-        async with asyncio.TaskGroup() as group:
-            for number in range(messages):
-                await gate.acquire()
-                group.create_task(one(number))
-
-    started = time.perf_counter()
-    async with PullConsumer(bus, STREAM, "floor", capacity=2048) as consumer:
-        producing = asyncio.create_task(produce())
-        got = 0
-        while got < messages:
-            for delivery in await consumer.batch(512):
-                got += 1
-                await delivery.ack()
-            progress("raw floor", got, messages)
-        await producing
     return time.perf_counter() - started
 
 

@@ -158,8 +158,7 @@ class Linkage:
                         effects = [self._carry_out(c) for d in batch if _interesting(c := decode(d.data))]
                 # Each by itself: an acknowledgement of "all up to here" would take along older ones that a killed or
                 # disconnected process had in hand and that have not come again yet.
-                for delivery in batch:
-                    await delivery.ack()
+                await consumer.ack(batch)
 
     async def _carry_out(self, commit: Commit) -> None:
         if commit.wake_at is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,6 +52,11 @@ class _Client(Client):
                 found[name.strip()] = value.strip()
         return found
 
+    async def send_raw(self, commands: bytes) -> None:
+        """Write complete protocol commands."""
+        await self._send_command(commands)
+        await self._flush_pending()
+
 
 class WrongSequence(LedgerConflict):
     """The subject's last sequence is not the expected one."""
@@ -72,8 +77,8 @@ class Message:
 class Bus:
     """A connection and its JetStream context. `lost` is called once when the bus says something that can't be gone on from."""
 
-    def __init__(self, nc: Client, *, publish_timeout: float = 10.0) -> None:
-        self.nc = nc
+    def __init__(self, nc: _Client, *, publish_timeout: float = 10.0) -> None:
+        self.nc: _Client = nc
         self.js: JetStreamContext = nc.jetstream(timeout=publish_timeout)
         self._timeout = publish_timeout
         self._inbox = nc.new_inbox()
@@ -203,6 +208,12 @@ class Bus:
                 raise WrongSequence(f"another message came first on {subject}", subject=subject)
             raise BusUnavailable(f"the bus refused {subject}: {acknowledged.error.get('description')}", subject=subject)
         return acknowledged.seq
+
+    async def send_all(self, messages: Iterable[tuple[str, bytes]]) -> None:
+        """Send many small messages in one write, unconfirmed (acknowledgements); raises BusUnavailable when not connected."""
+        if not self.nc.is_connected:
+            raise BusUnavailable("not connected to the bus")
+        await self.nc.send_raw(b"".join(b"PUB %b %d\r\n%b\r\n" % (s.encode(), len(d), d) for s, d in messages))
 
     async def _acknowledged(self, message: Msg) -> None:
         """An answer to `publish`; nats-py's own asynchronous publishing loses the errors (2.16), so it is matched here."""

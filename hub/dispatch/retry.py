@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
@@ -37,10 +39,19 @@ def delay_before(instance: AdapterInstance, attempt: int, problem: HubError, dra
 
 
 async def within_attempt(call: Callable[[], Awaitable[T]]) -> T:
-    """Call, and again within seconds while the department is unavailable and named no delay; raises the last error."""
+    """Call, and again within seconds while the department is unavailable and named no delay; raises the last error.
+
+    The first call is made without tenacity: setting a retry up costs as much as the rest of a delivery that just works.
+    """
+    try:
+        return await call()
+    except Unavailable as problem:
+        if problem.retry_after is not None:
+            raise
+    await asyncio.sleep(random.uniform(0, 0.1))  # noqa: S311 - jitter
     async for attempt in AsyncRetrying(
         retry=retry_if_exception(lambda e: isinstance(e, Unavailable) and e.retry_after is None),
-        stop=stop_after_attempt(INNER_TRIES) | stop_after_delay(INNER_SECONDS),
+        stop=stop_after_attempt(INNER_TRIES - 1) | stop_after_delay(INNER_SECONDS),
         wait=wait_random_exponential(multiplier=0.1, max=1.0),
         reraise=True,
     ):

@@ -57,7 +57,7 @@ class GridKind(StrEnum):
     COMMERCIAL = "commercial"
 
 
-class Area(msgspec.Struct, frozen=True, kw_only=True):
+class Area(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """A node 区划 of the tree. `households` is given for grids (about 300 each, the N+X rule)."""
 
     code: AreaCode
@@ -78,7 +78,7 @@ class UnitKind(StrEnum):
     DEPARTMENT = "department"
 
 
-class Unit(msgspec.Struct, frozen=True, kw_only=True):
+class Unit(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """Who acts 单位.
 
     A level's own unit has its area's code as code (the street office of 320113001 is unit `320113001`).

@@ -14,7 +14,7 @@ from hub.errors import ConfigError
 from hub.model.areas import Area, AreaCode, Level
 
 
-class AreaRow(msgspec.Struct, frozen=True, kw_only=True):
+class AreaRow(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """An area as one row of a file says it, with the row's line (1 is the header)."""
 
     area: Area

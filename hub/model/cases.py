@@ -67,7 +67,7 @@ class ActorKind(StrEnum):
     SYSTEM = "system"
 
 
-class Actor(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+class Actor(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     """Who gives a command. `level` is that of the unit, None for departments and the hub itself."""
 
     kind: ActorKind
@@ -79,14 +79,14 @@ class Actor(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 SYSTEM = Actor(kind=ActorKind.SYSTEM, name="hub")
 
 
-class Source(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+class Source(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     """The outside record a case came from: the adapter that brought it and that system's own number."""
 
     adapter: str
     ref: str
 
 
-class Attachment(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+class Attachment(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     """A file kept beside the ledger: `sha256` (hex) is its name in the object store, `size` in bytes."""
 
     name: str
@@ -159,7 +159,7 @@ class AttemptOutcome(StrEnum):
     REFUSED = "refused"
 
 
-class Attempt(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+class Attempt(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     """One try 投递. `error` is the error's class code, `reason` its text (no personal data)."""
 
     number: int
@@ -180,7 +180,7 @@ class DeadlineKind(StrEnum):
     FINISH = "finish"
 
 
-class Deadline(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+class Deadline(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     """An open limit. `owner` is the unit that has to keep it; `step` counts ladder steps already taken.
 
     `next_at` is when something happens next: the limit itself, or the next step of the ladder.
@@ -196,7 +196,7 @@ class Deadline(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     remaining: timedelta | None = None
 
 
-class Assignment(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+class Assignment(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     """One case to one unit 派单: its delivery record with its own ticket, state and attempt log."""
 
     id: str  # "a1", "a2" … within the case
@@ -218,7 +218,7 @@ class Assignment(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     round: int = 0  # how often the case had been reopened when it was made; the join looks at the last round only
 
 
-class Asked(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+class Asked(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     """An open request for suspension or extension that waits for a higher level's word."""
 
     id: str  # "q1" …
@@ -230,14 +230,14 @@ class Asked(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     until: datetime | None = None
 
 
-class CommandRecord(msgspec.Struct, frozen=True, array_like=True):
+class CommandRecord(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """A command already committed: its commit number and the hash of its content (for Idempotency-Key)."""
 
     number: int
     digest: str
 
 
-class Case(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+class Case(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     """A case as folded from its commits. `number` counts its commits; `digest` is the last commit's hash."""
 
     id: CaseId

@@ -23,7 +23,7 @@ TEXT_LOOKED_AT = 600
 _RANK = {severity: rank for rank, severity in enumerate(Severity)}
 
 
-class Category(msgspec.Struct, frozen=True, kw_only=True):
+class Category(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """A minor category 小类 with its major 大类. `keywords` are groups of words that must all occur."""
 
     code: str
@@ -44,7 +44,7 @@ class Category(msgspec.Struct, frozen=True, kw_only=True):
         return (self.major_name, self.name)
 
 
-class Raise(msgspec.Struct, frozen=True, kw_only=True):
+class Raise(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """Words that make a matter at least `to`, if its category is one of `categories` (codes or beginnings; empty: any).
 
     `unless`: words in which one of them means nothing (着火 in 打不着火).
@@ -58,14 +58,14 @@ class Raise(msgspec.Struct, frozen=True, kw_only=True):
     line: int = 0
 
 
-class Standing(msgspec.Struct, frozen=True, kw_only=True):
+class Standing(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """The lowest level that may settle and the highest a person may escalate to."""
 
     settle: Level
     top: Level
 
 
-class Guess(msgspec.Struct, frozen=True, kw_only=True):
+class Guess(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """The category a text seems to be about, the words that say so and their score (0: nothing found, the default)."""
 
     category: Category

@@ -14,7 +14,7 @@ from hub.model.cases import Attachment, CaseId, Channel, DeadlineKind, Role, Sev
 from hub.model.events import DeadLetter
 
 
-class Command(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, tag_field="command"):
+class Command(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag_field="command"):
     """Base of all commands."""
 
 
@@ -52,7 +52,7 @@ class Claim(Command, frozen=True, tag="claim"):
     note: str | None = None
 
 
-class Target(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+class Target(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     """One unit to dispatch to."""
 
     unit: UnitCode

@@ -24,7 +24,7 @@ from hub.model.cases import (
 )
 
 
-class Event(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, tag_field="type"):
+class Event(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag_field="type"):
     """Base of all events."""
 
 
@@ -156,7 +156,7 @@ class DeliveryUncertain(Event, frozen=True, tag="delivery.uncertain"):
     reason: str
 
 
-class DeadLetter(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+class DeadLetter(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     """The record of a task whose attempts are used up."""
 
     event_id: str
@@ -459,7 +459,7 @@ AnyEvent = (
 )
 
 
-class Commit(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+class Commit(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     """One ledger message: all events of one command on one case.
 
     `number` counts the case's commits from 1; `previous` is the SHA-256 (hex) of the case's previous commit's bytes ("" for

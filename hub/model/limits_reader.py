@@ -27,7 +27,7 @@ _HOURS = re.compile(r"^(\d{2}):(\d{2})-(\d{2}):(\d{2})$")
 _GRANTS = ("suspension", "extension", "void", "merge")
 
 
-class Limits(msgspec.Struct, frozen=True, kw_only=True):
+class Limits(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """What limits.yaml says: office hours, limits by severity, those of single categories (by code or beginning), visits."""
 
     hours: WorkingHours

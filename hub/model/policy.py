@@ -25,7 +25,7 @@ from hub.model.units import Directory
 LimitTable = Mapping[Severity, Mapping[DeadlineKind, Limit]]
 
 
-class VisitRule(msgspec.Struct, frozen=True, kw_only=True):
+class VisitRule(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """Whether reporters of such matters are visited before closing."""
 
     when: When
@@ -33,7 +33,7 @@ class VisitRule(msgspec.Struct, frozen=True, kw_only=True):
     line: int = 0
 
 
-class Looked(msgspec.Struct, frozen=True, kw_only=True):
+class Looked(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """A rule that was looked at: where it stands, its id, whether it fits and why (not)."""
 
     where: str
@@ -42,7 +42,7 @@ class Looked(msgspec.Struct, frozen=True, kw_only=True):
     why: str
 
 
-class Explanation(msgspec.Struct, frozen=True, kw_only=True):
+class Explanation(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """Why a matter goes where it goes: the plan, every rule up to the one that decided, and the limits that start at `at`."""
 
     plan: Plan
@@ -76,7 +76,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
         }
 
 
-class _Triage(msgspec.Struct, frozen=True, kw_only=True):
+class _Triage(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     category: Category
     facts: Facts
     because: tuple[str, ...]

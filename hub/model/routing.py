@@ -15,7 +15,7 @@ from hub.model.cases import Channel, Severity
 from hub.model.commands import Target
 
 
-class When(msgspec.Struct, frozen=True, kw_only=True):
+class When(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """A condition; empty fields ask nothing. `category` and `area` are codes or beginnings of codes."""
 
     category: tuple[str, ...] = ()
@@ -74,7 +74,7 @@ class When(msgspec.Struct, frozen=True, kw_only=True):
         return ", ".join(parts) or "everything"
 
 
-class Facts(msgspec.Struct, frozen=True, kw_only=True):
+class Facts(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """What rules look at. `words` is title and text; `area` a code of the tree (never zero-filled)."""
 
     category: str
@@ -84,7 +84,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     words: str
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True):
+class Entry(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """What a channel's matters get where their rule does not say."""
 
     level: Level
@@ -92,7 +92,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     line: int = 0
 
 
-class Rule(msgspec.Struct, frozen=True, kw_only=True):
+class Rule(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """A routing rule. `level` and `dispatch` None: as the channel's entry says. `where` reads `routing.yaml:42`."""
 
     id: str

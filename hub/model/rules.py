@@ -16,7 +16,7 @@ from hub.model.cases import Channel, DeadlineKind, Severity
 from hub.model.commands import Target
 
 
-class Matter(msgspec.Struct, frozen=True, kw_only=True):
+class Matter(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """What routing looks at."""
 
     channel: Channel
@@ -28,7 +28,7 @@ class Matter(msgspec.Struct, frozen=True, kw_only=True):
     source_adapter: str | None = None
 
 
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
+class Plan(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """What the policy says about a matter. `targets` are not yet assigned unless `dispatch` is true.
 
     `rule` reads `routing.yaml:42 noise-at-night`; `because` has one line for each thing that decided.
@@ -44,7 +44,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     because: tuple[str, ...] = ()
 
 
-class Limit(msgspec.Struct, frozen=True, kw_only=True):
+class Limit(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """A limit: `duration` counted on the `working` calendar or around the clock; `words` for people: `4 working hours`."""
 
     kind: DeadlineKind
@@ -61,7 +61,7 @@ class LadderAction(StrEnum):
     SUPERVISE = "supervise"
 
 
-class Step(msgspec.Struct, frozen=True, kw_only=True):
+class Step(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """One step of the escalation ladder; `after` the limit (around the clock), ascending; the first is usually 0."""
 
     action: LadderAction

@@ -15,7 +15,7 @@ _WORKING = re.compile(r"^(\d+)\s*working\s+(minute|hour|day)s?$")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
-class Span(msgspec.Struct, frozen=True, kw_only=True):
+class Span(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """A duration as written. Around the clock: `amount`. Working: `amount` of working hours plus `days` working days."""
 
     amount: timedelta = timedelta(0)

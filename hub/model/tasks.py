@@ -19,7 +19,7 @@ class TaskKind(StrEnum):
     INFORM = "inform"
 
 
-class Task(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+class Task(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     """One effect. `id` is derived from the commit (`<case>:<commit number>:<effect>`), so that the same effect is stored once.
     `number` and `at` are that commit's: whoever carries it out has to know the case at least up to there, and notices that overtake one
     another are put in order by when they happened.
