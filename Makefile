@@ -30,6 +30,7 @@ check: setup
 	$(BIN)/ruff check hub plugins tests
 	$(BIN)/ruff format --check hub plugins tests
 	$(BIN)/mypy
+	$(BIN)/mypy -p hub_hotline -p hub_police -p hub_property -p hub_utilities
 	$(BIN)/lint-imports --config pyproject.toml
 
 unit: setup
