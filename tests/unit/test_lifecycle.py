@@ -350,16 +350,20 @@ def test_a_rating_alone_says_whether_the_reporter_is_content(rating: int, outcom
     assert play.case.stage is outcome
 
 
-def test_closing_without_a_visit_needs_a_policy_that_asks_for_none_or_a_reporter_who_was_not_reached() -> None:
+def test_closing_without_a_visit_needs_a_reporter_who_was_not_reached() -> None:
     play = resolved()
     with pytest.raises(TransitionRefused, match="visited first"):
         play.do(c.Close(reason="忙"), person(COMMUNITY))
     play.do(c.Visit(reached=False))
     assert only(play.do(c.Close(reason="联系不上"), person(COMMUNITY)), e.CaseClosed).outcome == "not_reached"
+
+
+def test_where_the_policy_asks_for_no_visit_a_resolved_case_is_closed_in_the_same_commit() -> None:
     play = Play(FakeRules(visits=False))
     play.report(LAMP)
-    play.do(c.Settle(note="已修"), person(GRID))
-    assert only(play.do(c.Close(reason="无需回访"), person(GRID)), e.CaseClosed).outcome == "no_visit"
+    events = play.do(c.Settle(note="已修"), person(GRID))
+    assert only(events, e.CaseClosed).outcome == "no_visit"
+    assert (play.case.stage, play.case.deadlines) == (Stage.CLOSED, ())
 
 
 def test_a_closed_case_is_reopened_once_on_request() -> None:

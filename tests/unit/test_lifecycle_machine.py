@@ -180,7 +180,7 @@ class LifecycleMachine(RuleBasedStateMachine):
         for item in self.case.assignments:
             self.attempt(c.Resolve(assignment=item.id), SYSTEM)
         if start == "reopened":
-            self.attempt(c.Visit(reached=True, satisfied=False), SYSTEM)
+            self.attempt(c.Visit(reached=True, satisfied=False) if visits else c.Reopen(reason="没修好"), SYSTEM)
             assert self.case.reopened == 1
 
     def at(self, *stages: Stage) -> bool:

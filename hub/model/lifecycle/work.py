@@ -91,10 +91,16 @@ def after_change(d: Deciding) -> None:
 
 
 def resolve_case(d: Deciding, by: UnitCode | None, note: str | None) -> None:
-    """Resolve the case; a suspended one's clock runs on first, so that what stays open is not late at once."""
+    """Resolve the case, and close it where the policy asks for no visit.
+
+    A suspended one's clock runs on first, so that what stays open is not late at once.
+    """
     if d.case.suspended_at is not None:
         run_on(d, None)
     d.emit(e.CaseResolved(by=by, note=note))
+    if not d.rules.visit_required(d.case.channel, d.case.category or "", d.severity):
+        recall_open(d, "the case is closed")
+        d.emit(e.CaseClosed(outcome="no_visit"))
 
 
 # --- dispatching ---
