@@ -85,6 +85,7 @@ class Bus:
         self._tokens = itertools.count()
         self._waiting: dict[str, tuple[asyncio.Future[bytes], float]] = {}
         self._clock: asyncio.Task[None] | None = None
+        self.closing = False
         self._reconnected: list[Callable[[], None]] = []
 
     @classmethod
@@ -110,7 +111,8 @@ class Bus:
                     callback()
 
         async def disconnected() -> None:
-            log.warning("bus disconnected", url=_bare(url))
+            if not any(bus.closing for bus in holder):
+                log.warning("bus disconnected", url=_bare(url))
 
         async def error(exception: Exception) -> None:
             text = str(exception)
@@ -161,6 +163,7 @@ class Bus:
 
     async def close(self) -> None:
         """Flush and close."""
+        self.closing = True
         if self._clock is not None:
             self._clock.cancel()
         if self.nc.is_closed:
