@@ -79,7 +79,8 @@ def answer(operation: str, fields: Fields, lists: Iterable[tuple[str, Fields]] =
     for name, entries in lists:
         _fill(etree.SubElement(result, f"{{{NAMESPACE}}}{name}"), entries)
     _fill(result, fields)
-    return etree.tostring(envelope, xml_declaration=True, encoding="UTF-8")
+    raw: bytes = etree.tostring(envelope, xml_declaration=True, encoding="UTF-8")
+    return raw
 
 
 def fault(problem: SoapFault) -> bytes:
@@ -91,7 +92,8 @@ def fault(problem: SoapFault) -> bytes:
     if problem.refusal is not None:
         refusal = etree.SubElement(etree.SubElement(element, "detail"), f"{{{NAMESPACE}}}Refusal")
         _fill(refusal, {"code": problem.refusal[0], "reason": problem.refusal[1]})
-    return etree.tostring(envelope, xml_declaration=True, encoding="UTF-8")
+    raw: bytes = etree.tostring(envelope, xml_declaration=True, encoding="UTF-8")
+    return raw
 
 
 def _envelope() -> tuple[etree._Element, etree._Element]:
