@@ -17,7 +17,7 @@ from hub.bus.streams import TIMERS, ensure_consumer
 from hub.bus.timers import DUE, set_timer
 from hub.cancellation import raise_if_cancelled
 from hub.desk import Desk
-from hub.errors import BusUnavailable, HubError, LedgerConflict
+from hub.errors import BusUnavailable, InvalidInput, LedgerConflict
 from hub.model.cases import SYSTEM, CaseId
 from hub.model.commands import CheckDeadlines
 
@@ -57,6 +57,8 @@ class Deadlines:
         except (BusUnavailable, LedgerConflict) as problem:
             log.warning("timer comes again", case=case_id, reason=problem.message)
             await delivery.retry(1.0)
-        except HubError as problem:
+        except InvalidInput as problem:
             log.error("timer without effect", case=case_id, reason=problem.message)
             await delivery.stop()
+        finally:
+            delivery.forget()

@@ -328,6 +328,8 @@ class ReportBack:
             await delivery.stop()
         else:
             await delivery.ack()
+        finally:
+            delivery.forget()
 
     async def _poll(self, running: Running) -> None:
         """Poll for ever; the cursor moves only when everything a poll brought is stored."""

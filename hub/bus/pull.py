@@ -10,7 +10,7 @@ import asyncio
 import itertools
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -69,27 +69,25 @@ class Delivery:
         return parts[index if len(parts) == 9 else index + 2]
 
     async def ack(self, *, confirmed: bool = False) -> None:
-        """Done. `confirmed` waits until the server has it (for what must not come again)."""
-        if confirmed:
-            try:
-                await self._message.ack_sync(timeout=5)
-            except (TimeoutError, nats.errors.Error) as problem:
-                raise BusUnavailable(f"acknowledgement of {self.subject} not confirmed") from problem
-            finally:
-                self._end()
-        else:
-            await self._message.ack()
-            self._end()
+        """Done. `confirmed` waits until the server has it (for what must not come again). Raises BusUnavailable."""
+        await self._tell(self._message.ack_sync(timeout=5) if confirmed else self._message.ack())
 
     async def retry(self, delay: float) -> None:
-        """Deliver it again after `delay` seconds."""
-        await self._message.nak(delay=max(delay, 0.001))
-        self._end()
+        """Deliver it again after `delay` seconds. Raises BusUnavailable: then it comes after the acknowledgement wait."""
+        await self._tell(self._message.nak(delay=max(delay, 0.001)))
 
     async def stop(self) -> None:
-        """Never deliver it again; what happened to it must be in the ledger already."""
-        await self._message.term()
-        self._end()
+        """Never deliver it again; what happened to it must be in the ledger already. Raises BusUnavailable."""
+        await self._tell(self._message.term())
+
+    async def _tell(self, answer: Awaitable[object]) -> None:
+        """Whatever comes of the answer, the message is in hand no longer: heartbeats for it would keep it from everybody."""
+        try:
+            await answer
+        except (TimeoutError, nats.errors.Error) as problem:
+            raise BusUnavailable(f"answer for {self.subject} not delivered") from problem
+        finally:
+            self._end()
 
     async def working(self) -> None:
         """Still at it: restart the acknowledgement wait. The consumer does this by itself for what is in hand."""

@@ -14,7 +14,7 @@ TIMERS = "TIMERS"
 KEYS = "KEYS"
 PLACES = "PLACES"
 
-ACK_WAIT = 6.0
+ACK_WAIT = 10.0
 """Seconds without a sign of life after which a message in hand is given to another process."""
 
 _MIB = 1024 * 1024

@@ -18,14 +18,14 @@ from hub import telemetry
 from hub.adapters import Adapters, Running
 from hub.bus.connection import Bus
 from hub.bus.pull import Delivery, PullConsumer
-from hub.bus.streams import DISPATCH, ensure_consumer
+from hub.bus.streams import ACK_WAIT, DISPATCH, ensure_consumer
 from hub.cancellation import raise_if_cancelled
 from hub.desk import Desk, utc_now
 from hub.dispatch.effects import Effects
 from hub.dispatch.handing import Handing
 from hub.errors import (
     BusUnavailable,
-    HubError,
+    InvalidInput,
     LedgerConflict,
     NotAllowed,
 )
@@ -63,6 +63,7 @@ class Dispatch:
         self._bus = bus
         self._desk = desk
         self._adapters = adapters
+        self._in_work: set[str] = set()
         self._handing = Handing(desk, adapters, district, vault, clock=clock, draw=draw)
         self._effects = Effects(desk, adapters, district, draw=draw)
 
@@ -86,6 +87,7 @@ class Dispatch:
                     task = asyncio.create_task(self._one(running, delivery))
                     working.add(task)
                     task.add_done_callback(working.discard)
+                    task.add_done_callback(_say_what_failed)
         finally:
             for task in working:
                 task.cancel()
@@ -108,6 +110,12 @@ class Dispatch:
     async def _one(self, running: Running, delivery: Delivery) -> None:
         """Carry one task out and end its delivery in every case."""
         task = decode_task(delivery.data)
+        if task.id in self._in_work:
+            # It came again although it is being worked on here (the loop was held up longer than the acknowledgement wait): the
+            # attempt under way would look like one that a crash left open.
+            await self._retry_quietly(delivery, ACK_WAIT)
+            return
+        self._in_work.add(task.id)
         try:
             with telemetry.span(
                 f"process dispatch.{task.adapter}",
@@ -134,10 +142,13 @@ class Dispatch:
         except (BusUnavailable, LedgerConflict) as problem:
             log.warning("task comes again", task=task.id, reason=problem.message)
             await self._retry_quietly(delivery, HUB_BUSY_DELAY)
-        except HubError as problem:
+        except (InvalidInput, NotAllowed) as problem:
             # The lifecycle does not want it any more (recalled meanwhile, ended): nothing is owed.
             log.info("task dropped", task=task.id, reason=problem.message)
             await delivery.stop()
+        finally:
+            self._in_work.discard(task.id)
+            delivery.forget()  # what was neither done nor refused comes again
 
     async def _retry_quietly(self, delivery: Delivery, seconds: float) -> None:
         try:
@@ -153,3 +164,9 @@ class Dispatch:
             await self._handing.deliver(running, task, delivery, case)
         else:
             await self._effects.carry_out(running, task, delivery, case)
+
+
+def _say_what_failed(task: asyncio.Task[None]) -> None:
+    """A task that ended by an error comes again after the acknowledgement wait; the error must not pass unseen."""
+    if not task.cancelled() and (problem := task.exception()) is not None:
+        log.error("task failed, it comes again", error=f"{type(problem).__name__}: {problem}"[:300], exc_info=problem)

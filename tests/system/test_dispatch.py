@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -228,3 +230,32 @@ async def test_a_replay_given_in_another_process_is_not_dropped_by_this_ones_old
         other = Desk(Ledger(hub.bus, CheckpointFile(tmp_path / "other.json")), hub.rulebook.rules)
         await other.execute(outcome.case.id, Replay(assignment=assignment.id, reason="系统已恢复"), actor=SYSTEM)
         await until(hub, outcome, "police", AssignmentState.DELIVERED)
+
+
+async def test_a_task_that_comes_again_while_it_is_worked_on_is_left_alone(tmp_path: Path) -> None:
+    department = Department()
+    kind = scripted("police", department, LOOKUP)
+    first_deliver, begun, go_on = kind.deliver, asyncio.Event(), asyncio.Event()
+
+    async def slow(self: Any, handed: Any) -> Any:
+        begun.set()
+        await go_on.wait()
+        return await first_deliver(self, handed)
+
+    kind.deliver = slow  # type: ignore[method-assign]
+    async with running_hub(tmp_path, {"police": kind}) as hub:
+        outcome = await report_gas(hub)
+        await asyncio.wait_for(begun.wait(), 10)
+        task = await hub.bus.last("DISPATCH", "dispatch.police.>")
+        assert task is not None
+        await hub.bus.publish(task.subject, task.data)  # what a redelivery looks like to the lane
+
+        async def both_taken() -> bool:
+            status = (await hub.adapters.statuses())[0]
+            return status.queued == 0 and status.in_flight == 2
+
+        await eventually(both_taken)
+        go_on.set()
+        await until(hub, outcome, "police", AssignmentState.DELIVERED)
+        assert len(department.filed) == 1
+        assert not [call for call in department.calls if call.startswith("lookup")]
