@@ -31,6 +31,7 @@ from hub.errors import BusUnavailable, ConfigError, LedgerConflict, LedgerDamage
 from hub.intake import Entry, Intake
 from hub.ledger import POLICY, CheckpointFile, Ledger, PolicyRecord, decode_policy
 from hub.linkage import Linkage
+from hub.metrics import Metrics
 from hub.model.cases import SYSTEM, Actor, Source
 from hub.privacy import Vault
 from hub.reportback import ReportBack
@@ -92,6 +93,7 @@ class Hub:
         self.rulebook = rulebook
         self.fatal: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.bus: Bus
+        self.metrics: Metrics
         self.ledger: Ledger
         self.desk: Desk
         self.vault: Vault
@@ -136,6 +138,8 @@ class Hub:
                 stack.callback(hub.spans.close)
             tracer = telemetry.setup(settings, service="hub", store=hub.spans)
             stack.callback(tracer.close)
+            hub.metrics = Metrics()
+            stack.callback(hub.metrics.close)
             url = settings.nats.url
             if url is None:
                 server = EmbeddedServer(
@@ -168,7 +172,7 @@ class Hub:
         district = self.rulebook.district
         self.objects = await Objects.open(bus, replicas=replicas)
         self.ledger = Ledger(bus, CheckpointFile(settings.data / "checkpoint.json"), source=f"/district/{district().code}")
-        self.desk = Desk(self.ledger, self.rulebook.rules, clock=self._clock, cache=settings.cache_cases)
+        self.desk = Desk(self.ledger, self.rulebook.rules, clock=self._clock, cache=settings.cache_cases, metrics=self.metrics)
         self.vault = Vault(buckets["PERSONAL"], buckets["VAULT_KEYS"])
         self.tokens = Tokens(buckets["TOKENS"])
         self.intake = Intake(self.desk, bus, district, self.vault, clock=self._clock)
@@ -186,7 +190,7 @@ class Hub:
         self.views = Views(settings.views.url or f"sqlite:///{settings.data / 'views.db'}")
         self.projector = Projector(self.views, self.ledger)
         self.linkage = Linkage(bus, self.desk)
-        self.dispatch = Dispatch(bus, self.desk, self.adapters, district, self.vault, clock=self._clock)
+        self.dispatch = Dispatch(bus, self.desk, self.adapters, district, self.vault, clock=self._clock, metrics=self.metrics)
 
         async def incoming(adapter: str, item: IncomingCase, actor: Actor, cause: str | None) -> Outcome:
             return await self.intake.report(entry_of(adapter, item), actor=actor, cause=cause)

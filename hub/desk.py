@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from hub.model.lifecycle import decide, fold, wake_at
 
 if TYPE_CHECKING:
     from hub.ledger import Ledger
+    from hub.metrics import Metrics
     from hub.model.cases import Actor, Case, CaseId
     from hub.model.rules import Rules
 
@@ -86,13 +88,20 @@ class Desk:
     """Executes commands on cases."""
 
     def __init__(
-        self, ledger: Ledger, rules: Callable[[], Rules], *, clock: Callable[[], datetime] = utc_now, cache: int = 20_000
+        self,
+        ledger: Ledger,
+        rules: Callable[[], Rules],
+        *,
+        clock: Callable[[], datetime] = utc_now,
+        cache: int = 20_000,
+        metrics: Metrics | None = None,
     ) -> None:
         self._ledger = ledger
         self._rules = rules
         self._clock = clock
         self._cache: OrderedDict[CaseId, Case] = OrderedDict()
         self._most = cache
+        self._metrics = metrics
         self._locks: dict[CaseId, list[Any]] = {}
 
     async def load(self, case: CaseId, *, number: int = 0) -> Case | None:
@@ -193,7 +202,10 @@ class Desk:
             after = fold(before, draft, digest="", sequence=0)
             wake = wake_at(before, after, now)
             commit = draft if wake is None else msgspec.structs.replace(draft, wake_at=wake)
+            started = time.perf_counter()
             sequence, raw = await self._ledger.append(commit, after=0 if before is None else before.sequence)
+            if self._metrics is not None:
+                self._metrics.sent("ledger.case", time.perf_counter() - started)
             after = msgspec.structs.replace(
                 after, digest=digest(raw), sequence=sequence, wake_at=after.wake_at if wake is None else wake
             )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -33,6 +34,7 @@ from hub.model.tasks import Task, TaskKind, decode_task
 
 if TYPE_CHECKING:
     from hub.config import District
+    from hub.metrics import Metrics
     from hub.privacy import Vault
 
 log = structlog.get_logger("hub.dispatch")
@@ -59,11 +61,13 @@ class Dispatch:
         *,
         clock: Callable[[], datetime] = utc_now,
         draw: Callable[[], float] = random.random,
+        metrics: Metrics | None = None,
     ) -> None:
         self._bus = bus
         self._desk = desk
         self._adapters = adapters
         self._in_work: set[str] = set()
+        self._metrics = metrics
         self._handing = Handing(desk, adapters, district, vault, clock=clock, draw=draw)
         self._effects = Effects(desk, adapters, district, draw=draw)
 
@@ -116,6 +120,7 @@ class Dispatch:
             await self._retry_quietly(delivery, ACK_WAIT)
             return
         self._in_work.add(task.id)
+        started = time.perf_counter()
         try:
             with telemetry.span(
                 f"process dispatch.{task.adapter}",
@@ -148,6 +153,8 @@ class Dispatch:
             await delivery.stop()
         finally:
             self._in_work.discard(task.id)
+            if self._metrics is not None:
+                self._metrics.processed(f"dispatch.{task.adapter}", time.perf_counter() - started)
             delivery.forget()  # what was neither done nor refused comes again
 
     async def _retry_quietly(self, delivery: Delivery, seconds: float) -> None:
