@@ -27,7 +27,7 @@ from hub.model.areas import AreaCode
 from hub.model.cases import Actor, Attachment, CaseId, Channel, Severity, Source, case_id
 from hub.model.commands import AttachReport, Report
 from hub.model.rules import Matter
-from hub.privacy import mask_text
+from hub.privacy import mask_address, mask_name, mask_phone, mask_text
 
 if TYPE_CHECKING:
     from hub.config import District
@@ -231,10 +231,12 @@ class Intake:
             raise InvalidInput("a notice that covers areas needs an end", subject="covers_until")
         if entry.category is not None and not district.policy.is_category(entry.category):
             raise InvalidInput(f"no such category: {entry.category}", subject="category")
+        hidden = _hider(entry.contact)
         masked = replace(
             entry,
-            title=mask_text(title or text[:60]),
-            text=mask_text(text or title),
+            title=mask_text(hidden(title or text[:60])),
+            text=mask_text(hidden(text or title)),
+            # The place is where departments have to go: the building stays, the flat does not.
             place=mask_text(entry.place.strip()) if entry.place and entry.place.strip() else None,
             reported_at=entry.reported_at.astimezone(UTC),
         )
@@ -318,6 +320,19 @@ class Intake:
                     if earlier is not None and not earlier.stage.ended:
                         return marker.case
                 expect = found.sequence
+
+
+def _hider(contact: Contact | None) -> Callable[[str], str]:
+    """Masks what is known of this reporter wherever it stands: a name needs no word like 联系人 before it then."""
+    known = [] if contact is None else [(contact.name, mask_name), (contact.phone, mask_phone), (contact.address, mask_address)]
+    pairs = [(value.strip(), mask(value.strip())) for value, mask in known if value and len(value.strip()) > 1]
+
+    def hidden(text: str) -> str:
+        for value, masked in pairs:
+            text = text.replace(value, masked)
+        return text
+
+    return hidden
 
 
 def _normal(place: str) -> str:
