@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from hub.api.limits import CALLER_KEY
 from hub.api.problems import Failure
 from hub.api.services import Services
 from hub.api.tokens import Role, Token
@@ -86,6 +87,11 @@ class Caller:
         if self.token.role not in roles:
             raise Failure(403, "forbidden", f"The role {self.token.role.value} may not do this.")
 
+    def require_everywhere(self) -> None:
+        """Raises Failure(403) for a token limited to a part of the district: what it would do touches all of it."""
+        if self.scope.area is not None:
+            raise Failure(403, "forbidden", "This concerns the whole district; the token is limited to a part of it.")
+
     def may_command(self, command: str) -> None:
         """Raises Failure(403) unless the role may give the command."""
         if command not in COMMANDS[self.token.role]:
@@ -132,7 +138,9 @@ _bearer = HTTPBearer(auto_error=False, scheme_name="token", description="`Author
 
 
 async def caller_of(
-    services: ServicesHere, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+    request: Request,
+    services: ServicesHere,
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
 ) -> Caller:
     """Who calls; raises Failure(401)."""
     token = await services.tokens.find(credentials.credentials) if credentials is not None else None
@@ -140,6 +148,7 @@ async def caller_of(
         raise Failure(
             401, "unauthenticated", "Send `Authorization: Bearer hub_…`.", headers={"WWW-Authenticate": 'Bearer realm="hub"'}
         )
+    request.scope[CALLER_KEY] = token.id
     return caller_from(token, services.district())
 
 

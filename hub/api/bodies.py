@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar, cast, get_type_hints
 
 import msgspec
@@ -27,6 +27,10 @@ Word = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 Aware = Annotated[datetime, msgspec.Meta(tz=True)]
 AreaText = Annotated[str, msgspec.Meta(pattern=r"^\d{6,15}$", max_length=15)]
 CaseText = Annotated[str, msgspec.Meta(pattern=r"^\d{15}-[0-9a-hjkmnp-tv-z]{10,26}$", max_length=42)]
+
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+LATEST = datetime(2200, 1, 1, tzinfo=UTC)
+"""Between them lies every time a body may name: limits are reckoned from it and zones applied without leaving the calendar."""
 
 _FREE = ("reason", "note", "message", "text", "task")
 _HUB_SAYS = ("by", "attachments", "fields")
@@ -268,7 +272,7 @@ async def read_body(request: Request, kind: type[T], *, optional: bool = False) 
 def decode(raw: bytes, kind: type[T]) -> T:
     """Read JSON into a struct; raises Failure 400 or 422."""
     try:
-        return msgspec.json.decode(raw, type=kind)
+        body = msgspec.json.decode(raw, type=kind)
     except msgspec.ValidationError as problem:
         text = str(problem)
         found = _PATH.search(text)
@@ -280,3 +284,10 @@ def decode(raw: bytes, kind: type[T]) -> T:
         raise Failure(422, "invalid_input", text, errors=(FieldError(field=field or "body", message=message),)) from problem
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
         raise Failure(400, "malformed", "The body is no JSON in UTF-8.") from problem
+    if isinstance(body, msgspec.Struct):
+        for name in body.__struct_fields__:
+            value = getattr(body, name)
+            if isinstance(value, datetime) and not EARLIEST <= value < LATEST:
+                message = f"a time from {EARLIEST.year} to {LATEST.year - 1}"
+                raise Failure(422, "invalid_input", f"{name}: {message}", errors=(FieldError(field=name, message=message),))
+    return body

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
+import hmac
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request
@@ -59,6 +59,8 @@ async def report(request: Request, services: ServicesHere, caller: CallerHere, k
     body = await read_body(request, ReportBody)
     if body.area is not None and caller.scope.area is not None and not within(body.area, caller.scope.area):
         raise InvalidInput("lies outside the token's area", subject="area")
+    if caller.scope.area is not None and not all(within(code, caller.scope.area) for code in body.covers):
+        raise InvalidInput("lies outside the token's area", subject="covers")
     contact = None
     if body.contact is not None:
         contact = Contact(name=body.contact.name, phone=body.contact.phone, address=body.contact.address)
@@ -75,7 +77,8 @@ async def report(request: Request, services: ServicesHere, caller: CallerHere, k
         contact=contact,
         covers=body.covers,
         covers_until=body.covers_until,
-        said=hashlib.sha256(repr(body).encode()).hexdigest(),
+        # Keyed by what only the caller has: a bare hash of a contact could be guessed back, even after it was erased.
+        said=hmac.new(given.encode(), repr(body).encode(), "sha256").hexdigest(),
     )
     outcome = await services.intake.report(entry, actor=caller.actor, key=f"{caller.token.id}\n{given}")
     wrote(request, caller, outcome.sequence)

@@ -6,6 +6,7 @@ Refuses more than 10 MiB, empty files and kinds of content nobody needs as evide
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -65,6 +66,10 @@ _MAGIC = (
 )
 
 
+_UNSEEN = frozenset(("Cc", "Cf", "Cs"))
+"""Control and formatting characters (those that turn the direction of writing, too) and halves of surrogate pairs."""
+
+
 def media_type_of(content: bytes) -> str | None:
     """What a file is, by its first bytes; None for what is not taken. The sender's word counts for nothing."""
     for magic, kind in _MAGIC:
@@ -84,9 +89,14 @@ def media_type_of(content: bytes) -> str | None:
 
 
 def safe_name(name: str | None) -> str:
-    """A file name without path, control characters or personal data, at most 100 characters."""
-    bare = re.sub(r"[\x00-\x1f\x7f<>:\"|?*]", "", (name or "").replace("\\", "/").rpartition("/")[2]).strip(". ")
-    return mask_text(bare)[-100:] or "file"
+    """A file name without path, control characters or personal data, at most 100 characters.
+
+    Underscores part words in file names, so a number between two of them is masked too.
+    """
+    last = (name or "").replace("\\", "/").rpartition("/")[2]
+    shown = "".join(letter for letter in last if unicodedata.category(letter) not in _UNSEEN)
+    bare = re.sub(r"[<>:\"|?*]", "", shown).strip(". ")
+    return "_".join(map(mask_text, mask_text(bare).split("_")))[-100:] or "file"
 
 
 @router.post(
@@ -137,8 +147,10 @@ async def _upload(request: Request) -> tuple[str | None, bytes, str | None]:
                 raise _field("note", "at most 2000 characters")
             content = await file.read(MOST + 1)
             name = file.filename
-    except HTTPException as problem:
+    except (HTTPException, UnicodeError) as problem:  # UnicodeError: a charset of the caller's choice
         raise Failure(400, "malformed", "The multipart body can't be read.") from problem
+    if isinstance(note, str) and any(unicodedata.category(letter) == "Cs" for letter in note):
+        raise _field("note", "is no text in UTF-8")
     if len(content) > MOST:
         raise Failure(413, "too_large", f"At most {MOST} bytes.", errors=(FieldError(field="file", message="too large"),))
     if not content:

@@ -17,6 +17,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from hub.api.problems import problem
 
 _MOST_REMEMBERED = 10_000
+CALLER_KEY = "hub.caller"
+"""Where authentication leaves the id of a valid token in the ASGI scope."""
 UNMETERED = ("/healthz", "/readyz", "/hooks/", "/v1/traces")
 """Paths without a rate: probes, the departments' signed callbacks, spans."""
 
@@ -70,7 +72,10 @@ class BodyLimit:
 
 
 class RateLimit:
-    """A bucket of `per_minute` requests for each token (each address without one), refilled steadily."""
+    """A bucket of `per_minute` requests for each token, refilled steadily; for each address without one.
+
+    A token counts as one only once it was found valid: made-up ones all draw on the bucket of the address they come from.
+    """
 
     def __init__(self, app: ASGIApp, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._app = app
@@ -78,19 +83,42 @@ class RateLimit:
         self._refill = per_minute / 60.0
         self._clock = clock
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._valid: OrderedDict[str, None] = OrderedDict()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on while there is something left."""
         if scope["type"] != "http" or scope["path"].startswith(UNMETERED):
             await self._app(scope, receive, send)
             return
-        wait = self._take(_who(scope))
+        token = _token(scope)
+        address = _address(scope)
+        wait = self._take(token if token is not None and token in self._valid else address)
         if wait > 0:
             headers = {"Retry-After": str(math.ceil(wait))}
             detail = f"At most {self._most:.0f} requests a minute."
             await problem(scope, 429, "rate_limited", detail, headers=headers)(scope, receive, send)
             return
-        await self._app(scope, receive, send)
+
+        async def watched(message: Message) -> None:
+            if token is not None and message["type"] == "http.response.start":
+                self._remember(token, address, valid=CALLER_KEY in scope)
+            await send(message)
+
+        await self._app(scope, receive, watched)
+
+    def _remember(self, token: str, address: str, *, valid: bool) -> None:
+        if not valid:
+            self._valid.pop(token, None)
+            return
+        if token not in self._valid:
+            # Its first request was the address's until now.
+            left, since = self._buckets.get(address, (self._most, self._clock()))
+            self._buckets[address] = (min(self._most, left + 1), since)
+            self._take(token)
+        self._valid[token] = None
+        self._valid.move_to_end(token)
+        while len(self._valid) > _MOST_REMEMBERED:
+            self._valid.popitem(last=False)
 
     def _take(self, who: str) -> float:
         """Take one; seconds until there is one again (0: taken)."""
@@ -105,9 +133,11 @@ class RateLimit:
         return 0.0 if allowed else (1 - left) / self._refill
 
 
-def _who(scope: Scope) -> str:
+def _token(scope: Scope) -> str | None:
     token = Headers(scope=scope).get("authorization")
-    if token:
-        return hashlib.sha256(token.encode("latin-1")).hexdigest()
+    return hashlib.sha256(token.encode("latin-1")).hexdigest() if token else None
+
+
+def _address(scope: Scope) -> str:
     client = scope.get("client")
     return f"address {client[0] if client else ''}"

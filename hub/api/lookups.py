@@ -191,6 +191,7 @@ async def policy(services: ServicesHere, caller: CallerHere) -> Response:
 async def publish(request: Request, services: ServicesHere, caller: CallerHere) -> Response:
     """Check the files against areas and units, store them under the next number and put them in force."""
     caller.require(ADMINS)
+    caller.require_everywhere()
     body = await read_body(request, PolicyBody)
     try:
         version = await services.publish_policy(dict(body.sources), caller.actor)

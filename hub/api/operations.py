@@ -26,7 +26,7 @@ from hub.api.present import Presenter
 from hub.api.services import Services
 from hub.api.tokens import Token
 from hub.errors import InvalidInput, NotAllowed
-from hub.model.areas import UnitKind
+from hub.model.areas import UnitKind, within
 from hub.model.cases import AssignmentState, parse_delivery_key
 from hub.model.commands import Drop, Replay
 from hub.privacy import mask_text
@@ -64,6 +64,7 @@ async def adapters(services: ServicesHere, caller: CallerHere) -> Response:
 async def pause(request: Request, services: ServicesHere, caller: CallerHere, name: NamePath) -> Response:
     """Take nothing from its queue until resumed; what is in flight ends. Outlives a restart."""
     caller.require(RUNNERS)
+    caller.require_everywhere()
     body = await read_body(request, ReasonBody)
     await services.adapters.pause(name, f"{caller.token.name}: {mask_text(body.reason)}")
     return answer(await _status(services, name))
@@ -73,6 +74,7 @@ async def pause(request: Request, services: ServicesHere, caller: CallerHere, na
 async def resume(services: ServicesHere, caller: CallerHere, name: NamePath) -> Response:
     """Go on with its queue."""
     caller.require(RUNNERS)
+    caller.require_everywhere()
     await services.adapters.resume(name)
     return answer(await _status(services, name))
 
@@ -188,9 +190,10 @@ def _letter(item: DeadDelivery, shown: Presenter) -> DeadLetterAnswer:
 
 @router.get("/tokens", tags=["tokens"], summary="Tokens", responses=gives(TokenList, 403))
 async def tokens(services: ServicesHere, caller: CallerHere) -> Response:
-    """Every token without its secret."""
+    """Every token of the caller's area, without its secret."""
     caller.require(ADMINS)
-    return answer(TokenList(items=[TokenAnswer(**_shown(token)) for token in await services.tokens.list()]))
+    found = [token for token in await services.tokens.list() if _owns(caller, token)]
+    return answer(TokenList(items=[TokenAnswer(**_shown(token)) for token in found]))
 
 
 @router.post(
@@ -213,15 +216,22 @@ async def issue(request: Request, services: ServicesHere, caller: CallerHere) ->
     unit = district.directory.get(body.unit) if body.unit is not None else None
     if body.unit is not None and unit is None:
         raise InvalidInput(f"no such unit: {body.unit}", subject="unit")
+    if unit is not None and unit.level is not None:
+        _within_own(caller, unit.code, subject="unit")
     if body.role == "department" and unit is not None and unit.kind is not UnitKind.DEPARTMENT:
         raise InvalidInput(f"{unit.code} is no department", subject="unit")
     secret, token = await services.tokens.issue(name=body.name.strip(), role=body.role, unit=body.unit, area=area)
     return answer(IssuedToken(**_shown(token), token=secret), 201, {"Cache-Control": "no-store"})
 
 
-def _within_own(caller: Caller, area: str) -> None:
-    if caller.scope.area is not None and not area.startswith(caller.scope.area):
-        raise InvalidInput("lies outside the token's area", subject="area")
+def _within_own(caller: Caller, area: str, subject: str = "area") -> None:
+    if caller.scope.area is not None and not within(area, caller.scope.area):
+        raise InvalidInput("lies outside the token's area", subject=subject)
+
+
+def _owns(caller: Caller, token: Token) -> bool:
+    """Whether an administrator may see and revoke a token: it reaches no further than the administrator's own."""
+    return caller.scope.area is None or within(token.area, caller.scope.area)
 
 
 @router.delete(
@@ -234,6 +244,10 @@ def _within_own(caller: Caller, area: str) -> None:
 async def revoke(services: ServicesHere, caller: CallerHere, id: Annotated[str, Path(pattern="^[0-9a-f]{16}$")]) -> Response:
     """Seen by other hub processes within ten seconds."""
     caller.require(ADMINS)
+    if caller.scope.area is not None and not any(
+        token.id == id and _owns(caller, token) for token in await services.tokens.list()
+    ):
+        raise NotAllowed("no such token", subject=id)
     await services.tokens.revoke(id)
     return Response(status_code=204)
 

@@ -18,10 +18,17 @@ UNTRACED = ("/healthz", "/readyz", "/v1/traces", "/api/v1/changes")
 """Probes, the spans' own door, and the stream of changes (it would be a span for days)."""
 _VARIABLE = re.compile(r"(?<=/)(?:\d{15}-[0-9a-z]+(?:\.a\d+)?|[0-9a-f]{64}|[0-9a-f]{16})(?=/|$)")
 
+_WORD = re.compile(r"[a-z][a-z0-9._-]{0,40}|v\d|\{id\}|")
+"""A segment that may stand in a name: small Latin letters first."""
+
 
 def name_of(method: str, path: str) -> str:
-    """The span's name: ids in the path become `{id}`."""
-    return f"{method} {_VARIABLE.sub('{id}', path)[:100]}"
+    """The span's name: ids in the path become `{id}`, and whatever else is no word of the interface `{}`.
+
+    What a caller makes up (a telephone number where an id belongs) must not get into the traces.
+    """
+    known = _VARIABLE.sub("{id}", path)[:100]
+    return f"{method[:16]} {'/'.join(part if _WORD.fullmatch(part) else '{}' for part in known.split('/'))}"
 
 
 class Tracing:

@@ -50,10 +50,15 @@ def find_url(url: str | None, data: Path | None) -> str:
     raise Failure(f"no hub runs on {where}: start one with `hub up`, or give --url (HUB_URL)")
 
 
-def find_token(token: str | None, data: Path | None) -> str | None:
-    """The token to ask with; None when there is none (the hub then says 401)."""
+def find_token(token: str | None, data: Path | None, url: str | None = None) -> str | None:
+    """The token to ask with; None when there is none (the hub then says 401).
+
+    A token found beside data that nobody named is for the hub of this machine: it does not go to an address elsewhere.
+    """
     if token:
         return token.strip()
+    if data is None and url is not None and urlsplit(url).hostname not in ("127.0.0.1", "localhost", "::1"):
+        return None
     for directory in (data,) if data is not None else DATA_DIRECTORIES:
         file = directory / "admin.token"
         try:

@@ -56,7 +56,7 @@ class Session:
     def api(self) -> HubApi:
         """The hub's interface; raises Failure when there is no hub to ask."""
         url, token, data = self._where
-        return HubApi(find_url(url, data), find_token(token, data))
+        return HubApi(find_url(url, data), find_token(token, data, url))
 
     @cached_property
     def zone(self) -> tzinfo:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, tzinfo
 from typing import Any, Final
@@ -100,8 +101,15 @@ def clock(value: object, zone: tzinfo) -> str:
         return ""
     try:
         return f"{datetime.fromisoformat(str(value)).astimezone(zone):%Y-%m-%d %H:%M:%S}"
-    except ValueError:
+    except (ValueError, OverflowError):
         return str(value)
+
+
+def plain(text: str) -> str:
+    """Text without what a terminal would obey: anybody can report a matter, and a title must not move the cursor."""
+    return "".join(
+        letter if letter == "\n" or unicodedata.category(letter) not in ("Cc", "Cf", "Cs") else "�" for letter in text
+    )
 
 
 def table(rows: Iterable[Row], columns: Iterable[Column], *, title: str | None = None) -> Table:
@@ -112,6 +120,8 @@ def table(rows: Iterable[Row], columns: Iterable[Column], *, title: str | None =
         drawn.add_column(heading, overflow="fold")
     for row in rows:
         drawn.add_row(*(_cell(_value(row, source)) for _, source in chosen))
+    if not drawn.row_count:
+        drawn.caption, drawn.caption_justify = "没有 (nothing)", "left"
     return drawn
 
 
@@ -134,12 +144,12 @@ def _value(row: Row, source: str | Callable[[Row], object]) -> object:
 def _cell(value: object) -> Text:
     match value:
         case Text():
-            return value
+            return value if value.style else Text(plain(value.plain))
         case None:
             return Text()
         case bool():
             return Text("是" if value else "否")
         case list() | tuple():
-            return Text("、".join(map(str, value)))
+            return Text(plain("、".join(map(str, value))))
         case _:
-            return Text(str(value))
+            return Text(plain(str(value)))

@@ -8,8 +8,10 @@ from typing import Any
 import httpx
 import pytest
 
+from hub.api.files import safe_name
 from hub.api.limits import BodyLimit, RateLimit
 from hub.api.tokens import Tokens
+from hub.api.tracing import name_of
 from hub.settings import ApiSettings
 from tests.unit.api_world import STREET, MemoryBucket, World
 
@@ -224,3 +226,87 @@ async def test_rate_refills_steadily() -> None:
         assert (await client.get("/")).status_code == 429
         now[0] = 2.0
         assert [(await client.get("/")).status_code for _ in range(3)] == [204, 204, 429]
+
+
+async def test_made_up_tokens_share_the_rate_of_their_address(tmp_path: Path) -> None:
+    async with World.make(tmp_path, settings=ApiSettings(rate_per_minute=3)) as world:
+        first = await world.client.get("/me", headers=world.as_("viewer"))
+        assert first.status_code == 200
+        answers = [
+            (await world.client.get(path, headers={"Authorization": f"Bearer hub_{number:043}"})).status_code
+            for number, path in enumerate(("/me", "/openapi.json", "/me", "/me"))
+        ]
+        assert answers == [401, 200, 401, 429]
+        assert (await world.client.get("/me", headers=world.as_("viewer"))).status_code == 200
+
+
+async def test_administrator_of_a_street_rules_the_street_only(world: World) -> None:
+    issued = await world.client.post(
+        "/tokens", json={"name": "街道", "role": "admin", "area": STREET}, headers=world.as_("admin")
+    )
+    headers = {"Authorization": f"Bearer {issued.json()['token']}"}
+    listed = (await world.client.get("/tokens", headers=headers)).json()["items"]
+    assert {item["area"][:9] for item in listed} == {STREET}
+    everybody = (await world.client.get("/tokens", headers=world.as_("admin"))).json()["items"]
+    centre = next(item for item in everybody if item["role"] == "admin" and item["area"] != STREET)
+    assert (await world.client.delete(f"/tokens/{centre['id']}", headers=headers)).status_code == 404
+    above = {"name": "x", "role": "operator", "unit": centre["area"]}
+    refused = await world.client.post("/tokens", json=above, headers=headers)
+    assert refused.status_code == 422
+    assert refused.json()["errors"][0]["field"] == "unit"
+    assert (await world.client.post("/adapters/gas/pause", json={"reason": "x"}, headers=headers)).status_code == 403
+    assert (await world.client.post("/adapters/gas/resume", headers=headers)).status_code == 403
+    assert (await world.client.post("/policy", json={"sources": {"a": "b"}}, headers=headers)).status_code == 403
+
+
+async def test_notice_covers_nothing_outside_the_area_of_the_token(world: World) -> None:
+    body = {"text": "停水", "area": STREET, "covers": [OTHER_STREET], "covers_until": "2030-01-01T00:00:00Z"}
+    answer = await world.client.post("/cases", json=body, headers=world.as_("street", "k"))
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["field"] == "covers"
+
+
+@pytest.mark.parametrize("time", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "1969-12-31T23:59:59Z"])
+async def test_time_beyond_the_calendar_is_refused_by_its_field(world: World, time: str) -> None:
+    body = {"text": "漏水", "reported_at": time}
+    answer = await world.client.post("/cases", json=body, headers=world.as_("admin", "k"))
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["field"] == "reported_at"
+
+
+@pytest.mark.parametrize(
+    ("name", "safe"),
+    [
+        ("13987654321_现场.jpg", "139****4321_现场.jpg"),
+        ("IMG_13987654321_110101199003074514.jpg", "IMG_139****4321_110101************.jpg"),
+        ("\u202egpj.exe", "gpj.exe"),
+        ("a\ud800.txt", "a.txt"),
+        ("..\\..\\x\r\n.txt", "x.txt"),
+        (None, "file"),
+    ],
+)
+def test_name_of_a_file_holds_nothing_personal_and_nothing_unseen(name: str | None, safe: str) -> None:
+    assert safe_name(name) == safe
+
+
+async def test_file_name_in_an_odd_charset_is_no_mistake_of_the_hub(world: World) -> None:
+    case = await world.report(key="1")
+    for charset in ("unicode_escape", "undefined", "utf-7"):
+        part = rb'Content-Disposition: form-data; name="file"; filename="a\ud800.txt"'
+        body = b"--b\r\n" + part + b"\r\nContent-Type: text/plain\r\n\r\nhi\r\n--b--\r\n"
+        headers = world.as_("admin", charset) | {"Content-Type": f"multipart/form-data; boundary=b; charset={charset}"}
+        answer = await world.client.post(f"/cases/{case['id']}/attachments", content=body, headers=headers)
+        assert answer.status_code in (201, 400), charset
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/api/v1/cases/13987654321", "GET /api/v1/cases/{}"),
+        ("/api/v1/cases/320113001001001-01jd8x2m9qk3v5wz/return", "GET /api/v1/cases/{id}/return"),
+        ("/api/v1/nope/张三", "GET /api/v1/nope/{}"),
+        ("/hooks/property/reports", "GET /hooks/property/reports"),
+    ],
+)
+def test_name_of_a_span_holds_nothing_a_caller_made_up(path: str, name: str) -> None:
+    assert name_of("GET", path) == name
