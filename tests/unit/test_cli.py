@@ -17,6 +17,7 @@ from typer.testing import CliRunner, Result
 
 from hub.api.bodies import EXAMPLES, GIVEN, body_of, decode, tag_of
 from hub.cli import app
+from hub.cli.client import find_token
 from hub.cli.generated import by_hand, target
 from hub.spans import SpanRecord
 from hub.trace import assemble
@@ -258,6 +259,36 @@ def test_a_long_list_is_fetched_page_by_page_up_to_the_limit(hub: Hub) -> None:
 def test_with_json_stdout_is_one_json_value_and_nothing_else(hub: Hub, arguments: tuple[str, ...]) -> None:
     json.loads(done(*arguments, "--json"))
     assert done(*arguments).strip()
+
+
+def test_what_somebody_reported_does_not_steer_the_terminal(hub: Hub) -> None:
+    hub.answers["GET /cases"] = [
+        (200, {"items": [{**ROW, "title": "a\x1b]0;b\x07\x1b[31m\u202ec [/] [bold]"}], "cursor": None})
+    ]
+    out = done("case", "list")
+    assert "\x1b" not in out
+    assert "\u202e" not in out
+    assert "c [/] [bold]" in out
+
+
+def test_an_empty_list_says_so(hub: Hub) -> None:
+    hub.answers["GET /cases"] = [(200, {"items": [], "cursor": None})]
+    assert "没有" in done("case", "list")
+    assert json.loads(done("case", "list", "--json")) == {"items": []}
+
+
+def test_a_time_no_zone_can_show_stays_as_it_is(hub: Hub) -> None:
+    hub.answers["GET /cases"] = [(200, {"items": [{**ROW, "due_at": "9999-12-31T23:59:59Z"}], "cursor": None})]
+    assert "9999-12-31T23:59:59Z" in done("case", "list")
+
+
+def test_a_token_found_here_does_not_go_to_a_hub_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "admin.token").write_text(TOKEN)
+    assert find_token(None, None, "https://hub.example.org") is None
+    assert find_token(None, None, "http://127.0.0.1:8600") == TOKEN
+    assert find_token(None, tmp_path / "data", "https://hub.example.org") == TOKEN
 
 
 def test_a_case_is_shown_with_its_assignments_and_limits(hub: Hub) -> None:
