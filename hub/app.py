@@ -129,7 +129,7 @@ class Hub:
         """
         district = await asyncio.to_thread(load_district, settings.config)
         data = settings.data
-        data.mkdir(parents=True, exist_ok=True)
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)  # what people report concerns nobody else on this machine
         hub = cls(settings, Rulebook(district), clock)
         async with contextlib.AsyncExitStack() as stack:
             stack.enter_context(_only_one(data / "hub.lock"))

@@ -1,13 +1,15 @@
 """`GET /changes`: every commit in the token's scope as server-sent events, from the ledger.
 
 The event id is the ledger sequence: a client that comes back with Last-Event-ID misses nothing and gets nothing twice. A comment
-every few seconds keeps the line open. Refuses more streams than the hub can follow at once.
+every few seconds keeps the line open; a revoked token's streams end within a heartbeat. Refuses more streams than the hub can
+follow at once.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncGenerator
 from datetime import datetime
 from typing import Annotated, Any
@@ -24,6 +26,8 @@ from hub.api.openapi import refuses
 from hub.api.present import actor_answer
 from hub.api.problems import Failure
 from hub.api.services import Services
+from hub.api.tokens import REMEMBERED
+from hub.errors import BusUnavailable
 from hub.model.cases import Case
 from hub.model.events import Commit
 
@@ -105,10 +109,15 @@ class _Stream(StreamingResponse):
 async def _events(services: Services, caller: Caller, after: int, heartbeat: float) -> AsyncGenerator[bytes, None]:
     """The stream's bytes; the first line tells at once that it is open."""
     queue: asyncio.Queue[bytes | None] = asyncio.Queue(_AHEAD)
+    checked = time.monotonic()
     reader = asyncio.create_task(_read(services, caller, after, queue), name="changes")
     try:
         yield b"retry: 1000\n\n"
         while True:
+            if time.monotonic() - checked >= min(heartbeat, REMEMBERED):
+                checked = time.monotonic()
+                if not await _still_valid(services, caller):
+                    return
             try:
                 async with asyncio.timeout(heartbeat):
                     event = await queue.get()
@@ -123,6 +132,14 @@ async def _events(services: Services, caller: Caller, after: int, heartbeat: flo
         reader.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await reader
+
+
+async def _still_valid(services: Services, caller: Caller) -> bool:
+    """Whether the stream's token was not revoked since; a bus that is away ends no stream."""
+    try:
+        return await services.tokens.holds(caller.token.id)
+    except BusUnavailable:
+        return True
 
 
 async def _read(services: Services, caller: Caller, after: int, queue: asyncio.Queue[bytes | None]) -> None:

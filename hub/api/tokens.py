@@ -112,6 +112,10 @@ class Tokens:
             self._remembered.popitem(last=False)
         return token
 
+    async def holds(self, id: str) -> bool:
+        """Whether a token that was found earlier is still one."""
+        return any(key[:16] == id for key in await self._bucket.keys(id))
+
     async def list(self) -> list[Token]:
         """Every token, oldest first."""
         found = [await self._bucket.get(key) for key in await self._bucket.keys()]

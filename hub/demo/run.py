@@ -57,7 +57,7 @@ LATENCY_MS = "2,20"
 
 def run(settings: Settings, options: DemoOptions) -> int:
     """Run the demo; the process's exit code: 0 when all came out right, 1 else. Errors are said in one line."""
-    settings.data.mkdir(parents=True, exist_ok=True)
+    settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     (settings.data / "logs").mkdir(exist_ok=True)
     with (settings.data / "logs" / "hub.log").open("a", encoding="utf-8") as stream:
         logs.setup(level=settings.log_level, json=settings.log_json, stream=stream)

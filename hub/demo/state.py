@@ -59,7 +59,7 @@ def load_state(data: Path, *, seed: int) -> DemoState:
 
 def save_state(data: Path, state: DemoState) -> None:
     """Write the state, atomically."""
-    data.mkdir(parents=True, exist_ok=True)
+    data.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = data / "demo.json.new"
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as file:

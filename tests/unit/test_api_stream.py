@@ -123,3 +123,16 @@ async def test_last_event_id_that_is_no_number_is_refused(tmp_path: Path) -> Non
     async with World.make(tmp_path) as world:
         headers = dict(world.as_("admin")) | {"Last-Event-ID": "x"}
         assert (await world.client.get("/changes", headers=headers)).status_code == 422
+
+
+async def test_stream_of_a_revoked_token_ends(tmp_path: Path) -> None:
+    async with served(tmp_path, heartbeat=0.1) as (world, client):
+        issued = await world.client.post("/tokens", json={"name": "x", "role": "viewer"}, headers=world.as_("admin"))
+        headers = {"Authorization": f"Bearer {issued.json()['token']}"}
+        async with client.stream("GET", "/changes", headers=headers) as answer:
+            lines = answer.aiter_lines()
+            assert await anext(lines) == "retry: 1000"
+            await world.client.delete(f"/tokens/{issued.json()['id']}", headers=world.as_("admin"))
+            async with asyncio.timeout(5):
+                async for line in lines:
+                    assert not line.startswith("data:")
