@@ -492,19 +492,3 @@ def test_the_token_never_shows_in_an_error(hub: Hub) -> None:
 )
 def test_wrong_usage_ends_with_two(hub: Hub, arguments: tuple[str, ...]) -> None:
     assert run(*arguments).exit_code == 2
-
-
-def commands_below(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    for name, command in group.commands.items():
-        if hasattr(command, "commands"):
-            yield from commands_below(command, (*path, name))
-        else:
-            yield (*path, name), command
-
-
-def test_every_command_of_ours_has_help_with_an_example() -> None:
-    from typer.main import get_command
-
-    for path, command in commands_below(get_command(app)):
-        if path[0] != "policy" and path != ("area", "generate"):
-            assert "Example" in (command.help or ""), path
