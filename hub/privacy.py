@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
@@ -74,6 +75,8 @@ _STREET = re.compile(r"^(.*?(?:街道|[镇乡](?!政府)))")
 _ROAD = re.compile(r"^(.*?(?:大道|大街|[路街巷弄道]))")
 _DISTRICT = re.compile(r"^(.*?(?<![小社园片])[区县旗])")
 _STARS: Final = "***"
+_UNSEEN: Final = frozenset(("Cc", "Cf", "Cs"))
+"""Control and formatting characters (those that turn the direction of writing, too) and halves of surrogate pairs."""
 
 
 def mask_phone(phone: str) -> str:
@@ -122,6 +125,17 @@ def mask_text(text: str) -> str:
     text = _EMAIL.sub(r"\1***@\2", text)
     text = _NAME_IN_TEXT.sub(lambda m: f"{m['cue']}{m['compound'] or m['surname']}**", text)
     return _FLAT.sub(lambda m: f"{m['lead'] or ''}{_STARS}{m['tail'] or ''}", text)
+
+
+def mask_file_name(name: str) -> str:
+    """A file's name without path, unseen characters or personal data, at most 100 characters; may be empty.
+
+    Underscores part words in file names, so a number between two of them is masked too.
+    """
+    last = name.replace("\\", "/").rpartition("/")[2]
+    shown = "".join(letter for letter in last if unicodedata.category(letter) not in _UNSEEN)
+    bare = re.sub(r"[<>:\"|?*]", "", shown).strip(". ")
+    return "_".join(map(mask_text, mask_text(bare).split("_")))[-100:]
 
 
 def mask_contact(contact: Contact) -> Contact:

@@ -37,7 +37,7 @@ from hub.handover import awaits_delivery
 from hub.model.areas import UnitCode
 from hub.model.cases import Actor, ActorKind, Attachment, CaseId, parse_delivery_key
 from hub.model.commands import Accept, AnyCommand, Comment, Progress, RecordDelivered, Resolve, Return, Visit
-from hub.privacy import mask_text
+from hub.privacy import mask_file_name, mask_text
 
 if TYPE_CHECKING:
     from hub.model.cases import Case
@@ -48,6 +48,7 @@ DURABLE = "reports"
 KEEP_TRYING = timedelta(days=3)
 """How long a report waits for its case before it is put aside for an operator."""
 MOST_FILE = 10 * 1024 * 1024
+MOST_BY = 100
 MOST_NOTE = 2000
 
 
@@ -193,7 +194,7 @@ class ReportBack:
             key=report.key,
             ticket=report.ticket,
             at=report.at,
-            by=report.by,
+            by=mask_text(report.by)[:MOST_BY] if report.by else None,
             note=mask_text(report.note)[:MOST_NOTE] if report.note else None,
             files=await self._files(report.files),
             reached=report.reached,
@@ -288,7 +289,14 @@ class ReportBack:
                 log.warning("file too large, left out", name=file.name, size=len(file.content))
                 continue
             digest = await self._objects.put(file.content)
-            stored.append(Attachment(name=file.name[:100], media_type=file.media_type, size=len(file.content), sha256=digest))
+            stored.append(
+                Attachment(
+                    name=mask_file_name(file.name) or "file",
+                    media_type=file.media_type[:100],
+                    size=len(file.content),
+                    sha256=digest,
+                )
+            )
         return tuple(stored)
 
     async def _put_aside(self, adapter: str, id: str, reason: str, *, case: str | None = None) -> None:

@@ -25,7 +25,7 @@ from hub.api.problems import Failure, FieldError
 from hub.errors import NotAllowed
 from hub.model.cases import Attachment, CaseId
 from hub.model.commands import Attach
-from hub.privacy import mask_text
+from hub.privacy import mask_file_name, mask_text
 
 MOST = 10 * 1024 * 1024
 """Bytes of one file."""
@@ -55,6 +55,7 @@ _DOWNLOAD: dict[int | str, dict[str, Any]] = {
         "content": {"*/*": {"schema": {"type": "string", "format": "binary"}}},
     }
 }
+_MEDIA_TYPE = re.compile(r"[a-z]{1,20}/[A-Za-z0-9.+-]{1,80}")
 _MAGIC = (
     (b"\xff\xd8\xff", "image/jpeg"),
     (b"\x89PNG\r\n\x1a\n", "image/png"),
@@ -64,10 +65,6 @@ _MAGIC = (
     (b"ID3", "audio/mpeg"),
     (b"#!AMR", "audio/amr"),
 )
-
-
-_UNSEEN = frozenset(("Cc", "Cf", "Cs"))
-"""Control and formatting characters (those that turn the direction of writing, too) and halves of surrogate pairs."""
 
 
 def media_type_of(content: bytes) -> str | None:
@@ -89,14 +86,8 @@ def media_type_of(content: bytes) -> str | None:
 
 
 def safe_name(name: str | None) -> str:
-    """A file name without path, control characters or personal data, at most 100 characters.
-
-    Underscores part words in file names, so a number between two of them is masked too.
-    """
-    last = (name or "").replace("\\", "/").rpartition("/")[2]
-    shown = "".join(letter for letter in last if unicodedata.category(letter) not in _UNSEEN)
-    bare = re.sub(r"[<>:\"|?*]", "", shown).strip(". ")
-    return "_".join(map(mask_text, mask_text(bare).split("_")))[-100:] or "file"
+    """A file name as it may be kept, `file` when nothing is left of it."""
+    return mask_file_name(name or "") or "file"
 
 
 @router.post(
@@ -181,4 +172,6 @@ async def download(
         "Content-Security-Policy": "default-src 'none'; sandbox",
         "Cache-Control": "private, max-age=3600",
     }
-    return Response(content, 200, headers, known[1])
+    # A department said what its files are; only what is surely a type goes into a header.
+    kind = known[1] if _MEDIA_TYPE.fullmatch(known[1]) else "application/octet-stream"
+    return Response(content, 200, headers, kind)

@@ -14,6 +14,7 @@ from hub.desk import Desk
 from hub.dispatch.retry import delay_before
 from hub.errors import CredentialsRejected, Disposition, HubError, disposition_of
 from hub.handover import assignment_for
+from hub.logs import redact_text
 from hub.model.cases import SYSTEM
 from hub.model.commands import RecordEffect
 from hub.model.tasks import TaskKind
@@ -113,7 +114,7 @@ class Effects:
         # Attempts of an effect are the queue's deliveries; deferrals by a breaker count too, hence the larger number.
         final = disposition is Disposition.REFUSE or delivery.deliveries >= running.instance.attempts * 3
         if final or delivery.deliveries == 1:
-            await self._record_effect(task, problem.code, problem.message[:500], final)
+            await self._record_effect(task, problem.code, redact_text(problem.message)[:500], final)
         if final:
             log.error("effect given up", task=task.id, error=problem.code)
             await delivery.stop()

@@ -19,6 +19,7 @@ from hub.desk import Desk, Outcome
 from hub.dispatch.retry import FAULT_ATTEMPTS, delay_before, within_attempt
 from hub.errors import CredentialsRejected, Disposition, HubError, InvalidInput, disposition_of
 from hub.handover import assignment_for, awaits_delivery
+from hub.logs import redact_text
 from hub.model.cases import SYSTEM, AttemptOutcome
 from hub.model.commands import (
     AccessContact,
@@ -168,7 +169,7 @@ class Handing:
         disposition = disposition_of(problem)
         assignment = case.assignment(task.assignment or "")
         assert assignment is not None
-        reason = problem.message[:500]
+        reason = redact_text(problem.message)[:500]  # a department may repeat what it was sent
         if disposition is Disposition.REFUSE and not asking:
             running.breaker.succeeded()
             await self._desk.execute(

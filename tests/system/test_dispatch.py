@@ -91,6 +91,14 @@ async def test_a_refusal_goes_to_the_operator_and_is_not_retried(tmp_path: Path)
         assert len(department.calls) == 1
 
 
+async def test_what_a_department_says_of_a_refusal_is_kept_without_phone_numbers_and_secrets(tmp_path: Path) -> None:
+    department = Department(script=deque([Refused("联系电话13987654321有误, access_token=s3cr3t-s3cr3t")]))
+    async with running_hub(tmp_path, {"police": scripted("police", department)}) as hub:
+        outcome = await report_gas(hub)
+        assignment = await until(hub, outcome, "police", AssignmentState.REFUSED)
+        assert assignment.attempts[-1].reason == "联系电话139****4321有误, access_token=[redacted]"
+
+
 async def test_a_time_out_after_accepting_is_asked_about_and_files_no_second_ticket(tmp_path: Path) -> None:
     department = Department(script=deque(["accept, then no answer"]))
     async with running_hub(tmp_path, {"police": scripted("police", department, LOOKUP)}) as hub:

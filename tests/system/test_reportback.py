@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from hub.app import Hub
-from hub.contract import Capability, Contact, IncomingCase, Notice, Report, ReportKind
+from hub.contract import Capability, Contact, IncomingCase, Notice, Report, ReportedFile, ReportKind
 from hub.desk import Outcome
 from hub.errors import Unavailable
 from hub.model.cases import SYSTEM, AssignmentState, Case, Channel, Stage
@@ -67,6 +67,22 @@ async def test_a_report_on_a_recalled_assignment_is_recorded(tmp_path: Path) -> 
         late = await hub.reportback.take("police", resolved(key))
         assert late is not None
         assert isinstance(late.events[0], ReportConflicted)
+
+
+async def test_who_reports_and_the_names_of_files_are_kept_without_phone_numbers(tmp_path: Path) -> None:
+    department = Department()
+    async with running_hub(tmp_path, {"police": scripted("police", department)}) as hub:
+        outcome = await report_gas(hub)
+        assignment = await until(hub, outcome, "police", AssignmentState.DELIVERED)
+        photo = ReportedFile(name="../13987654321_现场.jpg", media_type="image/jpeg", content=b"\xff\xd8\xff")
+        key = f"{outcome.case.id}.{assignment.id}"
+        report = Report(id="1", kind=ReportKind.RESOLVED, key=key, by="刘警官13987654321", note="好了", files=(photo,))
+        await hub.reportback.take("police", report)
+        (kept,) = (await case_of(hub, outcome)).attachments
+        assert kept.name == "139****4321_现场.jpg"
+        stored = [commit async for _, commit, _ in hub.ledger.follow(0, live=False)]
+        assert "13987654321" not in repr(stored)
+        assert "刘警官139****4321" in repr(stored)
 
 
 async def test_a_report_that_overtakes_the_receipt_proves_the_delivery(tmp_path: Path) -> None:
