@@ -62,10 +62,10 @@ def hooks_list() -> str:
 
 def adapter_table() -> str:
     """Every method of Adapter: when it is called and what it must do."""
-    from hub.contract import Adapter
+    from hub.contract import Adapter, Plugin
 
     rows = []
-    for name, method in vars(Adapter).items():
+    for name, method in (dict(vars(Plugin)) | dict(vars(Adapter))).items():
         if not name.startswith("_") and callable(method):
             says = " ".join((inspect.getdoc(method) or "").split())
             rows.append(f"| `{name}{_arguments(method)}` | {says} |")

@@ -14,6 +14,7 @@
     └─ DeliveryError         raised by an adapter
        ├─ Unavailable(retry_after=None)  try again
        ├─ CredentialsRejected            the adapter pauses and says so; no attempt is spent
+       ├─ Withdrawn                      the department has shut this door for good: paused until an operator resumes
        ├─ Refused(reason)                the department says no: to the operator
        ├─ OutcomeUnknown                 ask the department by key; never resend blindly
        └─ AdapterFault                   a bug in the plugin; few tries, then to the operator
@@ -136,6 +137,12 @@ class CredentialsRejected(DeliveryError):
     code = "credentials_rejected"
 
 
+class Withdrawn(DeliveryError):
+    """The department has shut this door for good (HTTP 410): the adapter pauses until an operator resumes it; no attempt is spent."""
+
+    code = "withdrawn"
+
+
 class Refused(DeliveryError):
     """The department says no for a stated reason; an operator decides what next."""
 
@@ -159,7 +166,7 @@ def disposition_of(error: BaseException) -> Disposition:
     match error:
         case Unavailable() | BusUnavailable():
             return Disposition.RETRY
-        case CredentialsRejected():
+        case CredentialsRejected() | Withdrawn():
             return Disposition.PAUSE
         case Refused():
             return Disposition.REFUSE

@@ -1,6 +1,8 @@
 """The hook contract: few hooks that register rich objects. A plugin is found by its `city_hub` entry point.
 
-Hooks only ever gain arguments within one API_VERSION; a plugin that needs a newer one is refused at start.
+The promise (docs/plugins/compatibility.md): within one API_VERSION hooks and methods only gain arguments and values only gain fields with
+defaults; what is going to go is marked with `warn_on_impl` one version ahead, so that its users see a DeprecationWarning before
+it breaks; a plugin that was written for a newer API_VERSION (`Manifest.api`) is refused at start.
 """
 
 from __future__ import annotations
@@ -12,10 +14,12 @@ import pluggy
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hub.contract import Adapter
+    import typer
+
+    from hub.contract import Adapter, Classifier, ConsolePage, IntakeChannel, Notifier
 
 API_VERSION = 1
-"""Raised by one when a hook or a method of Adapter changes incompatibly."""
+"""Raised by one when a hook or a method of the contract changes incompatibly."""
 
 PROJECT = "city_hub"
 """The pluggy project name, and the entry-point group in a plugin's pyproject.toml."""
@@ -26,5 +30,34 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 @hookspec
 def hub_adapters() -> Sequence[type[Adapter]]:
-    """Return the adapter classes this plugin offers."""
+    """Return the adapter classes this plugin offers: ways to a department's system."""
     return ()
+
+
+@hookspec
+def hub_channels() -> Sequence[type[IntakeChannel]]:
+    """Return the channel classes this plugin offers: ways in for cases."""
+    return ()
+
+
+@hookspec
+def hub_classifiers() -> Sequence[type[Classifier]]:
+    """Return the classifier classes this plugin offers: what a report without a category may be."""
+    return ()
+
+
+@hookspec
+def hub_notifiers() -> Sequence[type[Notifier]]:
+    """Return the notifier classes this plugin offers: ways to tell people what waits for them."""
+    return ()
+
+
+@hookspec
+def hub_console_pages() -> Sequence[ConsolePage]:
+    """Return the pages this plugin adds to the command centre's console."""
+    return ()
+
+
+@hookspec
+def hub_cli_commands(app: typer.Typer) -> None:
+    """Add commands to the `hub` command line; names that exist already are refused."""
