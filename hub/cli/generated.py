@@ -36,6 +36,7 @@ NOT_BY_HAND: Final = frozenset(
         "record_uncertain",
         "record_dead",
         "record_effect",
+        "resend",  # has a command of its own: `hub delivery resend`
         "access_contact",  # `hub case contact` gives it
     }
 )

@@ -79,6 +79,10 @@ class Actor(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=T
 SYSTEM = Actor(kind=ActorKind.SYSTEM, name="hub")
 
 
+ASKS_ITSELF = "@"
+"""What the name of a source begins with that is no adapter: its clients ask how their matters stand, nobody tells them."""
+
+
 class Source(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     """The outside record a case came from: the adapter that brought it and that system's own number."""
 
@@ -160,7 +164,7 @@ class AttemptOutcome(StrEnum):
 
 
 class Attempt(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
-    """One try 投递. `error` is the error's class code, `reason` its text (no personal data)."""
+    """One try 投递. `error` is the error's class code, `reason` its text (no personal data), `status` that of an HTTP answer."""
 
     number: int
     started_at: datetime
@@ -169,6 +173,7 @@ class Attempt(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only
     error: str | None = None
     reason: str | None = None
     retry_at: datetime | None = None
+    status: int | None = None
 
 
 class DeadlineKind(StrEnum):

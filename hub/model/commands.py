@@ -292,6 +292,7 @@ class RecordFailed(Command, frozen=True, tag="record_failed"):
     reason: str
     unknown: bool = False
     retry_at: datetime | None = None
+    status: int | None = None
 
 
 class RecordRefused(Command, frozen=True, tag="record_refused"):
@@ -300,6 +301,7 @@ class RecordRefused(Command, frozen=True, tag="record_refused"):
     assignment: str
     attempt: int
     reason: str
+    status: int | None = None
 
 
 class RecordUncertain(Command, frozen=True, tag="record_uncertain"):
@@ -329,6 +331,16 @@ class RecordEffect(Command, frozen=True, tag="record_effect"):
 
 class Replay(Command, frozen=True, tag="replay"):
     """Try a dead, refused or uncertain delivery again under the same key."""
+
+    assignment: str
+    reason: str
+
+
+class Resend(Command, frozen=True, tag="resend"):
+    """A unit asks for one of its own deliveries again, under the same key: a stopped one, or one it has and can't find any more.
+
+    The latter only where the department's system takes the same key once; who gives the command makes sure of that.
+    """
 
     assignment: str
     reason: str
@@ -395,6 +407,7 @@ AnyCommand = (
     | RecordDead
     | RecordEffect
     | Replay
+    | Resend
     | Drop
     | AccessContact
     | EraseContact

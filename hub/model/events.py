@@ -129,6 +129,8 @@ class DeliveryFailed(Event, frozen=True, tag="delivery.failed"):
     reason: str
     unknown: bool = False
     retry_at: datetime | None = None
+    status: int | None = None
+    """HTTP status of the department's answer, where there was one."""
 
 
 class Delivered(Event, frozen=True, tag="delivery.delivered"):
@@ -146,6 +148,7 @@ class DeliveryRefused(Event, frozen=True, tag="delivery.refused"):
     assignment: str
     attempt: int
     reason: str
+    status: int | None = None
 
 
 class DeliveryUncertain(Event, frozen=True, tag="delivery.uncertain"):

@@ -5,6 +5,7 @@ import pytest
 from hub.errors import InvalidInput, TransitionRefused
 from hub.model import commands as c
 from hub.model import events as e
+from hub.model.areas import UnitCode
 from hub.model.cases import AssignmentState, AttemptOutcome, DeadlineKind, Stage
 from tests.unit.case_play import START, Play, names, only
 from tests.unit.fake_rules import DISTRICT, GAS, NOISE, STREET, department, person
@@ -231,3 +232,75 @@ def test_effects_are_recorded_also_after_the_end() -> None:
     assert names(play.do(c.RecordEffect(effect="recall:a1", adapter="police"))) == ["effect.done"]
     failure = c.RecordEffect(effect="inform:void", adapter="hotline", error="refused", final=True)
     assert only(play.do(failure), e.EffectFailed).reason == "refused"
+
+
+def delivered() -> Play:
+    """The police have it as P-1 and have not taken it up."""
+    play = sending()
+    play.do(c.RecordDelivered(assignment="a1", ticket="P-1", attempt=1))
+    return play
+
+
+def test_a_unit_asks_for_its_delivery_again_and_gets_it_under_the_same_key() -> None:
+    play = delivered()
+    police = department(play.part("a1").unit)
+    assert names(play.do(c.Resend(assignment="a1", reason="系统恢复后丢失"), police)) == ["delivery.replayed"]
+    assert (play.part("a1").state, play.part("a1").tries) == (S.MADE, 0)
+    play.do(c.StartDelivery(assignment="a1"))
+    assert names(play.do(c.RecordDelivered(assignment="a1", ticket="P-1", attempt=2))) == ["delivery.delivered"]
+    assert (play.part("a1").state, play.part("a1").ticket) == (S.DELIVERED, "P-1")
+    assert [a.outcome for a in play.part("a1").attempts] == [AttemptOutcome.DELIVERED] * 2
+    assert play.do(c.RecordDelivered(assignment="a1", ticket="P-1", attempt=2)) == ()
+
+
+def test_another_ticket_for_what_was_sent_again_is_kept_and_said() -> None:
+    play = delivered()
+    play.do(c.Resend(assignment="a1", reason="查无此单"))
+    play.do(c.StartDelivery(assignment="a1"))
+    events = play.do(c.RecordDelivered(assignment="a1", ticket="P-2", attempt=2))
+    assert names(events) == ["delivery.delivered", "assignment.report_conflicted"]
+    assert (play.part("a1").state, play.part("a1").ticket) == (S.DELIVERED, "P-2")
+
+
+def test_what_was_taken_up_or_is_on_its_way_is_not_sent_again() -> None:
+    with pytest.raises(TransitionRefused, match="being delivered already"):
+        sending().do(c.Resend(assignment="a1", reason="再发"))
+    play = delivered()
+    play.do(c.Accept(assignment="a1"), department(play.part("a1").unit))
+    with pytest.raises(TransitionRefused, match="has it and has said so"):
+        play.do(c.Resend(assignment="a1", reason="再发"))
+
+
+def test_another_unit_can_not_ask_for_it_again() -> None:
+    with pytest.raises(TransitionRefused, match="only the assignment's unit"):
+        delivered().do(c.Resend(assignment="a1", reason="再发"), department("gas"))
+
+
+def test_a_unit_revives_its_own_dead_letter() -> None:
+    play = sending()
+    play.do(failed())
+    play.do(c.RecordDead(assignment="a1", letter=LETTER))
+    assert (
+        names(play.do(c.Resend(assignment="a1", reason="已修复"), department(play.part("a1").unit)))[0] == "delivery.replayed"
+    )
+    assert play.part("a1").state is S.MADE
+
+
+def test_a_unit_that_refused_takes_it_back_only_while_nobody_else_has_it() -> None:
+    play = sending()
+    play.do(c.RecordRefused(assignment="a1", attempt=1, reason="非管辖", status=422))
+    assert play.part("a1").attempts[0].status == 422
+    police = department(play.part("a1").unit)
+    elsewhere = Play()
+    elsewhere.__dict__.update(play.__dict__ | {"commits": list(play.commits)})
+    elsewhere.do(c.Dispatch(targets=(c.Target(unit=UnitCode("gas")),)), person(STREET))
+    with pytest.raises(TransitionRefused, match="went on without it"):
+        elsewhere.do(c.Resend(assignment="a1", reason="再发"), police)
+    play.do(c.Resend(assignment="a1", reason="误拒"), police)
+    assert (play.part("a1").state, play.case.stage) == (S.MADE, Stage.DISPATCHED)
+
+
+def test_a_shut_door_spends_no_attempt_and_the_status_is_kept() -> None:
+    play = sending()
+    play.do(failed(error="withdrawn", status=410))
+    assert (play.part("a1").tries, play.part("a1").attempts[0].status) == (0, 410)

@@ -75,6 +75,8 @@ def _decide(d: Deciding, command: c.AnyCommand) -> None:
             delivery.effect(d, command)
         case c.Replay():
             delivery.replay(d, command)
+        case c.Resend():
+            delivery.resend(d, command)
         case c.Drop():
             delivery.drop(d, command)
         case c.Triage():

@@ -15,6 +15,7 @@ from hub.model.cases import (
     Attempt,
     AttemptOutcome,
     DeadlineKind,
+    Role,
     Stage,
     delivery_key,
 )
@@ -53,11 +54,16 @@ def delivered(d: Deciding, command: c.RecordDelivered) -> None:
     if command.attempt is not None:
         _attempt(found, command.attempt)
     known = found.ticket
-    if known == ticket:
+    again = found.state in _WAITING
+    if known == ticket and not again:
         return
     received = e.Delivered(assignment=found.id, ticket=ticket, attempt=command.attempt, via=command.via)
-    if known is not None and known != delivery_key(d.id, found.id):
+    if known is not None and known not in (ticket, delivery_key(d.id, found.id)):
         reason = f"the department gave two tickets: {known}, then {ticket}"
+        if (
+            again
+        ):  # sent once more on request: the attempt has to end, and the newer number is the one the department works with
+            d.emit(received)
         d.emit(e.ReportConflicted(assignment=found.id, kind="delivered", reason=reason, note=ticket))
         return
     d.emit(received)
@@ -93,6 +99,7 @@ def failed(d: Deciding, command: c.RecordFailed) -> None:
                 reason=command.reason,
                 unknown=command.unknown,
                 retry_at=command.retry_at,
+                status=command.status,
             )
         )
 
@@ -103,7 +110,7 @@ def refused(d: Deciding, command: c.RecordRefused) -> None:
     found = d.assignment(command.assignment)
     if _attempt(found, command.attempt).outcome not in (AttemptOutcome.STARTED, AttemptOutcome.UNKNOWN):
         return
-    d.emit(e.DeliveryRefused(assignment=found.id, attempt=command.attempt, reason=command.reason))
+    d.emit(e.DeliveryRefused(assignment=found.id, attempt=command.attempt, reason=command.reason, status=command.status))
     if found.state in UNDELIVERED:
         after_change(d)
     elif found.state not in _NOT_WANTED:
@@ -148,7 +155,6 @@ def effect(d: Deciding, command: c.RecordEffect) -> None:
 
 
 def _stopped(d: Deciding, id: str, reason: str) -> Assignment:
-    d.needs_holder()
     found = d.assignment(id)
     d.text("reason", reason)
     if found.state not in _REPLAYABLE:
@@ -158,8 +164,32 @@ def _stopped(d: Deciding, id: str, reason: str) -> Assignment:
 
 def replay(d: Deciding, command: c.Replay) -> None:
     """Try again under the same key; a refused one gets fresh limits, for its own ended with the refusal."""
+    d.stages(*LIVE, Stage.RESOLVED)
+    d.needs_holder()
+    _again(d, _stopped(d, command.assignment, command.reason), command.reason)
+
+
+def resend(d: Deciding, command: c.Resend) -> None:
+    """The unit itself asks: for what stopped as in a replay; for what it has, as long as it has not taken it up."""
     case = d.stages(*LIVE, Stage.RESOLVED)
-    found = _stopped(d, command.assignment, command.reason)
+    found = d.assignment(command.assignment)
+    d.needs_worker(found)
+    if found.state is S.DELIVERED:
+        if found.adapter is None:
+            d.refuse("the unit works in the hub; there is nothing to send", assignment=found)
+        d.emit(e.DeliveryReplayed(assignment=found.id, reason=d.text("reason", command.reason)))
+        return
+    if found.state in _WAITING:
+        d.refuse("it is being delivered already", assignment=found)
+    if found.state not in _REPLAYABLE:
+        d.refuse("the unit has it and has said so; only what stopped or was not taken up is sent again", assignment=found)
+    if found.state is S.REFUSED and not d.steers and found.role is Role.LEAD and case.stage is not Stage.HELD:
+        d.refuse("the unit refused it and the case went on without it; ask who holds the case", assignment=found)
+    _again(d, _stopped(d, found.id, command.reason), command.reason)
+
+
+def _again(d: Deciding, found: Assignment, reason: str) -> None:
+    case = d.case
     if found.round != case.reopened:
         d.refuse("the case was reopened since; dispatch it anew", assignment=found)
     ended = deadline_of(d, DeadlineKind.FINISH, found.id) is None
@@ -169,7 +199,7 @@ def replay(d: Deciding, command: c.Replay) -> None:
         d.refuse("the case is suspended; resume it first", assignment=found)
     if any(item.unit == found.unit and item.state.open and item.id != found.id for item in case.assignments):
         d.refuse(f"{found.unit} has another open assignment of this case", assignment=found)
-    d.emit(e.DeliveryReplayed(assignment=found.id, reason=command.reason))
+    d.emit(e.DeliveryReplayed(assignment=found.id, reason=reason))
     if ended:
         set_limit(d, DeadlineKind.ACCEPT, found.unit, found.id)
         set_limit(d, DeadlineKind.FINISH, found.unit, found.id)
@@ -179,6 +209,7 @@ def replay(d: Deciding, command: c.Replay) -> None:
 def drop(d: Deciding, command: c.Drop) -> None:
     """Give it up; the holder has the case again when no lead is left."""
     d.live()
+    d.needs_holder()
     found = _stopped(d, command.assignment, command.reason)
     d.emit(e.DeliveryDropped(assignment=found.id, reason=command.reason))
     after_change(d)

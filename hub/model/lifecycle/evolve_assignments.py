@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from hub.errors import CredentialsRejected, LedgerDamaged
+from hub.errors import CredentialsRejected, LedgerDamaged, Withdrawn
 from hub.model import events as e
 from hub.model.cases import (
     Asked,
@@ -27,6 +27,8 @@ UNDELIVERED = frozenset(
     {AssignmentState.MADE, AssignmentState.SENDING, AssignmentState.UNCERTAIN, AssignmentState.DEAD},
 )
 """Open states in which the department is not known to have the assignment."""
+
+_SPENDS_NOTHING = (CredentialsRejected.code, Withdrawn.code)
 
 
 def _with(case: Case, id: str, **changes: Any) -> tuple[Assignment, ...]:
@@ -133,7 +135,7 @@ def delivery_started(case: Case, event: e.DeliveryStarted, at: datetime) -> Case
 
 
 def delivery_failed(case: Case, event: e.DeliveryFailed, at: datetime) -> Case:
-    """Rejected credentials spend no attempt: the adapter pauses, and the assignment has all its tries when it goes on."""
+    """Rejected credentials and a shut door spend no attempt: the adapter pauses, and all tries are there when it goes on."""
     found = _found(case, event.assignment)
     attempts = _attempts(
         found,
@@ -143,8 +145,9 @@ def delivery_failed(case: Case, event: e.DeliveryFailed, at: datetime) -> Case:
         error=event.error,
         reason=event.reason,
         retry_at=event.retry_at,
+        status=event.status,
     )
-    tries = max(0, found.tries - 1) if event.error == CredentialsRejected.code else found.tries
+    tries = max(0, found.tries - 1) if event.error in _SPENDS_NOTHING else found.tries
     return replace(case, assignments=_with(case, found.id, attempts=attempts, tries=tries))
 
 
@@ -168,7 +171,8 @@ def delivered(case: Case, event: e.Delivered, at: datetime) -> Case:
 def delivery_refused(case: Case, event: e.DeliveryRefused, at: datetime) -> Case:
     """After `DeliveryRefused`."""
     found = _found(case, event.assignment)
-    attempts = _attempts(found, event.attempt, outcome=AttemptOutcome.REFUSED, ended_at=at, reason=event.reason)
+    changes = {"outcome": AttemptOutcome.REFUSED, "ended_at": at, "reason": event.reason, "status": event.status}
+    attempts = _attempts(found, event.attempt, **changes)
     if found.state not in UNDELIVERED:
         return replace(case, assignments=_with(case, found.id, attempts=attempts))
     return _over(case, found.id, f"refused:{found.id}", state=AssignmentState.REFUSED, attempts=attempts, note=event.reason)
