@@ -318,6 +318,7 @@ def services_of(hub: Hub) -> Services:
         district=hub.rulebook.district,
         publish_policy=hub.publish_policy,
         settings=hub.settings.api,
+        open311=hub.settings.open311,
         connected=lambda: hub.bus.connected and not hub.fatal.done(),
     )
 

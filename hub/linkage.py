@@ -22,7 +22,7 @@ from hub.cancellation import raise_if_cancelled
 from hub.desk import Desk
 from hub.errors import BusUnavailable
 from hub.ledger_codec import decode
-from hub.model.cases import Source
+from hub.model.cases import ASKS_ITSELF, Source
 from hub.model.events import (
     AssignmentMade,
     AssignmentRecalled,
@@ -196,14 +196,15 @@ class Linkage:
     async def _sources(self, case: Case, commit: Commit) -> list[Source]:
         """Every outside record that waits for word on this case: its own, those attached, those of absorbed cases."""
         if any(isinstance(event, ReportAttached) for event in commit.events):
-            return [event.source for event in commit.events if isinstance(event, ReportAttached) and event.source is not None]
+            joined = [e.source for e in commit.events if isinstance(e, ReportAttached) and e.source is not None]
+            return [source for source in joined if not source.adapter.startswith(ASKS_ITSELF)]
         sources = [case.source] if case.source is not None else []
         sources.extend(case.attached_reports)
         for other in case.absorbed:
             absorbed = await self._desk.load(other)
             if absorbed is not None and absorbed.source is not None:
                 sources.append(absorbed.source)
-        return list(dict.fromkeys(sources))
+        return [source for source in dict.fromkeys(sources) if not source.adapter.startswith(ASKS_ITSELF)]
 
 
 def _notice(commit: Commit, source: Source, stage: str) -> Task:

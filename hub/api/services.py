@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
+
+from hub.settings import Open311Settings
 
 if TYPE_CHECKING:
     from hub.adapters import AdapterStatus
@@ -150,3 +152,4 @@ class Services:
     publish_policy: PublishPolicy
     settings: ApiSettings
     connected: Callable[[], bool]
+    open311: Open311Settings = field(default_factory=Open311Settings)
