@@ -119,6 +119,8 @@ class DeliveryError(HubError):
     """Root of what an adapter raises about its departmental system."""
 
     code = "delivery_error"
+    status: int | None = None
+    """HTTP status of the department's answer, where there was one; for the delivery log."""
 
 
 class Unavailable(DeliveryError):

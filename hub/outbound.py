@@ -144,15 +144,21 @@ class DepartmentalTransport(httpx.AsyncBaseTransport):
         """Raise for the statuses that are not answers."""
         status = response.status_code
         passed: Collection[int] = request.extensions.get(PASS_STATUSES, ())
-        if status in passed:
-            return
+        problem = None if status in passed else self._problem(request, response)
+        if problem is not None:
+            problem.status = status
+            raise problem
+
+    def _problem(self, request: httpx.Request, response: httpx.Response) -> DeliveryError | None:
+        status = response.status_code
         if status in (401, 403):
-            raise CredentialsRejected(f"{self._instance} rejects our credentials ({status})", subject=self._instance)
+            return CredentialsRejected(f"{self._instance} rejects our credentials ({status})", subject=self._instance)
         if status == 504 and request.method not in _SAFE:
-            raise OutcomeUnknown(f"{self._instance} answered {status}", subject=self._instance)
+            return OutcomeUnknown(f"{self._instance} answered {status}", subject=self._instance)
         if status == 429 or status >= 500:
             retry_after = parse_retry_after(response.headers.get("retry-after"), now=datetime.now(UTC))
-            raise Unavailable(f"{self._instance} answered {status}", retry_after=retry_after, subject=self._instance)
+            return Unavailable(f"{self._instance} answered {status}", retry_after=retry_after, subject=self._instance)
+        return None
 
 
 def parse_retry_after(value: str | None, *, now: datetime) -> timedelta | None:

@@ -17,7 +17,7 @@ from hub.adapters import Adapters, Running
 from hub.contract import Capability, Contact
 from hub.desk import Desk, Outcome
 from hub.dispatch.retry import FAULT_ATTEMPTS, delay_before, within_attempt
-from hub.errors import CredentialsRejected, Disposition, HubError, InvalidInput, disposition_of
+from hub.errors import CredentialsRejected, DeliveryError, Disposition, HubError, InvalidInput, disposition_of
 from hub.handover import assignment_for, awaits_delivery
 from hub.logs import redact_text
 from hub.model.cases import SYSTEM, AttemptOutcome
@@ -174,7 +174,7 @@ class Handing:
             running.breaker.succeeded()
             await self._desk.execute(
                 task.case,
-                RecordRefused(assignment=assignment.id, attempt=attempt, reason=reason),
+                RecordRefused(assignment=assignment.id, attempt=attempt, reason=reason, status=_status(problem)),
                 actor=SYSTEM,
                 cause=telemetry.traceparent(),
             )
@@ -216,6 +216,7 @@ class Handing:
                 reason=reason,
                 unknown=unknown,
                 retry_at=None if delay is None else self._clock() + delay,
+                status=_status(problem),
             ),
             actor=SYSTEM,
             cause=telemetry.traceparent(),
@@ -257,6 +258,10 @@ class Handing:
             cause=telemetry.traceparent(),
         )
         return await self._vault.open(case.id)
+
+
+def _status(problem: HubError) -> int | None:
+    return problem.status if isinstance(problem, DeliveryError) else None
 
 
 def _attempt(outcome: Outcome, assignment: str) -> int:
