@@ -1,5 +1,6 @@
 """The read models: the projector folds commits into SQL, `Views` answers questions from it. Rebuilt from the ledger at any time."""
 
+from hub.views.deliveries import DeliveryFilter, DeliveryPage, SeenDelivery
 from hub.views.projector import Commits, Overtaken, Projector
 from hub.views.queries import (
     EVERYTHING,
@@ -19,12 +20,15 @@ __all__ = [
     "CaseFilter",
     "Commits",
     "DeadDelivery",
+    "DeliveryFilter",
+    "DeliveryPage",
     "Latency",
     "Overtaken",
     "Page",
     "Projector",
     "Scope",
     "SeenCase",
+    "SeenDelivery",
     "Sort",
     "Summary",
     "TimelineEntry",

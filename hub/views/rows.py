@@ -62,6 +62,7 @@ def assignment_row(case: Case, item: Assignment, delivered_at: int | None) -> Ro
     due = None
     if owing and case.suspended_at is None:
         due = min((d.due_at for d in case.deadlines if d.assignment == item.id), default=None)
+    last = item.attempts[-1] if item.attempts else None
     return (
         case.id,
         item.id,
@@ -72,6 +73,8 @@ def assignment_row(case: Case, item: Assignment, delivered_at: int | None) -> Ro
         item.adapter,
         item.ticket,
         len(item.attempts),
+        None if last is None else last.outcome.value,
+        micros(item.made_at if last is None else last.started_at),
         micros(item.made_at),
         delivered_at,
         micros_or_none(due),

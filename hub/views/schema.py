@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, SmallInteger, String, Table, Text
 
-VERSION = 1
+VERSION = 2
 """Raised with every change of a table or of what is written to it: views of another version are emptied and built again."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -56,12 +56,16 @@ assignments = Table(
     Column("adapter", String(64)),
     Column("ticket", String(200)),
     Column("attempts", Integer, nullable=False),
+    Column("outcome", String(16), comment="of the last attempt"),
+    Column("tried_at", BigInteger, nullable=False, comment="when the last attempt began; when it was made before the first"),
     Column("made_at", BigInteger, nullable=False),
     Column("delivered_at", BigInteger, comment="when the department's system was known to have it, the first time"),
     Column("due_at", BigInteger, comment="earliest limit that runs for it"),
     Index("assignments_unit", "unit", "state"),
     Index("assignments_ticket", "adapter", "ticket"),
     Index("assignments_state", "state"),
+    Index("assignments_tried", "tried_at", "case_id", "assignment"),
+    Index("assignments_unit_tried", "unit", "tried_at"),
     sqlite_with_rowid=False,
 )
 

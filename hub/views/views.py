@@ -21,7 +21,8 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 
 from hub.model.cases import AssignmentState, Case, CaseId, delivery_key
 from hub.model.events import DeadLetter
-from hub.views import queries
+from hub.views import deliveries, queries
+from hub.views.deliveries import DeliveryFilter, DeliveryPage, SeenDelivery
 from hub.views.queries import EVERYTHING, CaseFilter, DeadDelivery, Page, Scope, SeenCase, TimelineEntry
 from hub.views.rows import decode_case
 from hub.views.schema import (
@@ -157,6 +158,17 @@ class Views:
         statement = statement.order_by(cases.c.updated_at.desc(), mine.case_id, mine.assignment).limit(limit)
         rows = await self.read(lambda connection: connection.execute(statement).all())
         return tuple(_dead_delivery(*row) for row in rows)
+
+    async def deliveries(self, filter: DeliveryFilter, scope: Scope = EVERYTHING) -> DeliveryPage:
+        """The delivery log by filter, a page at a time. Raises InvalidInput for a cursor of another list."""
+        statement = deliveries.listing(filter, scope, self.search)
+        return deliveries.page_of(filter, await self.read(lambda connection: connection.execute(statement).all()))
+
+    async def delivery(self, case: str, assignment: str, scope: Scope = EVERYTHING) -> SeenDelivery | None:
+        """One delivery with all its attempts; None when there is none in the scope."""
+        statement = deliveries.one(case, assignment, scope)
+        row = await self.read(lambda connection: connection.execute(statement).one_or_none())
+        return None if row is None else deliveries.seen(*row)
 
     async def file(self, sha256: str, scope: Scope = EVERYTHING) -> tuple[str, str] | None:
         """(name, media type) of an attachment of some case in the scope."""
