@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from hub import telemetry
-from hub.adapters import Adapters, discover
+from hub.adapters import Adapters, Plugins
+from hub.adapters.registry import Registry
+from hub.adapters.sealing import Sealing, load_key
 from hub.api import Services
 from hub.api.tokens import Tokens
 from hub.bus import Bucket, Bus, EmbeddedServer, Objects, ensure_streams
@@ -32,6 +34,7 @@ from hub.intake import Entry, Intake
 from hub.ledger import POLICY, CheckpointFile, Ledger, PolicyRecord, decode_policy
 from hub.linkage import Linkage
 from hub.metrics import Metrics
+from hub.model.bindings import Binding
 from hub.model.cases import SYSTEM, Actor, Source
 from hub.privacy import Vault
 from hub.reportback import ReportBack
@@ -58,6 +61,7 @@ class Rulebook:
     def __init__(self, configured: District) -> None:
         self._configured = configured
         self._current = configured
+        self._bindings: tuple[Binding, ...] = ()
 
     def district(self) -> District:
         """Areas, units and the policy in force."""
@@ -66,6 +70,11 @@ class Rulebook:
     def rules(self) -> Policy:
         """The policy in force."""
         return self._current.policy
+
+    def bind(self, bindings: tuple[Binding, ...]) -> None:
+        """Use these adapter instances from now on."""
+        self._bindings = bindings
+        self._current = self._current.with_policy(self._current.policy.with_bindings(bindings))
 
     def put_in_force(self, record: PolicyRecord) -> None:
         """Use a published policy from now on; raises ConfigError when it can't be read with the configured areas and units."""
@@ -76,7 +85,7 @@ class Rulebook:
             version=record.version,
             zone=self._configured.zone,
         )
-        self._current = self._configured.with_policy(policy)
+        self._current = self._configured.with_policy(policy.with_bindings(self._bindings))
         log.info("policy in force", version=record.version)
 
     def differs_from(self, record: PolicyRecord) -> bool:
@@ -100,6 +109,7 @@ class Hub:
         self.objects: Objects
         self.tokens: Tokens
         self.adapters: Adapters
+        self.registry: Registry
         self.intake: Intake
         self.linkage: Linkage
         self.dispatch: Dispatch
@@ -180,12 +190,17 @@ class Hub:
         async def backlog(name: str) -> tuple[int, int]:
             return await consumer_backlog(bus, DISPATCH, durable_of(name))
 
+        given = settings.secrets_key.get_secret_value() if settings.secrets_key is not None else None
+        key = await asyncio.to_thread(load_key, settings.data / "secrets.key", given)
+        self.registry = Registry(bus, Sealing(buckets["SECRETS"], key))
         self.adapters = Adapters(
-            discover(plugins),
+            await asyncio.to_thread(Plugins, plugins),
             instances,
+            self.registry,
             buckets["ADAPTERS"],
             public_url=public_url or settings.api.public_url or f"http://{settings.api.host}:{settings.api.port}",
             backlog=backlog,
+            bound=self.rulebook.bind,
         )
         self.views = Views(settings.views.url or f"sqlite:///{settings.data / 'views.db'}")
         self.projector = Projector(self.views, self.ledger)
@@ -242,6 +257,7 @@ class Hub:
             "report-back": self.reportback.run,
             "deadlines": self.deadlines.run,
             "policy": self._follow_policy,
+            "adapters": self.adapters.follow,
             "checkpoint": lambda: self.ledger.keep_marking(MARK_EVERY, self._found_damaged),
         }
         tasks = [asyncio.create_task(self._stage(name, run), name=name) for name, run in stages.items()]
@@ -280,7 +296,7 @@ class Hub:
                 self.rulebook.put_in_force(record)
 
 
-_BUCKETS = ("ADAPTERS", "PERSONAL", "VAULT_KEYS", "TOKENS", "CURSORS")
+_BUCKETS = ("ADAPTERS", "SECRETS", "PERSONAL", "VAULT_KEYS", "TOKENS", "CURSORS")
 
 
 def entry_of(adapter: str, item: IncomingCase) -> Entry:

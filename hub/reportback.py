@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
@@ -16,13 +17,13 @@ import msgspec
 import structlog
 
 from hub import telemetry
-from hub.adapters import Adapters, Running
+from hub.adapters import Adapters, Brought, Running
 from hub.bus.buckets import Bucket, Objects
 from hub.bus.connection import Bus
 from hub.bus.pull import Delivery, PullConsumer
-from hub.bus.streams import REPORTS, ensure_consumer
+from hub.bus.streams import REPORTS, ensure_consumer, forget_consumer
 from hub.cancellation import raise_if_cancelled
-from hub.contract import CallbackRequest, Capability, IncomingCase, Report, ReportedFile, ReportKind
+from hub.contract import CallbackRejected, CallbackRequest, Capability, IncomingCase, Report, ReportedFile, ReportKind
 from hub.desk import Desk, Outcome, utc_now
 from hub.errors import (
     BusUnavailable,
@@ -32,6 +33,7 @@ from hub.errors import (
     LedgerConflict,
     NotAllowed,
     TransitionRefused,
+    Withdrawn,
 )
 from hub.handover import awaits_delivery
 from hub.model.areas import UnitCode
@@ -44,7 +46,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("hub.reportback")
 
-DURABLE = "reports"
+DURABLE = "waiting-reports"
+_FORMER_DURABLE = "reports"  # until `report.>` became what comes from afar
 KEEP_TRYING = timedelta(days=3)
 """How long a report waits for its case before it is put aside for an operator."""
 MOST_FILE = 10 * 1024 * 1024
@@ -125,24 +128,42 @@ class ReportBack:
         """Poll every adapter that can be polled, and work the queue of waiting reports, for ever."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._waiting(), name="waiting reports")
-            for running in self._adapters.running():
-                if running.can(Capability.POLL):
-                    group.create_task(self._poll(running), name=f"poll {running.name}")
+            polls: dict[Running, asyncio.Task[None]] = {}
+            async for _ in self._adapters.changes():
+                raise_if_cancelled()
+                wanted = {one for one in self._adapters.running() if one.can(Capability.POLL)}
+                for gone in polls.keys() - wanted:
+                    polls.pop(gone).cancel()
+                for fresh in wanted - polls.keys():
+                    polls[fresh] = group.create_task(self._poll(fresh), name=f"poll {fresh.name}")
 
     async def callback(self, adapter: str, request: CallbackRequest) -> int:
         """Verify, read and take a callback; returns how many items it held, all of them stored.
 
         Raises CallbackRejected, NotAllowed (no such adapter), BusUnavailable (the department has to send it again).
         """
-        running = self._adapters.get(adapter)
-        if not running.can(Capability.CALLBACK):
-            raise NotAllowed("no such callback", subject=adapter)
-        items = await running.parse_callback(request)
-        await self._take_all(running, items)
-        return len(items)
+        rejection: CallbackRejected | None = None
+        for running in self._adapters.versions_here(adapter):
+            if not running.can(Capability.CALLBACK):
+                continue
+            try:
+                brought = await running.parse_callback(request)
+            except CallbackRejected as problem:
+                rejection = rejection or problem  # a version on trial may have another secret
+                continue
+            wait = running.reports.admit(len(brought.items))
+            if wait > 0:
+                raise CallbackRejected(f"too many reports, come back in {wait:.0f} s", status=429)
+            await self._take_all(running, brought)
+            return len(brought.items)
+        if rejection is not None:
+            raise rejection
+        raise NotAllowed("no such callback", subject=adapter)
 
-    async def _take_all(self, running: Running, items: Sequence[Report | IncomingCase]) -> None:
-        for item in items:
+    async def _take_all(self, running: Running, brought: Brought) -> None:
+        for id, reason in brought.rejected:
+            await self._put_aside(running.name, id, reason)
+        for item in brought.items:
             if isinstance(item, IncomingCase):
                 await self._take_case(running, item)
             else:
@@ -178,9 +199,9 @@ class ReportBack:
             except (Unmatched, LedgerConflict) as problem:
                 log.info("report waits", adapter=adapter, report=report.id, reason=problem.message)
                 await self._bus.publish(
-                    f"report.{adapter}.{report.kind.value}",
+                    f"waiting.{adapter}.{report.kind.value}",
                     msgspec.json.encode(taken),
-                    message_id=f"{adapter}:{report.id}",
+                    message_id=f"{adapter}:{hashlib.sha256(report.id.encode()).hexdigest()[:24]}",
                     headers={"traceparent": span.traceparent} if span.traceparent else None,
                 )
                 return None
@@ -307,7 +328,8 @@ class ReportBack:
         await self._cursors.put(f"{adapter}.aside.{digest}", msgspec.json.encode(note))
 
     async def _waiting(self) -> None:
-        await ensure_consumer(self._bus, REPORTS, DURABLE, subject="report.>", most_pending=10_000)
+        await forget_consumer(self._bus, REPORTS, _FORMER_DURABLE)
+        await ensure_consumer(self._bus, REPORTS, DURABLE, subject="waiting.>", most_pending=10_000)
         async with PullConsumer(self._bus, REPORTS, DURABLE, capacity=16) as consumer, asyncio.TaskGroup() as group:
             while True:
                 raise_if_cancelled()
@@ -341,7 +363,7 @@ class ReportBack:
 
     async def _poll(self, running: Running) -> None:
         """Poll for ever; the cursor moves only when everything a poll brought is stored."""
-        key = f"{running.name}.cursor"
+        key = f"{running.name}.{running.cursor_name}"
         every = running.manifest.poll_every.total_seconds()
         troubles = 0
         while True:
@@ -354,21 +376,30 @@ class ReportBack:
                 stored = await self._cursors.get(key)
                 cursor = stored.value.decode() if stored is not None and stored.value else None
                 found = await running.poll(cursor)
-                if found.items:
+                if found.items or found.rejected:
                     with telemetry.span(f"poll {running.name}", root=True, attributes={telemetry.ADAPTER: running.name}):
-                        await self._take_all(running, found.items)
+                        await self._take_slowly(running, found)
                 if found.cursor is not None and found.cursor != cursor:
                     await self._cursors.put(key, found.cursor.encode())
                 more = found.more
                 troubles = 0
-            except CredentialsRejected as problem:
-                await self._adapters.credentials_rejected(running.name, problem)
+            except (CredentialsRejected, Withdrawn) as problem:
+                await self._adapters.shut_out(running.name, problem)
             except HubError as problem:
                 troubles += 1
                 if troubles == 1:
                     log.warning("poll failed", adapter=running.name, reason=problem.message)
             if not more:
                 await asyncio.sleep(min(60.0, every * 2.0 ** min(troubles, 5)))
+
+    async def _take_slowly(self, running: Running, found: Brought) -> None:
+        """Take what a poll brought no faster than the instance may bring reports, so that a flood starves nobody."""
+        await self._take_all(running, replace(found, items=()))
+        for item in found.items:
+            raise_if_cancelled()
+            if (wait := running.reports.wait()) > 0:
+                await asyncio.sleep(wait)
+            await self._take_all(running, Brought(items=(item,)))
 
 
 def _content(report: Taken) -> str:

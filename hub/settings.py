@@ -75,14 +75,19 @@ class Open311Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     enabled: bool = Field(True, description="Serve /open311.")
-    jurisdiction_id: str | None = Field(None, description="Name of the jurisdiction besides the district's code, e.g. `city.gov`.")
-    anonymous: bool = Field(False, description="Take reports without an api_key, at most `anonymous_per_minute` from an address.")
+    jurisdiction_id: str | None = Field(
+        None, description="Name of the jurisdiction besides the district's code, e.g. `city.gov`."
+    )
+    anonymous: bool = Field(
+        False, description="Take reports without an api_key, at most `anonymous_per_minute` from an address."
+    )
     anonymous_per_minute: int = Field(5, ge=1, description="Reports without an api_key that one address may send in a minute.")
     publish: Literal["open311", "all"] = Field(
         "open311", description="Which cases anybody may read: those that came by Open311, or all that are not `sensitive`."
     )
     sensitive: tuple[str, ...] = Field(
-        ("H",), description="Beginnings of category codes whose cases are not listed and never show text or place without a key."
+        ("H",),
+        description="Beginnings of category codes whose cases are not listed and never show text or place without a key.",
     )
     services: tuple[str, ...] = Field((), description="Beginnings of category codes that are offered; empty: all.")
     contact: str = Field("", description="Discovery: how to reach who runs this; empty: the district's name.")
@@ -106,6 +111,9 @@ class Settings(BaseSettings):
     log_level: str = Field("info", description="debug, info, warning or error.")
     log_json: bool = Field(False, description="One JSON object per log line instead of text.")
     token: SecretStr | None = Field(None, description="Token the CLI uses; empty: `admin.token` in the data directory.")
+    secrets_key: SecretStr | None = Field(
+        None, description="Key that seals adapters' secrets, base64 of 32 bytes; empty: `secrets.key` in the data directory."
+    )
     tracing: bool = Field(True, description="Make spans: into the embedded store, and to OTEL_EXPORTER_OTLP_ENDPOINT if set.")
     cache_cases: int = Field(20_000, description="Cases kept in memory, folded.")
 

@@ -55,7 +55,7 @@ def stream_configs(*, replicas: int, ledger_bytes: int) -> list[dict[str, Any]]:
         common
         | {
             "name": REPORTS,
-            "subjects": ["report.>"],
+            "subjects": ["report.>", "waiting.>"],
             "retention": "workqueue",
             "max_bytes": 1024 * _MIB,
             "duplicate_window": 600 * _SECOND,
@@ -144,6 +144,15 @@ async def ensure_consumer(
     }
     answer = await bus.api(f"CONSUMER.CREATE.{stream}.{durable}.{subject}", {"stream_name": stream, "config": config})
     return int(answer["num_pending"]) + int(answer["num_ack_pending"])
+
+
+async def forget_consumer(bus: Bus, stream: str, durable: str) -> None:
+    """Delete a durable consumer; no error when there is none."""
+    try:
+        await bus.api(f"CONSUMER.DELETE.{stream}.{durable}")
+    except JetStreamRefused as problem:
+        if problem.status != 404:
+            raise
 
 
 async def consumer_backlog(bus: Bus, stream: str, durable: str) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from hub.adapters import Adapters, Running
 from hub.contract import Capability, Notice
 from hub.desk import Desk
 from hub.dispatch.retry import delay_before
-from hub.errors import CredentialsRejected, Disposition, HubError, disposition_of
+from hub.errors import Disposition, HubError, disposition_of
 from hub.handover import assignment_for
 from hub.logs import redact_text
 from hub.model.cases import SYSTEM
@@ -101,8 +101,7 @@ class Effects:
         disposition = disposition_of(problem)
         if disposition is Disposition.PAUSE:
             running.breaker.undecided()
-            if isinstance(problem, CredentialsRejected):
-                await self._adapters.credentials_rejected(running.name, problem)
+            await self._adapters.shut_out(running.name, problem)
             await delivery.retry(5.0)
             return
         if disposition in (Disposition.RETRY, Disposition.UNKNOWN):

@@ -17,7 +17,7 @@ from hub.adapters import Adapters, Running
 from hub.contract import Capability, Contact
 from hub.desk import Desk, Outcome
 from hub.dispatch.retry import FAULT_ATTEMPTS, delay_before, within_attempt
-from hub.errors import CredentialsRejected, DeliveryError, Disposition, HubError, InvalidInput, disposition_of
+from hub.errors import DeliveryError, Disposition, HubError, InvalidInput, disposition_of
 from hub.handover import assignment_for, awaits_delivery
 from hub.logs import redact_text
 from hub.model.cases import SYSTEM, AttemptOutcome
@@ -184,8 +184,7 @@ class Handing:
             running.breaker.undecided()
             if not asking:
                 await self._record_failed(task, attempt, problem, reason, unknown=False, delay=timedelta(0))
-            if isinstance(problem, CredentialsRejected):
-                await self._adapters.credentials_rejected(running.name, problem)
+            await self._adapters.shut_out(running.name, problem)
             await delivery.retry(5.0)
             return
         if disposition is Disposition.FAULT:

@@ -1,7 +1,8 @@
-"""Dispatch: one lane per adapter takes tasks from its own durable queue and carries them out at the departmental system.
+"""Dispatch: one lane per adapter instance takes tasks from its own durable queue and carries them out at the departmental system.
 
-Owns the lanes and the breaker's gate; a paused or unreachable adapter stops nobody else and costs no attempt. A task is looked up
-in the ledger before anything is sent: recalled and finished assignments are dropped.
+Owns the lanes and the breaker's gate; a paused or unreachable adapter stops nobody else and costs no attempt. Lanes come and go with the
+roster while the hub runs; one that goes ends what it has in hand. A task is looked up in the ledger before anything is sent: recalled
+and finished assignments are dropped.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ from typing import TYPE_CHECKING
 import structlog
 
 from hub import telemetry
-from hub.adapters import Adapters, Running
+from hub.adapters import Adapters, Instance, Running
 from hub.bus.connection import Bus
 from hub.bus.pull import Delivery, PullConsumer
 from hub.bus.streams import ACK_WAIT, DISPATCH, ensure_consumer
 from hub.cancellation import raise_if_cancelled
 from hub.desk import Desk, utc_now
+from hub.dispatch.afar import Afar, Orders
 from hub.dispatch.effects import Effects
 from hub.dispatch.handing import Handing
 from hub.errors import (
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("hub.dispatch")
 
+ENDING_WITHIN = 60.0
+"""Seconds a lane that is taken away gets to end what it has in hand."""
 HUB_BUSY_DELAY = 2.0
 """Seconds until a task comes again when the hub itself could not commit."""
 
@@ -59,6 +63,7 @@ class Dispatch:
         district: Callable[[], District],
         vault: Vault,
         *,
+        orders: Orders | None = None,
         clock: Callable[[], datetime] = utc_now,
         draw: Callable[[], float] = random.random,
         metrics: Metrics | None = None,
@@ -67,39 +72,67 @@ class Dispatch:
         self._desk = desk
         self._adapters = adapters
         self._in_work: set[str] = set()
+        self._ending: set[asyncio.Task[None]] = set()
+        self._afar = Afar(desk, orders, district) if orders is not None else None
         self._metrics = metrics
         self._handing = Handing(desk, adapters, district, vault, clock=clock, draw=draw)
         self._effects = Effects(desk, adapters, district, draw=draw)
 
     async def run(self) -> None:
-        """Run every lane for ever; a lane's own trouble stops no other."""
+        """Keep one lane per instance going for ever; a lane's own trouble stops no other."""
+        lanes: dict[str, tuple[int, asyncio.Task[None]]] = {}
         async with asyncio.TaskGroup() as group:
-            for running in self._adapters.running():
-                group.create_task(self._lane(running), name=f"lane {running.name}")
+            async for _ in self._adapters.changes():
+                raise_if_cancelled()
+                wanted = {one.name: one.instance.concurrency for one in self._adapters.lanes()}
+                for name, (concurrency, task) in list(lanes.items()):
+                    if wanted.get(name) != concurrency:
+                        del lanes[name]
+                        self._ending.add(task)
+                        task.add_done_callback(self._ending.discard)
+                        task.cancel()
+                for name, concurrency in wanted.items():
+                    if name not in lanes:
+                        lanes[name] = concurrency, group.create_task(self._lane(name, concurrency), name=f"lane {name}")
 
-    async def _lane(self, running: Running) -> None:
-        instance = running.instance
-        durable = durable_of(instance.name)
-        await ensure_consumer(self._bus, DISPATCH, durable, subject=f"dispatch.{instance.name}.>", most_pending=100_000)
+    async def _lane(self, name: str, concurrency: int) -> None:
+        """Work one queue until cancelled; in a lane that goes alone (not with the hub) what is in hand is ended first."""
+        durable = durable_of(name)
+        await ensure_consumer(self._bus, DISPATCH, durable, subject=f"dispatch.{name}.>", most_pending=100_000)
         working: set[asyncio.Task[None]] = set()
+        own = asyncio.current_task()
+        assert own is not None
         try:
-            async with PullConsumer(self._bus, DISPATCH, durable, capacity=instance.concurrency) as consumer:
-                while True:
-                    raise_if_cancelled()
-                    await self._until_open(running, consumer)
-                    delivery = await consumer.next()
-                    task = asyncio.create_task(self._one(running, delivery))
-                    working.add(task)
-                    task.add_done_callback(working.discard)
-                    task.add_done_callback(_say_what_failed)
+            async with PullConsumer(self._bus, DISPATCH, durable, capacity=concurrency) as consumer:
+                try:
+                    while True:
+                        raise_if_cancelled()
+                        await self._until_open(name, consumer)
+                        delivery = await consumer.next()
+                        task = asyncio.create_task(self._one(name, delivery))
+                        working.add(task)
+                        task.add_done_callback(working.discard)
+                        task.add_done_callback(_say_what_failed)
+                except asyncio.CancelledError:
+                    if own not in self._ending:
+                        raise
+                    own.uncancel()
+                    consumer.pause()
+                    if working:
+                        await asyncio.wait(working, timeout=ENDING_WITHIN)
+        except NotAllowed:
+            return  # disabled while it waited
         finally:
             for task in working:
                 task.cancel()
             await asyncio.gather(*working, return_exceptions=True)
 
-    async def _until_open(self, running: Running, consumer: PullConsumer) -> None:
-        """Ask for nothing while the adapter is paused or its breaker is open, so that no attempt is spent."""
-        while running.pause is not None or running.breaker.wait > 0:
+    async def _until_open(self, name: str, consumer: PullConsumer) -> None:
+        """Ask for nothing while the adapter is paused or its breaker is open, so that no attempt is spent. Raises NotAllowed."""
+        while True:
+            running = self._adapters.get(name)
+            if running.pause is None and running.breaker.wait <= 0:
+                break
             raise_if_cancelled()
             consumer.pause()
             running.stirred.clear()
@@ -111,9 +144,14 @@ class Dispatch:
                 await self._adapters.try_resume(running)
         consumer.resume()
 
-    async def _one(self, running: Running, delivery: Delivery) -> None:
+    async def _one(self, name: str, delivery: Delivery) -> None:
         """Carry one task out and end its delivery in every case."""
         task = decode_task(delivery.data)
+        try:
+            running = self._adapters.pick(name, task.case, task.case[:15])
+        except NotAllowed:  # disabled in this very moment: the queue keeps it
+            await self._retry_quietly(delivery, HUB_BUSY_DELAY)
+            return
         if task.id in self._in_work:
             # It came again although it is being worked on here (the loop was held up longer than the acknowledgement wait): the
             # attempt under way would look like one that a crash left open.
@@ -163,11 +201,15 @@ class Dispatch:
         except BusUnavailable:
             delivery.forget()
 
-    async def _carry_out(self, running: Running, task: Task, delivery: Delivery) -> None:
+    async def _carry_out(self, running: Instance, task: Task, delivery: Delivery) -> None:
         case = await self._desk.load(task.case, number=task.number)
         if case is None:
             raise NotAllowed("no such case", subject=task.case)
-        if task.kind is TaskKind.DELIVER:
+        if not isinstance(running, Running):
+            if self._afar is None:
+                raise BusUnavailable(f"{running.name} runs elsewhere, and this hub has no queue for it")
+            await self._afar.send(running, task, delivery, case)
+        elif task.kind is TaskKind.DELIVER:
             await self._handing.deliver(running, task, delivery, case)
         else:
             await self._effects.carry_out(running, task, delivery, case)

@@ -25,7 +25,10 @@ FAULT_ATTEMPTS = 3
 
 
 def backoff(instance: AdapterInstance, attempt: int, draw: Callable[[], float]) -> timedelta:
-    """Full jitter: U(0, min(cap, base·2^(attempt-1))); `draw` gives U(0, 1)."""
+    """Full jitter: U(0, min(cap, base·2^(attempt-1))); by the instance's schedule if it has one, ±10 %. `draw` gives U(0, 1)."""
+    if instance.schedule:
+        step = instance.schedule[min(attempt, len(instance.schedule)) - 1]
+        return step * (0.9 + 0.2 * draw())
     ceiling = min(instance.backoff_cap.total_seconds(), instance.backoff_base.total_seconds() * 2.0 ** min(attempt - 1, 40))
     return timedelta(seconds=draw() * ceiling)
 

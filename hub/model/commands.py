@@ -339,11 +339,12 @@ class Replay(Command, frozen=True, tag="replay"):
 class Resend(Command, frozen=True, tag="resend"):
     """A unit asks for one of its own deliveries again, under the same key: a stopped one, or one it has and can't find any more.
 
-    The latter only where the department's system takes the same key once; who gives the command makes sure of that.
+    The latter only with `again`, and only where its system takes the same key once; who gives the command makes sure of that.
     """
 
     assignment: str
     reason: str
+    again: bool = False
 
 
 class Drop(Command, frozen=True, tag="drop"):

@@ -14,6 +14,7 @@ import msgspec
 
 from hub.model.areas import Level, Unit
 from hub.model.areatree import AreaTree
+from hub.model.bindings import Binding, adapter_for
 from hub.model.calendar import WorkingHours
 from hub.model.cases import Channel, DeadlineKind, Severity
 from hub.model.categories import Category, CategoryTree
@@ -100,6 +101,16 @@ class Policy:
     sources: Mapping[str, str]
     """File name → text of everything the policy was read from; what is published."""
     version: int = 0
+    bindings: tuple[Binding, ...] = ()
+    """What the adapter instances serve at present; no part of what is published."""
+
+    def with_bindings(self, bindings: tuple[Binding, ...]) -> Policy:
+        """The same rules with the instances as they are now."""
+        return replace(self, bindings=bindings)
+
+    def adapter_for(self, unit: Unit, *, case: str, area: str, category: str) -> str | None:
+        """The adapter instance that takes an assignment of a unit; None: the unit works in the hub."""
+        return adapter_for(unit, self.bindings, case=case, area=area, category=category)
 
     def with_version(self, version: int) -> Policy:
         """The same rules under a published number."""

@@ -84,6 +84,10 @@ class Rules(Protocol):
         """The unit with that code, or None."""
         ...
 
+    def adapter_for(self, unit: Unit, *, case: str, area: str, category: str) -> str | None:
+        """The adapter instance that takes an assignment of a unit; None: the unit works in the hub."""
+        ...
+
     def unit_at(self, level: Level, area: str) -> Unit | None:
         """The level's own unit responsible for `area`; None when the area is not located that deep."""
         ...

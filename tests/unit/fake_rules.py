@@ -94,6 +94,9 @@ class FakeRules:
             rule=f"routing.yaml:1 {category}",
         )
 
+    def adapter_for(self, unit: Unit, *, case: str, area: str, category: str) -> str | None:
+        return unit.adapter
+
     def unit(self, code: str) -> Unit | None:
         return self.units.get(code)
 

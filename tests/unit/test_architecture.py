@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 HUB = ROOT / "hub"
 PLUGINS = ROOT / "plugins"
 
-CATCHES_ALL = ("hub/adapters.py", "hub/app.py", "hub/cli/")
+CATCHES_ALL = ("hub/adapters/", "hub/app.py", "hub/cli/")
 """Where any exception may be caught: at the plugins' border, and at the border of the process."""
 
 CONSTRUCTS = ("hub/app.py",)

@@ -177,6 +177,11 @@ def resend(d: Deciding, command: c.Resend) -> None:
     if found.state is S.DELIVERED:
         if found.adapter is None:
             d.refuse("the unit works in the hub; there is nothing to send", assignment=found)
+        if not command.again:
+            d.refuse(
+                f"the department's system has it as {found.ticket}; ask for it `again` to have it sent once more",
+                assignment=found,
+            )
         d.emit(e.DeliveryReplayed(assignment=found.id, reason=d.text("reason", command.reason)))
         return
     if found.state in _WAITING:

@@ -124,7 +124,7 @@ def make(d: Deciding, target: c.Target) -> None:
             role=target.role,
             required=target.required,
             task=target.task,
-            adapter=unit.adapter,
+            adapter=d.rules.adapter_for(unit, case=d.case.id, area=d.case.area, category=d.case.category or ""),
         )
     )
     set_limit(d, DeadlineKind.ACCEPT, target.unit, id)

@@ -1,0 +1,464 @@
+"""The roster: every adapter instance of this process, built, running, paused, on trial or failed.
+
+Owns which version of an instance serves a case, and keeps up with the ledger's records while the hub runs: a new version is built and
+started before it takes over, the one before ends what it has in hand. Refuses at start, naming plugin and rule, instances of
+config/adapters.yaml that can't be built; one of the ledger is shown as failed, and the hub serves without it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import structlog
+
+from hub.adapters.book import Canary, InstanceRecord, follows_file, instance_of
+from hub.adapters.plugins import Plugins
+from hub.adapters.registry import Registry
+from hub.adapters.running import Away, Gate, Instance, Pause, Running, build
+from hub.breaker import BreakerState
+from hub.bus.buckets import AdapterBucketStore, Bucket
+from hub.contract import AdapterInstance, Classifier, Manifest, Notifier, Placement, Plugin
+from hub.errors import CredentialsRejected, HubError, NotAllowed, PluginError, Withdrawn
+from hub.model.bindings import Binding
+from hub.model.cases import SYSTEM
+
+log = structlog.get_logger("hub.adapters")
+
+Note = Callable[[str, str, str, str], Coroutine[Any, Any, None]]
+"""Notes what needs repair: (kind, instance, subject, text for operators)."""
+
+NOWHERE = Manifest(name="-", department="", version="")
+
+
+async def _nobody(kind: str, adapter: str, subject: str, text: str) -> None:
+    """Nothing is noted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdapterStatus:
+    """How an instance stands. `state`: running, draining, drained, paused, failed or disabled."""
+
+    name: str
+    plugin: str
+    department: str
+    version: str
+    state: str
+    detail: str
+    breaker: str
+    queued: int
+    in_flight: int
+    capabilities: tuple[str, ...]
+    settings_version: int = 0
+    origin: str = "file"
+    placement: str = Placement.HUB.value
+    units: tuple[str, ...] = ()
+    areas: tuple[str, ...] = ()
+    percent: int = 100
+    canary: Canary | None = None
+    candidate_version: int | None = None
+    strays: int = 0
+    kind: str = "adapter"
+
+
+@dataclass
+class Slot:
+    """One instance: its record, and what is built of it."""
+
+    record: InstanceRecord
+    gate: Gate = field(default_factory=Gate)
+    stable: Instance | None = None
+    candidate: Instance | None = None
+    failed: str = ""
+
+    @property
+    def on(self) -> bool:
+        """Whether it should run."""
+        return self.record.enabled and not self.record.removed
+
+
+class Adapters:
+    """All instances. `backlog` tells (queued, in flight) of an instance's queue."""
+
+    def __init__(
+        self,
+        plugins: Plugins,
+        instances: Sequence[AdapterInstance],
+        registry: Registry,
+        bucket: Bucket,
+        *,
+        public_url: str,
+        backlog: Callable[[str], Awaitable[tuple[int, int]]],
+        bound: Callable[[tuple[Binding, ...]], None] = lambda bindings: None,
+        note: Note = _nobody,
+    ) -> None:
+        self.plugins = plugins
+        self._files = {instance.name: instance for instance in instances}
+        self._registry = registry
+        self._bucket = bucket
+        self._public_url = public_url.rstrip("/")
+        self._backlog = backlog
+        self._bound = bound
+        self._note = note
+        self._slots: dict[str, Slot] = {}
+        self._lock = asyncio.Lock()
+        self._watchers: set[asyncio.Event] = set()
+        self._background: set[asyncio.Task[None]] = set()
+
+    # --- start and end ---
+
+    async def start(self) -> None:
+        """Build and start every enabled instance; raises PluginError naming instance and rule for those of the files."""
+        now = datetime.now(UTC)
+        records = await self._registry.load()
+        for name, instance in self._files.items():
+            records.setdefault(name, follows_file(name, at=now, actor=SYSTEM, enabled=instance.enabled))
+        for name, record in records.items():
+            slot = self._slots[name] = Slot(record)
+            stored = await self._bucket.get(f"{name}.pause")
+            if stored is not None and stored.value:
+                slot.gate.pause = msgspec.json.decode(stored.value, type=Pause)
+            if record.version and name in self._files:
+                log.info("the ledger's settings go before config/adapters.yaml", adapter=name, version=record.version)
+        await asyncio.gather(*(self._first(slot) for slot in self._slots.values()))
+        self._tell()
+
+    async def _first(self, slot: Slot) -> None:
+        if not slot.on:
+            return
+        try:
+            await self._raise_up(slot, slot.record)
+        except PluginError as problem:
+            if slot.record.version == 0:
+                raise
+            await self._failed(slot, problem)
+
+    async def stop(self) -> None:
+        """Stop them all."""
+        for task in self._background:
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+        await asyncio.gather(*(running.stop() for running in self.running()))
+
+    # --- changes ---
+
+    async def follow(self) -> None:
+        """Keep up with what other processes change, for ever."""
+        async for record in self._registry.follow():
+            await self.apply(record)
+
+    async def apply(self, record: InstanceRecord) -> None:
+        """Make a stored record true here: build what is new, swap it in, let what it replaces end. Never raises PluginError."""
+        async with self._lock:
+            slot = self._slots.setdefault(record.name, Slot(record))
+            if record.version < slot.record.version or (record.version == slot.record.version and slot.stable is not None):
+                return
+            old_stable, old_candidate, before = slot.stable, slot.candidate, slot.record
+            slot.record = record
+            if not slot.on:
+                slot.stable = slot.candidate = None
+                slot.failed = ""
+                self._retire(old_stable, old_candidate)
+            elif old_stable is None or slot.failed or _rebuilt(before, record):
+                try:
+                    await self._raise_up(slot, record)
+                    slot.failed = ""
+                except PluginError as problem:
+                    slot.stable = slot.candidate = None
+                    await self._failed(slot, problem)
+                self._retire(old_stable, old_candidate)
+            log.info("adapter changed", adapter=record.name, version=record.version, action=record.action)
+            self._tell()
+
+    async def _raise_up(self, slot: Slot, record: InstanceRecord) -> None:
+        """Build and start the stable version, and the candidate if there is one; both or none."""
+        fresh: list[Instance] = []
+        try:
+            for instance in await self.versions(record):
+                one = self._build(instance, slot.gate)
+                fresh.append(one)
+                if isinstance(one, Running):
+                    await one.start()
+        except PluginError:
+            self._retire(*fresh)
+            raise
+        slot.stable = fresh[0]
+        slot.candidate = fresh[1] if len(fresh) > 1 else None
+
+    async def versions(self, record: InstanceRecord) -> list[AdapterInstance]:
+        """The instances a record stands for, secrets in place: the stable one and, if any, the candidate. Raises PluginError."""
+        found: list[AdapterInstance] = []
+        if record.stable is None:
+            if record.name not in self._files:
+                raise PluginError(f"{record.name}: is no longer in config/adapters.yaml", subject=record.name)
+            found.append(self._files[record.name])
+        else:
+            settings = await self._registry.open(record.name, record.stable.settings)
+            manifest = self._manifest(record.stable.plugin)
+            found.append(instance_of(record, record.stable, record.stable_version, settings, manifest))
+        if record.candidate is not None:
+            settings = await self._registry.open(record.name, record.candidate.settings)
+            manifest = self._manifest(record.candidate.plugin)
+            found.append(instance_of(record, record.candidate, record.version, settings, manifest))
+        return found
+
+    def in_file(self, name: str) -> AdapterInstance | None:
+        """The instance as config/adapters.yaml has it."""
+        return self._files.get(name)
+
+    def record(self, name: str) -> InstanceRecord:
+        """The record in force; raises NotAllowed."""
+        slot = self._slots.get(name)
+        if slot is None or slot.record.removed:
+            raise NotAllowed("no such adapter", subject=name)
+        return slot.record
+
+    def last_record(self, name: str) -> InstanceRecord | None:
+        """The record in force, of a removed instance too."""
+        slot = self._slots.get(name)
+        return None if slot is None else slot.record
+
+    def _manifest(self, plugin: str) -> Manifest | None:
+        kind = self.plugins.kinds.get(plugin)
+        return None if kind is None else kind.manifest
+
+    def placement(self, instance: AdapterInstance) -> Placement:
+        """Where an instance's code runs."""
+        if instance.placement is not None:
+            return instance.placement
+        manifest = self._manifest(instance.plugin)
+        return manifest.placement if manifest is not None else Placement.HUB
+
+    def build(self, instance: AdapterInstance, gate: Gate | None = None) -> Running:
+        """A plugin of this process for an instance, not started, with its real store; raises PluginError."""
+        kind = self.plugins.get(instance.plugin)
+        return build(
+            kind,
+            instance,
+            gate=gate,
+            store=AdapterBucketStore(self._bucket, instance.name),
+            callback_url=f"{self._public_url}/hooks/{instance.name}",
+            unmapped=lambda table, word, about: self._unmapped(instance.name, table, word, about),
+        )
+
+    def _build(self, instance: AdapterInstance, gate: Gate) -> Instance:
+        placement = self.placement(instance)
+        if placement is Placement.HUB:
+            return self.build(instance, gate)
+        return Away(instance, self._manifest(instance.plugin) or NOWHERE, gate, placement)
+
+    def _retire(self, *instances: Instance | None) -> None:
+        for one in instances:
+            if isinstance(one, Running):
+                task = asyncio.create_task(one.retire(), name=f"retire {one.name}")
+                self._background.add(task)
+                task.add_done_callback(self._background.discard)
+
+    async def _failed(self, slot: Slot, problem: PluginError) -> None:
+        slot.failed = problem.message
+        log.error("adapter failed", adapter=slot.record.name, reason=problem.message)
+        await self._note("failed_instance", slot.record.name, str(slot.record.version), f"适配器无法启动：{problem.message}")
+
+    def _unmapped(self, name: str, table: str, word: str, about: str | None) -> None:
+        kind = "unmapped_status" if table == "statuses" else "unmapped_category"
+        what = "状态" if table == "statuses" else "分类"
+        text = f"对照表中没有{what}“{word}”" + (f"（{about}）" if about else "")
+        task = asyncio.create_task(self._note(kind, name, word, text))
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    def _tell(self) -> None:
+        """Wake whoever keeps something going per instance."""
+        self._bound(tuple(self._bindings()))
+        for event in self._watchers:
+            event.set()
+
+    def _bindings(self) -> Iterable[Binding]:
+        for slot in self._slots.values():
+            if not slot.on:
+                continue
+            one = slot.stable
+            instance = one.instance if one is not None else self._files.get(slot.record.name)
+            if instance is None:
+                continue
+            manifest = self._manifest(instance.plugin) or NOWHERE
+            yield Binding(
+                adapter=slot.record.name,
+                units=instance.units,
+                areas=instance.areas or manifest.areas,
+                categories=manifest.categories,
+                percent=instance.percent,
+            )
+
+    async def changes(self) -> AsyncIterator[None]:
+        """Yields at once, and again after every change of the roster."""
+        event = asyncio.Event()
+        self._watchers.add(event)
+        try:
+            while True:
+                yield
+                await event.wait()
+                event.clear()
+        finally:
+            self._watchers.discard(event)
+
+    # --- who serves ---
+
+    def serves(self, name: str) -> bool:
+        """Whether an enabled instance has that name."""
+        slot = self._slots.get(name)
+        return slot is not None and slot.stable is not None
+
+    def lanes(self) -> list[Instance]:
+        """The stable version of every instance whose queue is to be worked, draining ones left out."""
+        return [
+            slot.stable for slot in self._slots.values() if slot.stable is not None and slot.on and not slot.record.draining
+        ]
+
+    def running(self, base: type[Plugin] = Plugin) -> list[Running]:
+        """Every plugin of this process, candidates too, whose class is `base` or below."""
+        return [
+            one
+            for slot in self._slots.values()
+            for one in (slot.stable, slot.candidate)
+            if isinstance(one, Running) and issubclass(one.kind, base)
+        ]
+
+    def get(self, name: str) -> Instance:
+        """The stable version of an enabled instance, wherever it runs; raises NotAllowed."""
+        slot = self._slots.get(name)
+        if slot is None or slot.stable is None:
+            raise NotAllowed("no such adapter", subject=name)
+        return slot.stable
+
+    def pick(self, name: str, case: str, area: str) -> Instance:
+        """The version that serves a case: the candidate in its part, else the stable one; raises NotAllowed."""
+        slot = self._slots.get(name)
+        if slot is None or slot.stable is None:
+            raise NotAllowed("no such adapter", subject=name)
+        canary = slot.record.canary
+        if slot.candidate is not None and canary is not None and canary.serves(case, area):
+            return slot.candidate
+        return slot.stable
+
+    def versions_here(self, name: str) -> list[Running]:
+        """The versions of an instance that run in this process, stable first; raises NotAllowed when there is none."""
+        slot = self._slots.get(name)
+        found = [one for one in (slot.stable, slot.candidate) if isinstance(one, Running)] if slot is not None else []
+        if not found:
+            raise NotAllowed("no such adapter", subject=name)
+        return found
+
+    # --- how they stand ---
+
+    async def statuses(self) -> list[AdapterStatus]:
+        """How every instance stands, disabled ones too."""
+        names = [name for name, slot in sorted(self._slots.items()) if not slot.record.removed]
+        return list(await asyncio.gather(*(self.status(name) for name in names)))
+
+    async def status(self, name: str) -> AdapterStatus:
+        """How one instance stands; raises NotAllowed."""
+        record = self.record(name)
+        slot = self._slots[name]
+        in_file = self._files.get(name)
+        spec = record.stable
+        plugin = spec.plugin if spec is not None else (in_file.plugin if in_file is not None else "")
+        instance = slot.stable.instance if slot.stable is not None else in_file if spec is None else None
+        kind = self.plugins.kinds.get(plugin)
+        manifest = kind.manifest if kind is not None else NOWHERE
+        queued, in_flight = await self._backlog(name)
+        if slot.failed:
+            state, detail = "failed", slot.failed
+        elif not slot.on:
+            state, detail = "disabled", ""
+        elif slot.gate.pause is not None:
+            state, detail = "paused", slot.gate.pause.reason
+        elif record.draining:
+            state, detail = "drained" if in_flight == 0 else "draining", ""
+        else:
+            state, detail = "running", ""
+        breaker = slot.stable.breaker.state if slot.stable is not None else BreakerState.CLOSED
+        placement = self.placement(instance) if instance is not None else (spec.placement if spec else None) or Placement.HUB
+        return AdapterStatus(
+            name=name,
+            plugin=plugin,
+            department=manifest.department,
+            version=manifest.version,
+            state=state,
+            detail=detail,
+            breaker=breaker.value,
+            queued=queued,
+            in_flight=in_flight,
+            capabilities=tuple(sorted(c.value for c in manifest.capabilities)),
+            settings_version=record.version,
+            origin="file" if record.stable is None else "ledger",
+            placement=placement.value,
+            units=instance.units if instance is not None else spec.units if spec is not None else (),
+            areas=instance.areas if instance is not None else spec.areas if spec is not None else (),
+            percent=instance.percent if instance is not None else spec.percent if spec is not None else 100,
+            canary=record.canary,
+            candidate_version=record.version if record.candidate is not None else None,
+            strays=sum(one.strays for one in (slot.stable, slot.candidate) if isinstance(one, Running)),
+            kind=_kind_of(kind),
+        )
+
+    # --- pauses ---
+
+    async def pause(self, name: str, reason: str, *, automatic: bool = False) -> None:
+        """Take nothing from its queue until resumed; survives a restart."""
+        gate = self._gate(name)
+        gate.pause = Pause(reason, datetime.now(UTC), automatic)
+        await self._bucket.put(f"{name}.pause", msgspec.json.encode(gate.pause))
+        log.warning("adapter paused", adapter=name, reason=reason)
+
+    async def resume(self, name: str) -> None:
+        """Go on."""
+        gate = self._gate(name)
+        if gate.pause is not None:
+            gate.pause = None
+            await self._bucket.delete(f"{name}.pause")
+            log.info("adapter resumed", adapter=name)
+        gate.stirred.set()
+
+    async def shut_out(self, name: str, problem: HubError) -> None:
+        """Pause an instance that the department does not let in: until its health says otherwise, or for good (Withdrawn)."""
+        if self._gate(name).pause is None:
+            automatic = isinstance(problem, CredentialsRejected)
+            what = "credentials rejected" if automatic else "withdrawn" if isinstance(problem, Withdrawn) else problem.code
+            await self.pause(name, f"{what}: {problem.message}", automatic=automatic)
+
+    async def try_resume(self, running: Instance) -> bool:
+        """Whether an automatically paused instance works again (its health says so); resumes it then."""
+        if running.pause is None or not running.pause.automatic:
+            return running.pause is None
+        if not isinstance(running, Running):
+            return False
+        health = await running.health()
+        if health.ok:
+            await self.resume(running.name)
+        return health.ok
+
+    def _gate(self, name: str) -> Gate:
+        slot = self._slots.get(name)
+        if slot is None or not slot.on:
+            raise NotAllowed("no such adapter", subject=name)
+        return slot.gate
+
+
+def _rebuilt(before: InstanceRecord, after: InstanceRecord) -> bool:
+    """Whether a change needs other plugins built, not only another switch."""
+    return (before.stable, before.stable_version, before.candidate) != (after.stable, after.stable_version, after.candidate)
+
+
+def _kind_of(kind: type[Plugin] | None) -> str:
+    if kind is None:
+        return "unknown"
+    if issubclass(kind, Classifier):
+        return "classifier"
+    if issubclass(kind, Notifier):
+        return "notifier"
+    return "adapter" if hasattr(kind, "deliver") else "channel"

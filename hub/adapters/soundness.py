@@ -1,0 +1,160 @@
+"""Whether what a plugin returned is what the contract says, so that rubbish stops here. Pure.
+
+Each check raises ValueError with what is wrong; `running` makes it a fault of the plugin.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+
+from hub.contract import Audit, Contact, IncomingCase, Poll, Receipt, Report, ReportedFile, ReportKind, Standing, StandingState
+from hub.model.cases import Channel, Severity
+
+MOST_ITEMS = 10_000
+"""Items of one poll, callback or page."""
+MOST_ID = 500
+MOST_TICKET = 200
+MOST_TEXT = 200_000
+"""Characters of one text that are looked at; the hub keeps far fewer."""
+OLDEST = timedelta(days=3650)
+NEWEST = timedelta(days=1)
+"""A department's times lie between these around now: a clock that is wrong by more is no clock."""
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def receipt(found: object) -> Receipt:
+    """A receipt with a printable ticket."""
+    if not isinstance(found, Receipt):
+        raise ValueError(f"a Receipt is expected, not {_kind(found)}")
+    _text(found.ticket, "ticket", most=MOST_TICKET, empty=False)
+    if _CONTROL.search(found.ticket):
+        raise ValueError("ticket holds control characters")
+    return found
+
+
+def items(found: object) -> Sequence[object]:
+    """A list of what a poll or callback brought, each still unchecked."""
+    if not isinstance(found, list | tuple):
+        raise ValueError(f"a list is expected, not {_kind(found)}")
+    if len(found) > MOST_ITEMS:
+        raise ValueError(f"{len(found)} items at once, at most {MOST_ITEMS} are taken")
+    return found
+
+
+def poll(found: object) -> Poll:
+    """A poll whose items are still unchecked."""
+    if not isinstance(found, Poll):
+        raise ValueError(f"a Poll is expected, not {_kind(found)}")
+    items(found.items)
+    if found.cursor is not None:
+        _text(found.cursor, "cursor", most=10_000)
+    return found
+
+
+def item(found: object, now: datetime) -> Report | IncomingCase:
+    """A report or an incoming case all of whose fields are what they should be."""
+    if isinstance(found, Report):
+        return _report(found, now)
+    if isinstance(found, IncomingCase):
+        return _case(found, now)
+    raise ValueError(f"a Report or IncomingCase is expected, not {_kind(found)}")
+
+
+def audit(found: object) -> Audit:
+    """A page of standings."""
+    if not isinstance(found, Audit):
+        raise ValueError(f"an Audit is expected, not {_kind(found)}")
+    for standing in items(found.items):
+        if not isinstance(standing, Standing) or not isinstance(standing.state, StandingState):
+            raise ValueError(f"a Standing is expected, not {_kind(standing)}")
+        _text(standing.ticket, "ticket", most=MOST_TICKET, empty=False)
+    return found
+
+
+def catalogue(found: object) -> dict[str, str]:
+    """Codes and names."""
+    if not isinstance(found, Mapping) or len(found) > MOST_ITEMS:
+        raise ValueError("a mapping of at most 10000 codes to names is expected")
+    for code, name in found.items():
+        _text(code, "code", most=200, empty=False)
+        _text(name, "name", most=500)
+    return dict(found)
+
+
+def _report(found: Report, now: datetime) -> Report:
+    _text(found.id, "id", most=MOST_ID, empty=False)
+    if not isinstance(found.kind, ReportKind):
+        raise ValueError(f"kind is {_kind(found.kind)}")
+    for name in ("key", "ticket", "by", "note"):
+        _text(getattr(found, name), name, most=MOST_TEXT, none=True)
+    _time(found.at, "at", now, none=True)
+    for file in _listed(found.files, "files"):
+        _file(file)
+    if found.rating is not None and (not isinstance(found.rating, int) or not 0 <= found.rating <= 10):
+        raise ValueError("rating is a number from 0 to 10")
+    return found
+
+
+def _case(found: IncomingCase, now: datetime) -> IncomingCase:
+    _text(found.ref, "ref", most=MOST_ID, empty=False)
+    if not isinstance(found.channel, Channel):
+        raise ValueError(f"channel is {_kind(found.channel)}")
+    if found.severity is not None and not isinstance(found.severity, Severity):
+        raise ValueError(f"severity is {_kind(found.severity)}")
+    if found.contact is not None and not isinstance(found.contact, Contact):
+        raise ValueError(f"contact is {_kind(found.contact)}")
+    for name in ("title", "text"):
+        _text(getattr(found, name), name, most=MOST_TEXT)
+    for name in ("area", "place_name", "place", "category"):
+        _text(getattr(found, name), name, most=MOST_TEXT, none=True)
+    _time(found.reported_at, "reported_at", now)
+    _time(found.covers_until, "covers_until", now, none=True, newest=timedelta(days=365))
+    for code in _listed(found.covers, "covers"):
+        _text(code, "covers", most=20, empty=False)
+    return found
+
+
+def _file(found: object) -> None:
+    if not isinstance(found, ReportedFile) or not isinstance(found.content, bytes):
+        raise ValueError(f"a ReportedFile is expected, not {_kind(found)}")
+    _text(found.name, "name", most=1000)
+    _text(found.media_type, "media_type", most=200)
+
+
+def _listed(found: object, name: str) -> Iterable[object]:
+    if not isinstance(found, list | tuple):
+        raise ValueError(f"{name} is {_kind(found)}")
+    if len(found) > 100:
+        raise ValueError(f"{name} has {len(found)} entries, at most 100 are taken")
+    return found
+
+
+def _text(value: object, name: str, *, most: int, none: bool = False, empty: bool = True) -> None:
+    if value is None and none:
+        return
+    if not isinstance(value, str):
+        raise ValueError(f"{name} is {_kind(value)}")
+    if len(value) > most:
+        raise ValueError(f"{name} has {len(value)} characters, at most {most} are taken")
+    if not empty and not value.strip():
+        raise ValueError(f"{name} is empty")
+
+
+def _time(
+    value: object, name: str, now: datetime, *, none: bool = False, oldest: timedelta = OLDEST, newest: timedelta = NEWEST
+) -> None:
+    if value is None and none:
+        return
+    if not isinstance(value, datetime):
+        raise ValueError(f"{name} is {_kind(value)}")
+    if value.tzinfo is None:
+        raise ValueError(f"{name} has no offset")
+    if not now - oldest <= value <= now + newest:
+        raise ValueError(f"{name} lies too far from now: {value.isoformat()}")
+
+
+def _kind(value: object) -> str:
+    return "nothing" if value is None else f"a {type(value).__name__}"
