@@ -9,13 +9,15 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI
 
-from hub.api import cases, files, hooks, lookups, operations, problems, stream
+from hub.api import cases, deliveries, files, hooks, keys, lookups, operations, problems, stream
 from hub.api.answers import Writes
 from hub.api.commands import commands_router
 from hub.api.limits import BodyLimit, RateLimit
 from hub.api.openapi import describe
 from hub.api.services import Services
 from hub.api.tracing import Tracing
+from hub.open311.errors import PREFIX as OPEN311
+from hub.open311.server import Open311
 
 ROOT = "/api/v1"
 _ABOUT = """Cases go up four levels, assignments go out to departments, reports come back.
@@ -41,10 +43,22 @@ def create_app(services: Services, *, heartbeat: float = stream.HEARTBEAT) -> Fa
     app.state.heartbeat = heartbeat
     command_routes, bodies = commands_router()
     api = APIRouter(prefix=ROOT)
-    for router in (cases.router, command_routes, files.router, lookups.router, operations.router, stream.router):
+    routers = (
+        cases.router,
+        command_routes,
+        files.router,
+        lookups.router,
+        operations.router,
+        deliveries.router,
+        keys.router,
+        stream.router,
+    )
+    for router in routers:
         api.include_router(router)
     app.include_router(api)
     app.include_router(hooks.router)
+    if services.open311.enabled:
+        app.mount(OPEN311, Open311(services).app())
     problems.install(app)
     app.add_middleware(BodyLimit, most=services.settings.max_body)
     app.add_middleware(RateLimit, per_minute=services.settings.rate_per_minute)

@@ -14,6 +14,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from hub.api.limits import CALLER_KEY
 from hub.api.problems import Failure
+from hub.api.scopes import KeyScope, refusal, rights_of
 from hub.api.services import Services
 from hub.api.tokens import Role, Token
 from hub.errors import NotAllowed
@@ -60,6 +61,10 @@ RUNNERS = frozenset((Role.ADMIN, Role.OPERATOR, Role.DEVOPS))
 CONTACT_READERS = frozenset((Role.ADMIN, Role.OPERATOR, Role.CLERK, Role.GRID_WORKER, Role.DEPARTMENT))
 POLICY_READERS = frozenset((Role.ADMIN, Role.OPERATOR, Role.CLERK, Role.DEVOPS))
 ADMINS = frozenset((Role.ADMIN,))
+DELIVERY_READERS = RUNNERS | {Role.DEPARTMENT}
+"""Who may look into the delivery log (a department: into its own part) and have something sent again."""
+KEY_KEEPERS = frozenset((Role.ADMIN, Role.DEPARTMENT))
+"""Who may issue departments' keys; a department only its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +86,11 @@ class Caller:
     @property
     def _unit_code(self) -> UnitCode | None:
         return self.unit.code if self.unit is not None else None
+
+    @property
+    def rights(self) -> frozenset[KeyScope]:
+        """What the token may do, in scopes."""
+        return rights_of(self.token)
 
     def require(self, roles: frozenset[Role]) -> None:
         """Raises Failure(403) unless the role is one of them."""
@@ -149,6 +159,9 @@ async def caller_of(
             401, "unauthenticated", "Send `Authorization: Bearer hub_…`.", headers={"WWW-Authenticate": 'Bearer realm="hub"'}
         )
     request.scope[CALLER_KEY] = token.id
+    refused = refusal(token, request.method, request.url.path)
+    if refused is not None:
+        raise Failure(403, "forbidden", refused)
     return caller_from(token, services.district())
 
 

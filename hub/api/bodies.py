@@ -157,6 +157,24 @@ class TokenBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     role: str
     area: AreaText | None = None
     unit: Word | None = None
+    scopes: Annotated[tuple[Word, ...], msgspec.Meta(min_length=1, max_length=20)] | None = None
+    expires_at: Aware | None = None
+
+
+class KeyBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A department's key to be made. `unit`: only an administrator says it; `expires_at`: not later than the own token's."""
+
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=100, pattern=r"\S")]
+    scopes: Annotated[tuple[Word, ...], msgspec.Meta(min_length=1, max_length=20)]
+    expires_at: Aware | None = None
+    unit: Word | None = None
+
+
+class ResendBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Why something is to be sent again. `again`: also what the department's system has already, under the same key."""
+
+    reason: Text
+    again: bool = False
 
 
 class ExplainBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -54,6 +54,7 @@ async def me(services: ServicesHere, caller: CallerHere) -> Response:
             unit_name=None if unit is None else unit.name,
             level=None if unit is None or unit.level is None else unit.level.word,
             commands=sorted(COMMANDS[caller.token.role]),
+            scopes=sorted(caller.rights),
             district=district.name,
             zone=district.zone.key,
         )

@@ -28,14 +28,16 @@ class ActorAnswer(Answer, frozen=True, kw_only=True):
 
 
 class AttemptAnswer(Answer, frozen=True, kw_only=True):
-    """One try to hand an assignment over 投递."""
+    """One try to hand an assignment over 投递. `error`: its class; `status`: of the department's HTTP answer, where there was one."""
 
     number: int
     outcome: AttemptOutcome
     started_at: datetime
     ended_at: datetime | None = None
+    duration_ms: float | None = None
     error: str | None = None
     reason: str | None = None
+    status: int | None = None
     retry_at: datetime | None = None
 
 
@@ -347,7 +349,7 @@ class Published(Answer, frozen=True, kw_only=True):
 
 
 class TokenAnswer(Answer, frozen=True, kw_only=True):
-    """A token without its secret."""
+    """A token without its secret. `scopes`: null for all its role may; `last_used_at`: to the hour; `issued_by`: another token's id."""
 
     id: str
     name: str
@@ -355,6 +357,10 @@ class TokenAnswer(Answer, frozen=True, kw_only=True):
     area: str
     issued_at: datetime
     unit: str | None = None
+    scopes: list[str] | None = None
+    expires_at: datetime | None = None
+    issued_by: str | None = None
+    last_used_at: datetime | None = None
 
 
 class IssuedToken(TokenAnswer, frozen=True, kw_only=True):
@@ -369,6 +375,38 @@ class TokenList(Answer, frozen=True, kw_only=True):
     items: list[TokenAnswer]
 
 
+class DeliveryAnswer(Answer, frozen=True, kw_only=True):
+    """What was handed to a department's system, and every try. `tried_at`: when the last one began, else when it was made.
+
+    `resend`: whether `POST …/resend` is open to it: yes, again (only with `again: true`), or no.
+    """
+
+    key: str
+    case: str
+    assignment: str
+    title: str
+    area: str
+    unit: str
+    unit_name: str
+    adapter: str
+    role: str
+    state: str
+    resend: str
+    made_at: datetime
+    tried_at: datetime
+    outcome: AttemptOutcome | None = None
+    ticket: str | None = None
+    delivered_at: datetime | None = None
+    attempts: list[AttemptAnswer] = []
+
+
+class DeliveryList(Answer, frozen=True, kw_only=True):
+    """A piece of the delivery log, latest attempt first; `cursor` gives the next one."""
+
+    items: list[DeliveryAnswer]
+    cursor: str | None = None
+
+
 class Myself(Answer, frozen=True, kw_only=True):
     """Who the token is, what it sees and may do, and the zone times are shown in."""
 
@@ -379,6 +417,7 @@ class Myself(Answer, frozen=True, kw_only=True):
     unit_name: str | None
     level: str | None
     commands: list[str]
+    scopes: list[str]
     district: str
     zone: str
 

@@ -68,7 +68,15 @@ def describe(app: FastAPI, commands: Mapping[str, type[msgspec.Struct]]) -> dict
         tags=app.openapi_tags,
     )
     kinds = [*_structs(models, models.Answer), *commands.values(), Problem, Tree, Explanation]
-    kinds += [bodies.ReportBody, bodies.ReasonBody, bodies.TokenBody, bodies.ExplainBody, bodies.PolicyBody]
+    kinds += [
+        bodies.ReportBody,
+        bodies.ReasonBody,
+        bodies.TokenBody,
+        bodies.KeyBody,
+        bodies.ResendBody,
+        bodies.ExplainBody,
+        bodies.PolicyBody,
+    ]
     _, components = msgspec.json.schema_components(kinds, ref_template=_REF)
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     for name in ("HTTPValidationError", "ValidationError"):

@@ -23,6 +23,7 @@ from hub.api.models import (
 )
 from hub.api.openapi import gives, refuses, takes
 from hub.api.present import Presenter
+from hub.api.scopes import parsed
 from hub.api.services import Services
 from hub.api.tokens import Token
 from hub.errors import InvalidInput, NotAllowed
@@ -193,7 +194,7 @@ async def tokens(services: ServicesHere, caller: CallerHere) -> Response:
     """Every token of the caller's area, without its secret."""
     caller.require(ADMINS)
     found = [token for token in await services.tokens.list() if _owns(caller, token)]
-    return answer(TokenList(items=[TokenAnswer(**_shown(token)) for token in found]))
+    return answer(TokenList(items=[TokenAnswer(**token_fields(token)) for token in found]))
 
 
 @router.post(
@@ -220,8 +221,16 @@ async def issue(request: Request, services: ServicesHere, caller: CallerHere) ->
         _within_own(caller, unit.code, subject="unit")
     if body.role == "department" and unit is not None and unit.kind is not UnitKind.DEPARTMENT:
         raise InvalidInput(f"{unit.code} is no department", subject="unit")
-    secret, token = await services.tokens.issue(name=body.name.strip(), role=body.role, unit=body.unit, area=area)
-    return answer(IssuedToken(**_shown(token), token=secret), 201, {"Cache-Control": "no-store"})
+    secret, token = await services.tokens.issue(
+        name=body.name.strip(),
+        role=body.role,
+        unit=body.unit,
+        area=area,
+        scopes=None if body.scopes is None else tuple(parsed(body.scopes)),
+        expires_at=body.expires_at,
+        issued_by=caller.token.id,
+    )
+    return answer(IssuedToken(**token_fields(token), token=secret), 201, {"Cache-Control": "no-store"})
 
 
 def _within_own(caller: Caller, area: str, subject: str = "area") -> None:
@@ -252,7 +261,8 @@ async def revoke(services: ServicesHere, caller: CallerHere, id: Annotated[str, 
     return Response(status_code=204)
 
 
-def _shown(token: Token) -> dict[str, Any]:
+def token_fields(token: Token) -> dict[str, Any]:
+    """What is shown of a token: everything but its secret."""
     return {
         "id": token.id,
         "name": token.name,
@@ -260,4 +270,8 @@ def _shown(token: Token) -> dict[str, Any]:
         "area": token.area,
         "issued_at": token.issued_at,
         "unit": token.unit,
+        "scopes": None if token.scopes is None else list(token.scopes),
+        "expires_at": token.expires_at,
+        "issued_by": token.issued_by,
+        "last_used_at": token.last_used_at,
     }

@@ -21,12 +21,28 @@ from hub.api.models import (
     TimelineItem,
 )
 from hub.model.areas import Level
-from hub.model.cases import Assignment, Case, delivery_key
-from hub.privacy import mask_address
+from hub.model.cases import Assignment, Attempt, Case, delivery_key
+from hub.privacy import mask_address, mask_text
 from hub.views import TimelineEntry
 
 if TYPE_CHECKING:
     from hub.config import District
+
+
+def attempt_answer(attempt: Attempt) -> AttemptAnswer:
+    """One try, with how long it took; its reason without phone numbers, whatever a department put into it."""
+    took = None if attempt.ended_at is None else (attempt.ended_at - attempt.started_at).total_seconds() * 1000
+    return AttemptAnswer(
+        number=attempt.number,
+        outcome=attempt.outcome,
+        started_at=attempt.started_at,
+        ended_at=attempt.ended_at,
+        duration_ms=None if took is None else round(took, 1),
+        error=attempt.error,
+        reason=None if attempt.reason is None else mask_text(attempt.reason),
+        status=attempt.status,
+        retry_at=attempt.retry_at,
+    )
 
 
 class Presenter:
@@ -194,20 +210,7 @@ class Presenter:
             note=item.note,
             urged=item.urged,
             supervised=item.supervised,
-            attempts=[
-                AttemptAnswer(
-                    number=attempt.number,
-                    outcome=attempt.outcome,
-                    started_at=attempt.started_at,
-                    ended_at=attempt.ended_at,
-                    error=attempt.error,
-                    reason=attempt.reason,
-                    retry_at=attempt.retry_at,
-                )
-                for attempt in item.attempts
-            ]
-            if attempts
-            else [],
+            attempts=[attempt_answer(attempt) for attempt in item.attempts] if attempts else [],
         )
 
 

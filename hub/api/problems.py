@@ -28,6 +28,8 @@ from hub.errors import (
     NotAllowed,
     TransitionRefused,
 )
+from hub.open311.errors import asks_here, refusal
+from hub.open311.formats import form_of
 
 log = structlog.get_logger("hub.api")
 
@@ -128,7 +130,9 @@ def problem(
     headers: Mapping[str, str] | None = None,
     refused: TransitionRefused | None = None,
 ) -> Response:
-    """The response of a refusal."""
+    """The response of a refusal; in Open311's words to those who asked there."""
+    if asks_here(path := scope.get("path")):
+        return refusal(status, (detail,), form_of(str(path)), headers)
     body = Problem(
         type=f"urn:hub:problem:{code.replace('_', '-')}",
         title=TITLES.get(code, TITLES["http"]),

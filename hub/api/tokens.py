@@ -1,28 +1,32 @@
 """Tokens: who may use the HTTP interface. Owns their making, finding and revoking; only their SHA-256 is stored.
 
 A token is 256 random bits, so a plain hash is enough. Found tokens are remembered for a few seconds, which is how long a
-revocation by another process takes to be seen here. Called by the API and, for the first token, by the composition root.
+revocation by another process takes to be seen here. When one was last used is kept to the hour, so that reading costs no writes.
+Called by the API and, for the first token, by the composition root.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
 
 import msgspec
 
-from hub.errors import InvalidInput, NotAllowed
+from hub.errors import BusUnavailable, InvalidInput, LedgerConflict, NotAllowed
 
 PREFIX = "hub_"
 REMEMBERED = 10.0
 """Seconds."""
 _MOST_REMEMBERED = 4096
+USED_WITHIN = timedelta(hours=1)
+"""How coarse `last_used_at` is."""
 
 
 class Role(StrEnum):
@@ -38,7 +42,10 @@ class Role(StrEnum):
 
 
 class Token(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """A token without its secret. `id` names it in lists; `area` is the code it may see at and below; `unit` who acts with it."""
+    """A token without its secret. `id` names it in lists; `area` is the code it may see at and below; `unit` who acts with it.
+
+    `scopes`: what it may do of what its role may (hub.api.scopes), None for all of it; `issued_by`: the id of the token it was made with.
+    """
 
     id: str
     name: str
@@ -46,6 +53,15 @@ class Token(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     area: str
     issued_at: datetime
     unit: str | None = None
+    scopes: tuple[str, ...] | None = None
+    expires_at: datetime | None = None
+    issued_by: str | None = None
+    last_used_at: datetime | None = None
+    """To the hour."""
+
+    def expired(self, now: datetime) -> bool:
+        """Whether its time is over."""
+        return self.expires_at is not None and self.expires_at <= now
 
 
 class StoredValue(Protocol):
@@ -54,6 +70,10 @@ class StoredValue(Protocol):
     @property
     def value(self) -> bytes:
         """The bytes stored."""
+
+    @property
+    def revision(self) -> int:
+        """Which writing of the key it is."""
 
 
 class Bucket(Protocol):
@@ -65,6 +85,9 @@ class Bucket(Protocol):
     async def put(self, key: str, value: bytes) -> int:
         """Store."""
 
+    async def update(self, key: str, value: bytes, revision: int) -> int:
+        """Store over that revision only; raises LedgerConflict."""
+
     async def purge(self, key: str) -> None:
         """Remove."""
 
@@ -75,12 +98,29 @@ class Bucket(Protocol):
 class Tokens:
     """The tokens of a hub, in a bucket by the hash of their secret."""
 
-    def __init__(self, bucket: Bucket, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        bucket: Bucket,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
         self._bucket = bucket
         self._clock = clock
+        self._now = now
         self._remembered: OrderedDict[str, tuple[float, Token | None]] = OrderedDict()
 
-    async def issue(self, *, name: str, role: str, unit: str | None, area: str) -> tuple[str, Token]:
+    async def issue(
+        self,
+        *,
+        name: str,
+        role: str,
+        unit: str | None,
+        area: str,
+        scopes: tuple[str, ...] | None = None,
+        expires_at: datetime | None = None,
+        issued_by: str | None = None,
+    ) -> tuple[str, Token]:
         """Make a token; returns its secret (shown this once, never stored) and its record. Raises InvalidInput."""
         try:
             kind = Role(role)
@@ -88,33 +128,64 @@ class Tokens:
             raise InvalidInput(f"no such role: {role} ({', '.join(Role)})", subject="role") from None
         if kind is Role.DEPARTMENT and unit is None:
             raise InvalidInput("a department's token needs its unit", subject="unit")
+        if expires_at is not None and expires_at <= self._now():
+            raise InvalidInput("must lie in the future", subject="expires_at")
         secret = PREFIX + secrets.token_urlsafe(32)
         digest = _digest(secret)
-        token = Token(id=digest[:16], name=name, role=kind, area=area, unit=unit, issued_at=datetime.now(UTC))
+        token = Token(
+            id=digest[:16],
+            name=name,
+            role=kind,
+            area=area,
+            unit=unit,
+            issued_at=self._now(),
+            scopes=scopes,
+            expires_at=expires_at,
+            issued_by=issued_by,
+        )
         await self._bucket.put(digest, msgspec.json.encode(token))
         self._remembered.pop(digest, None)
         return secret, token
 
     async def find(self, secret: str) -> Token | None:
-        """The record of a secret; None when there is no such token."""
+        """The record of a secret; None when there is no such token, or its time is over."""
         if not secret.startswith(PREFIX):
             return None
         digest = _digest(secret)
         known = self._remembered.get(digest)
         now = self._clock()
         if known is not None and now - known[0] < REMEMBERED:
-            return known[1]
+            return self._alive(known[1])
         stored = await self._bucket.get(digest)
         token = msgspec.json.decode(stored.value, type=Token) if stored is not None and stored.value else None
+        if stored is not None and token is not None:
+            await self._note_use(digest, token, stored.revision)
         self._remembered[digest] = (now, token)
         self._remembered.move_to_end(digest)
         while len(self._remembered) > _MOST_REMEMBERED:
             self._remembered.popitem(last=False)
-        return token
+        return self._alive(token)
+
+    def _alive(self, token: Token | None) -> Token | None:
+        return None if token is None or token.expired(self._now()) else token
+
+    async def _note_use(self, digest: str, token: Token, revision: int) -> None:
+        """Bring `last_used_at` up, at most once an hour; over the revision that was read, so that one revoked meanwhile stays so."""
+        now = self._now()
+        if token.expired(now) or (token.last_used_at is not None and now - token.last_used_at < USED_WITHIN):
+            return
+        used = msgspec.structs.replace(token, last_used_at=now)
+        # Another process wrote it, or the bus is busy: the next request has another chance.
+        with contextlib.suppress(LedgerConflict, BusUnavailable):
+            await self._bucket.update(digest, msgspec.json.encode(used), revision)
 
     async def holds(self, id: str) -> bool:
         """Whether a token that was found earlier is still one."""
-        return any(key[:16] == id for key in await self._bucket.keys(id))
+        for key in await self._bucket.keys(id):
+            stored = await self._bucket.get(key) if key[:16] == id else None
+            if stored is not None and stored.value:
+                return self._alive(msgspec.json.decode(stored.value, type=Token)) is not None
+        return False
 
     async def list(self) -> list[Token]:
         """Every token, oldest first."""

@@ -22,7 +22,7 @@ from hub.bus.connection import WrongSequence
 from hub.config import District, load_district
 from hub.contract import CallbackRejected, CallbackRequest, Contact
 from hub.desk import Desk, Outcome
-from hub.errors import InvalidInput, NotAllowed
+from hub.errors import InvalidInput, LedgerConflict, NotAllowed
 from hub.intake import Entry
 from hub.ledger import PolicyRecord
 from hub.ledger_codec import digest, encode
@@ -32,7 +32,7 @@ from hub.model.commands import Report
 from hub.model.events import Commit
 from hub.model.lifecycle import fold
 from hub.privacy import mask_text
-from hub.settings import ApiSettings
+from hub.settings import ApiSettings, Open311Settings
 from hub.views import Projector, Views
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -119,6 +119,11 @@ class MemoryBucket:
         self.values[key] = value
         return 1
 
+    async def update(self, key: str, value: bytes, revision: int) -> int:
+        if key not in self.values:
+            raise LedgerConflict("changed by another", subject=key)
+        return await self.put(key, value)
+
     async def purge(self, key: str) -> None:
         self.values.pop(key, None)
 
@@ -167,9 +172,11 @@ class MemoryIntake:
         if entry.category is not None and not self._district.policy.is_category(entry.category):
             raise InvalidInput(f"no such category: {entry.category}", subject="category")
         said = entry.said or repr(entry)
+        if entry.source is not None:
+            key = f"{entry.source.adapter}\n{entry.source.ref}"
         if key is not None and key in self._keys:
             case, before = self._keys[key]
-            if before != said:
+            if before != said and entry.source is None:
                 raise InvalidInput("the same key came with another content", subject="Idempotency-Key")
             known = await self._desk.load(case)
             assert known is not None
@@ -277,7 +284,15 @@ class World:
     _running: asyncio.Task[None] | None = None
 
     @classmethod
-    def make(cls, folder: Path, *, settings: ApiSettings | None = None, heartbeat: float = 15.0) -> "World":
+    def make(
+        cls,
+        folder: Path,
+        *,
+        settings: ApiSettings | None = None,
+        heartbeat: float = 15.0,
+        open311: Open311Settings | None = None,
+    ) -> "World":
+        folder.mkdir(exist_ok=True)
         place = district()
         clock = Clock(datetime.now(UTC))
         ledger = MemoryLedger()
@@ -305,6 +320,7 @@ class World:
                 district=lambda: place,
                 publish_policy=publish,
                 settings=settings or ApiSettings(),
+                open311=open311 or Open311Settings(),
                 connected=lambda: True,
             ),
             heartbeat=heartbeat,

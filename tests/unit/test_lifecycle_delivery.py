@@ -244,7 +244,7 @@ def delivered() -> Play:
 def test_a_unit_asks_for_its_delivery_again_and_gets_it_under_the_same_key() -> None:
     play = delivered()
     police = department(play.part("a1").unit)
-    assert names(play.do(c.Resend(assignment="a1", reason="系统恢复后丢失"), police)) == ["delivery.replayed"]
+    assert names(play.do(c.Resend(assignment="a1", reason="系统恢复后丢失", again=True), police)) == ["delivery.replayed"]
     assert (play.part("a1").state, play.part("a1").tries) == (S.MADE, 0)
     play.do(c.StartDelivery(assignment="a1"))
     assert names(play.do(c.RecordDelivered(assignment="a1", ticket="P-1", attempt=2))) == ["delivery.delivered"]
@@ -255,7 +255,9 @@ def test_a_unit_asks_for_its_delivery_again_and_gets_it_under_the_same_key() -> 
 
 def test_another_ticket_for_what_was_sent_again_is_kept_and_said() -> None:
     play = delivered()
-    play.do(c.Resend(assignment="a1", reason="查无此单"))
+    with pytest.raises(TransitionRefused, match="has it as P-1"):
+        play.do(c.Resend(assignment="a1", reason="查无此单"))
+    play.do(c.Resend(assignment="a1", reason="查无此单", again=True))
     play.do(c.StartDelivery(assignment="a1"))
     events = play.do(c.RecordDelivered(assignment="a1", ticket="P-2", attempt=2))
     assert names(events) == ["delivery.delivered", "assignment.report_conflicted"]

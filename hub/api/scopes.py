@@ -1,0 +1,104 @@
+"""Scopes of keys: a token with scopes may do only what they name, and never more than its role may. Pure.
+
+One table says which requests a scope opens; what is in no row is not for tokens with scopes, so that a new route is closed to them
+until somebody decides. Tokens without scopes have the whole rights of their role. Checked by `hub.api.auth` for every request.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from typing import Final
+
+from hub.api.tokens import Role, Token
+from hub.errors import InvalidInput
+
+
+class KeyScope(StrEnum):
+    """What a key may be for."""
+
+    CASES_READ = "cases:read"
+    CASES_REPORT = "cases:report"
+    CONTACT_READ = "contact:read"
+    REPORTS_WRITE = "reports:write"
+    DELIVERIES_READ = "deliveries:read"
+    DELIVERIES_RESEND = "deliveries:resend"
+    KEYS = "keys"
+
+
+MEANING: Final[Mapping[KeyScope, str]] = {
+    KeyScope.CASES_READ: "cases, timelines, traces, attachments, figures, areas, units, the stream of changes",
+    KeyScope.CASES_REPORT: "report new matters",
+    KeyScope.CONTACT_READ: "read a reporter's contact (each time is recorded)",
+    KeyScope.REPORTS_WRITE: "accept, progress, resolve, return, comment, ask, attach files",
+    KeyScope.DELIVERIES_READ: "the delivery log",
+    KeyScope.DELIVERIES_RESEND: "have a delivery sent again",
+    KeyScope.KEYS: "list, issue and revoke keys of the own unit, never wider than the own",
+}
+
+_EVERY: Final = frozenset(KeyScope)
+_READ: Final = frozenset({KeyScope.CASES_READ})
+_WORK: Final = _READ | {KeyScope.CASES_REPORT, KeyScope.CONTACT_READ, KeyScope.REPORTS_WRITE}
+_LOG: Final = frozenset({KeyScope.DELIVERIES_READ, KeyScope.DELIVERIES_RESEND})
+OF_ROLE: Final[Mapping[Role, frozenset[KeyScope]]] = {
+    Role.ADMIN: _EVERY,
+    Role.OPERATOR: _WORK | _LOG,
+    Role.CLERK: _WORK,
+    Role.GRID_WORKER: _WORK,
+    Role.DEPARTMENT: _EVERY,
+    Role.DEVOPS: _READ | _LOG,
+    Role.VIEWER: _READ,
+}
+"""What a role may do at all, in scopes."""
+
+_CASE = r"/cases/[^/]+"
+_TABLE: Final[tuple[tuple[str, re.Pattern[str], KeyScope | None], ...]] = tuple(
+    (method, re.compile(rf"/api/v1{path}"), scope)
+    for method, path, scope in (
+        ("GET", "/me", None),
+        ("GET", "/cases", KeyScope.CASES_READ),
+        ("GET", _CASE, KeyScope.CASES_READ),
+        ("GET", rf"{_CASE}/(timeline|trace)", KeyScope.CASES_READ),
+        ("GET", r"/attachments/[^/]+", KeyScope.CASES_READ),
+        ("GET", r"/(areas|units|summary|changes)", KeyScope.CASES_READ),
+        ("GET", rf"{_CASE}/contact", KeyScope.CONTACT_READ),
+        ("POST", "/cases", KeyScope.CASES_REPORT),
+        ("POST", rf"{_CASE}/(accept|progress|resolve|return|comment|ask|attachments)", KeyScope.REPORTS_WRITE),
+        ("GET", r"/deliveries(/[^/]+)?", KeyScope.DELIVERIES_READ),
+        ("POST", r"/deliveries/[^/]+/resend", KeyScope.DELIVERIES_RESEND),
+        ("GET", "/keys", KeyScope.KEYS),
+        ("POST", "/keys", KeyScope.KEYS),
+        ("DELETE", r"/keys/[^/]+", KeyScope.KEYS),
+    )
+)
+
+
+def rights_of(token: Token) -> frozenset[KeyScope]:
+    """What a token may do: its scopes as far as its role has them, or all of its role."""
+    whole = OF_ROLE[token.role]
+    if token.scopes is None:
+        return whole
+    return frozenset(scope for scope in whole if scope.value in token.scopes)
+
+
+def refusal(token: Token, method: str, path: str) -> str | None:
+    """Why a token with scopes may not send a request, None when it may (the role's own rules come after)."""
+    if token.scopes is None:
+        return None
+    asked = "GET" if method == "HEAD" else method
+    for known, pattern, scope in _TABLE:
+        if known == asked and pattern.fullmatch(path):
+            if scope is None or scope in rights_of(token):
+                return None
+            return f"The key does not have the scope {scope.value}."
+    return "A key with scopes may not do this."
+
+
+def parsed(scopes: Iterable[str]) -> tuple[KeyScope, ...]:
+    """The scopes by their names, in the order of the list above; raises InvalidInput."""
+    wanted = set(scopes)
+    unknown = sorted(wanted - {scope.value for scope in KeyScope})
+    if unknown:
+        raise InvalidInput(f"no such scope: {', '.join(unknown)} ({', '.join(KeyScope)})", subject="scopes")
+    return tuple(scope for scope in KeyScope if scope.value in wanted)
