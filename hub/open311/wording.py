@@ -1,0 +1,91 @@
+"""How what GeoReport v2 knows and a case has no field for is kept in the case's own words, and read back. Pure.
+
+- coordinates and address id: at the end of the place, `尧佳路7号（地址编号 545483；坐标 32.10312,118.91234）`. The place is what the
+  departments get and what is masked for those who do not handle the case.
+- picture address and answers: below the description, under the line `〔附加信息〕`, one `name：value` a line.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from hub.intake import MOST_PLACE
+from hub.open311.errors import Open311Error
+
+EXTRAS = "〔附加信息〕"
+PICTURE = "图片"
+_PLACE = re.compile(
+    r"^(?P<address>.*?)(?:（(?:地址编号 (?P<id>[^；（）]+))?；?(?:坐标 (?P<lat>-?\d+\.\d+),(?P<long>-?\d+\.\d+))?）)?$",
+    re.DOTALL,
+)
+PUBLIC_DEGREES = 3
+"""Decimals of coordinates for those who do not handle the case: about 100 m."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spot:
+    """Where something is, as far as it was said."""
+
+    address: str | None = None
+    address_id: str | None = None
+    degrees: tuple[float, float] | None = None
+    """WGS84 latitude and longitude."""
+
+
+def place_of(spot: Spot) -> str | None:
+    """The case's place; raises Open311Error(400) when it would be too long to be kept whole."""
+    tail = []
+    if spot.address_id:
+        tail.append(f"地址编号 {re.sub('[；（）]', ' ', spot.address_id)}")
+    if spot.degrees is not None:
+        tail.append(f"坐标 {_decimal(spot.degrees[0])},{_decimal(spot.degrees[1])}")
+    place = f"{spot.address or ''}{'（' + '；'.join(tail) + '）' if tail else ''}"
+    if len(place) > MOST_PLACE:
+        raise Open311Error(
+            400, f"address_string is too long: at most {MOST_PLACE - len(place) + len(spot.address or '')} characters"
+        )
+    return place or None
+
+
+def spot_of(place: str | None) -> Spot:
+    """What a case's place says."""
+    match = _PLACE.match(place or "")
+    if match is None:
+        return Spot(address=place)
+    degrees = (float(match["lat"]), float(match["long"])) if match["lat"] else None
+    return Spot(address=match["address"] or None, address_id=match["id"], degrees=degrees)
+
+
+def rounded(degrees: tuple[float, float]) -> tuple[float, float]:
+    """Coordinates as they may be shown to everybody."""
+    return round(degrees[0], PUBLIC_DEGREES), round(degrees[1], PUBLIC_DEGREES)
+
+
+def text_of(description: str, extras: Mapping[str, str]) -> str:
+    """The case's text: the description, then what else was said."""
+    said = description.replace(EXTRAS, "")
+    if not extras:
+        return said
+    lines = [f"{_line(name)}：{_line(value)}" for name, value in extras.items()]
+    return "\n".join((said, EXTRAS, *lines)).lstrip("\n")
+
+
+def parts_of(text: str) -> tuple[str, dict[str, str]]:
+    """(description, extras) of a case's text."""
+    description, found, tail = text.rpartition(EXTRAS)
+    if not found:
+        return text, {}
+    pairs = (line.partition("：") for line in tail.strip().splitlines())
+    return description.rstrip("\n"), {name: value for name, _, value in pairs}
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _decimal(value: float) -> str:
+    """At most seven decimals (a centimetre), at least one."""
+    text = f"{value:.7f}".rstrip("0")
+    return f"{text}0" if text.endswith(".") else text
