@@ -18,9 +18,11 @@ import structlog
 
 from hub import telemetry
 from hub.adapters import Adapters, Plugins
+from hub.adapters.registration import Registration
 from hub.adapters.registry import Registry
 from hub.adapters.sealing import Sealing, load_key
 from hub.api import Services
+from hub.api.services import Instances
 from hub.api.tokens import Tokens
 from hub.bus import Bucket, Bus, EmbeddedServer, Objects, ensure_streams
 from hub.bus.streams import DISPATCH, consumer_backlog
@@ -42,7 +44,7 @@ from hub.spans import SpanStore
 from hub.views import Projector, Views
 
 if TYPE_CHECKING:
-    from hub.contract import Adapter, AdapterInstance, IncomingCase
+    from hub.contract import Adapter, AdapterInstance, Health, IncomingCase
     from hub.model.policy import Policy
     from hub.settings import Settings
 
@@ -110,6 +112,7 @@ class Hub:
         self.tokens: Tokens
         self.adapters: Adapters
         self.registry: Registry
+        self.registration: Registration
         self.intake: Intake
         self.linkage: Linkage
         self.dispatch: Dispatch
@@ -202,6 +205,7 @@ class Hub:
             backlog=backlog,
             bound=self.rulebook.bind,
         )
+        self.registration = Registration(self.adapters, self.registry, district, self._try, clock=self._clock)
         self.views = Views(settings.views.url or f"sqlite:///{settings.data / 'views.db'}")
         self.projector = Projector(self.views, self.ledger)
         self.linkage = Linkage(bus, self.desk)
@@ -212,6 +216,15 @@ class Hub:
 
         self.reportback = ReportBack(bus, self.desk, self.adapters, incoming, self.views, self.objects, buckets["CURSORS"])
         self.deadlines = Deadlines(bus, self.desk)
+
+    async def _try(self, instance: AdapterInstance, *, sample: bool) -> Health:
+        """Whether an instance's department can be used with its settings, before it takes traffic."""
+        running = self.adapters.build(instance)
+        try:
+            await running.start()
+            return await running.health()
+        finally:
+            await running.stop()
 
     async def _adopt_policy(self) -> None:
         """Put the published policy in force; on the first start the configured one is published as version 1."""
@@ -335,6 +348,7 @@ def services_of(hub: Hub) -> Services:
         publish_policy=hub.publish_policy,
         settings=hub.settings.api,
         open311=hub.settings.open311,
+        instances=Instances(roster=hub.adapters, registration=hub.registration),
         connected=lambda: hub.bus.connected and not hub.fatal.done(),
     )
 

@@ -8,7 +8,7 @@ config/adapters.yaml that can't be built; one of the ledger is shown as failed, 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -355,10 +355,27 @@ class Adapters:
 
     # --- how they stand ---
 
+    def names(self) -> list[str]:
+        """Every instance that is not removed."""
+        return sorted(name for name, slot in self._slots.items() if not slot.record.removed)
+
+    def plugin_of(self, name: str) -> str:
+        """The plugin of an instance; raises NotAllowed."""
+        spec, in_file = self.record(name).stable, self._files.get(name)
+        return spec.plugin if spec is not None else (in_file.plugin if in_file is not None else "")
+
+    def kind_of(self, plugin: str) -> str:
+        """What a plugin is: adapter, channel, classifier, notifier, or unknown when it is not installed here."""
+        return _kind_of(self.plugins.kinds.get(plugin))
+
+    async def diagnostics(self, name: str) -> Mapping[str, object]:
+        """What an instance's plugin says for somebody who looks for a fault; empty when it does not run here."""
+        slot = self._slots.get(name)
+        return await slot.stable.diagnostics() if slot is not None and isinstance(slot.stable, Running) else {}
+
     async def statuses(self) -> list[AdapterStatus]:
         """How every instance stands, disabled ones too."""
-        names = [name for name, slot in sorted(self._slots.items()) if not slot.record.removed]
-        return list(await asyncio.gather(*(self.status(name) for name in names)))
+        return list(await asyncio.gather(*(self.status(name) for name in self.names())))
 
     async def status(self, name: str) -> AdapterStatus:
         """How one instance stands; raises NotAllowed."""
@@ -366,7 +383,7 @@ class Adapters:
         slot = self._slots[name]
         in_file = self._files.get(name)
         spec = record.stable
-        plugin = spec.plugin if spec is not None else (in_file.plugin if in_file is not None else "")
+        plugin = self.plugin_of(name)
         instance = slot.stable.instance if slot.stable is not None else in_file if spec is None else None
         kind = self.plugins.kinds.get(plugin)
         manifest = kind.manifest if kind is not None else NOWHERE

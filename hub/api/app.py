@@ -9,7 +9,7 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI
 
-from hub.api import cases, deliveries, files, hooks, keys, lookups, operations, problems, stream
+from hub.api import cases, deliveries, files, hooks, instances, keys, lookups, operations, problems, stream
 from hub.api.answers import Writes
 from hub.api.commands import commands_router
 from hub.api.limits import BodyLimit, RateLimit
@@ -49,6 +49,7 @@ def create_app(services: Services, *, heartbeat: float = stream.HEARTBEAT) -> Fa
         files.router,
         lookups.router,
         operations.router,
+        instances.router,
         deliveries.router,
         keys.router,
         stream.router,

@@ -239,7 +239,10 @@ class UnitList(Answer, frozen=True, kw_only=True):
 
 
 class AdapterAnswer(Answer, frozen=True, kw_only=True):
-    """How an adapter instance stands. `state`: running, paused, disabled; `breaker`: closed, open, half_open."""
+    """How an adapter instance stands. `state`: running, paused, draining, drained, failed, disabled; `breaker`: closed, open, half_open.
+
+    `settings_version` 0: as in config/adapters.yaml; `candidate_version`: settings on trial for a part of the cases.
+    """
 
     name: str
     plugin: str
@@ -251,6 +254,13 @@ class AdapterAnswer(Answer, frozen=True, kw_only=True):
     queued: int
     in_flight: int
     capabilities: list[str]
+    kind: str
+    settings_version: int
+    candidate_version: int | None
+    origin: str
+    placement: str
+    units: list[str]
+    areas: list[str]
 
 
 class AdapterList(Answer, frozen=True, kw_only=True):

@@ -93,6 +93,13 @@ async def _statuses(services: Services) -> list[AdapterAnswer]:
             queued=status.queued,
             in_flight=status.in_flight,
             capabilities=list(status.capabilities),
+            kind=status.kind,
+            settings_version=status.settings_version,
+            candidate_version=status.candidate_version,
+            origin=status.origin,
+            placement=status.placement,
+            units=list(status.units),
+            areas=list(status.areas),
         )
         for status in await services.adapters.statuses()
     ]

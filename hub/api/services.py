@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Protocol
 from hub.settings import Open311Settings
 
 if TYPE_CHECKING:
+    from hub.adapters import Adapters as Roster
     from hub.adapters import AdapterStatus
+    from hub.adapters.registration import Registration
     from hub.api.tokens import Tokens
     from hub.config import District
     from hub.contract import CallbackRequest, Contact
@@ -135,6 +137,14 @@ PublishPolicy = Callable[[dict[str, str], "Actor"], Awaitable[int]]
 
 
 @dataclass(frozen=True, kw_only=True)
+class Instances:
+    """The instances themselves, for those who run them: what serves, and how it is changed."""
+
+    roster: Roster
+    registration: Registration
+
+
+@dataclass(frozen=True, kw_only=True)
 class Services:
     """Everything the HTTP interface uses. `connected`: whether the bus answers and nothing fatal happened."""
 
@@ -153,3 +163,5 @@ class Services:
     settings: ApiSettings
     connected: Callable[[], bool]
     open311: Open311Settings = field(default_factory=Open311Settings)
+    instances: Instances | None = None
+    """None: this interface changes no instances."""

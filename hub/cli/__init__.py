@@ -10,9 +10,10 @@ import sys
 
 import typer
 
+from hub.cli.adapters import adapter_app
 from hub.cli.areas import generate
 from hub.cli.cases import case_app
-from hub.cli.district import adapter_app, add_top_level, area_app, dead_app, token_app, unit_app
+from hub.cli.district import add_top_level, area_app, dead_app, token_app, unit_app
 from hub.cli.generated import add_commands
 from hub.cli.policy import policy_app
 from hub.cli.run import bench, ledger_app, up, views_app

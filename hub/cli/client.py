@@ -107,6 +107,10 @@ class HubApi:
         """Do something, once however often it is sent under one key (drawn when None)."""
         return self._ask("POST", path, body=dict(body or {}), key=key or str(uuid.uuid4()))
 
+    def patch(self, path: str, body: Mapping[str, object]) -> Any:
+        """Change something; not repeated by itself."""
+        return self._ask("PATCH", path, body=dict(body))
+
     def upload(self, path: str, file: Path, media_type: str, fields: Mapping[str, str], *, key: str | None = None) -> Any:
         """Send a file as multipart form data. Raises Failure when it can't be read."""
         try:

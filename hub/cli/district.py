@@ -1,4 +1,4 @@
-"""`hub area|unit|adapter|dead|token|trace|status`: the district, its adapters, dead letters, tokens, and one case's trace."""
+"""`hub area|unit|dead|token|trace|status`: the district, dead letters, tokens, and one case's trace."""
 
 from __future__ import annotations
 
@@ -10,18 +10,17 @@ import typer
 from rich.console import Console, Group
 from rich.text import Text
 
+from hub.cli.adapters import ADAPTER_COLUMNS
 from hub.cli.client import Failure, items_of, segment
 from hub.cli.session import Session, asks_hub
 from hub.cli.tables import facts, table, when, word, worded
 
 area_app = typer.Typer(no_args_is_help=True, help="Areas: the four-level tree.")
 unit_app = typer.Typer(no_args_is_help=True, help="Units: who acts.")
-adapter_app = typer.Typer(no_args_is_help=True, help="Adapters: the ways to departmental systems.")
 dead_app = typer.Typer(no_args_is_help=True, help="Dead letters: deliveries whose attempts are used up.")
 token_app = typer.Typer(no_args_is_help=True, help="API tokens.")
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.")]
-AdapterArgument = Annotated[str, typer.Argument(metavar="ADAPTER", help="Name of the adapter instance.")]
 LetterArgument = Annotated[str, typer.Argument(metavar="KEY", help="Delivery key: <case id>.<assignment>.")]
 Reason = Annotated[str, typer.Option(help="Why; kept on the case.", show_default=False)]
 
@@ -72,35 +71,6 @@ def list_units(
         if (kind is None or row.get("kind") == kind) and (area is None or _serves(row, area))
     ]
     session.answer({"items": rows}, lambda _: table(rows, _UNIT))
-
-
-@asks_hub(adapter_app, "list", example="hub adapter list")
-def list_adapters(session: Session) -> None:
-    """List the adapters: running or paused, breaker, queue."""
-    answer = session.api.get("/adapters")
-    session.answer(answer, lambda found: table(items_of(found), _ADAPTER))
-
-
-@asks_hub(adapter_app, "show", example="hub adapter show police")
-def show_adapter(session: Session, name: AdapterArgument) -> None:
-    """Show everything known about one adapter."""
-    found = next((row for row in items_of(session.api.get("/adapters")) if row.get("name") == name), None)
-    if found is None:
-        raise Failure(f"no such adapter: {name}")
-    session.answer(found, lambda row: facts(row, [(key, key) for key in row]))
-
-
-@asks_hub(adapter_app, "pause", example="hub adapter pause property --reason 对方系统升级")
-def pause(session: Session, name: AdapterArgument, reason: Reason) -> None:
-    """Stop delivering to a department; what comes in the meantime waits."""
-    answer = session.api.post(f"/adapters/{segment(name)}/pause", {"reason": reason})
-    session.answer(answer, lambda _: f"✓ {name} 已暂停")
-
-
-@asks_hub(adapter_app, "resume", example="hub adapter resume property")
-def resume(session: Session, name: AdapterArgument) -> None:
-    """Deliver again; what waited goes out at the rate the department can take."""
-    session.answer(session.api.post(f"/adapters/{segment(name)}/resume"), lambda _: f"✓ {name} 已恢复")
 
 
 @asks_hub(dead_app, "list", example="hub dead list --adapter police")
@@ -238,7 +208,7 @@ def status(session: Session) -> None:
             if row.get("state") == "paused" or row.get("breaker") == "open" or row.get("queued")
         ]
         if down:
-            parts += [Text(), table(down, _ADAPTER, title="需要关注的适配器")]
+            parts += [Text(), table(down, ADAPTER_COLUMNS, title="需要关注的适配器")]
         return Group(*parts)
 
     session.answer(session.api.get("/summary"), draw)
@@ -265,17 +235,6 @@ _UNIT = (
     ("层级", worded("level")),
     ("服务区划", "areas"),
     ("适配器", "adapter"),
-)
-_STATES = {"running": "运行", "paused": "暂停", "disabled": "停用", "closed": "闭合", "open": "断开", "half_open": "半开"}
-_ADAPTER = (
-    ("名称", "name"),
-    ("部门", "department"),
-    ("状态", lambda row: _STATES.get(str(row.get("state")), row.get("state"))),
-    ("熔断器", lambda row: _STATES.get(str(row.get("breaker")), row.get("breaker"))),
-    ("排队", "queued"),
-    ("在途", "in_flight"),
-    ("版本", "version"),
-    ("说明", "detail"),
 )
 
 
