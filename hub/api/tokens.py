@@ -140,7 +140,7 @@ class Tokens:
             unit=unit,
             issued_at=self._now(),
             scopes=scopes,
-            expires_at=expires_at,
+            expires_at=None if expires_at is None else expires_at.astimezone(UTC),
             issued_by=issued_by,
         )
         await self._bucket.put(digest, msgspec.json.encode(token))

@@ -13,8 +13,10 @@ import typer
 from hub.cli.adapters import adapter_app
 from hub.cli.areas import generate
 from hub.cli.cases import case_app
+from hub.cli.deliveries import delivery_app
 from hub.cli.district import add_top_level, area_app, dead_app, token_app, unit_app
 from hub.cli.generated import add_commands
+from hub.cli.keys import key_app
 from hub.cli.policy import policy_app
 from hub.cli.run import bench, ledger_app, up, views_app
 
@@ -37,9 +39,11 @@ def _built() -> typer.Typer:
         ("area", area_app),
         ("unit", unit_app),
         ("adapter", adapter_app),
+        ("delivery", delivery_app),
         ("dead", dead_app),
         ("policy", policy_app),
         ("token", token_app),
+        ("key", key_app),
         ("views", views_app),
         ("ledger", ledger_app),
     ):

@@ -137,9 +137,16 @@ def issue(
     ],
     unit: Annotated[str | None, typer.Option(help="The unit it acts for.", show_default=False)] = None,
     area: Annotated[str | None, typer.Option(help="Area it is limited to.", show_default=False)] = None,
+    scope: Annotated[
+        list[str] | None, typer.Option(help="Only this of what its role may; may be repeated.", show_default=False)
+    ] = None,
+    expires: Annotated[str | None, typer.Option(help="Until when: ISO time.", show_default=False)] = None,
 ) -> None:
     """Issue a token. It is shown this once; the hub keeps only its hash."""
-    body = {field: value for field, value in (("name", name), ("role", role), ("unit", unit), ("area", area)) if value}
+    given = (("name", name), ("role", role), ("unit", unit), ("area", area), ("scopes", scope))
+    body: dict[str, object] = {field: value for field, value in given if value}
+    if expires is not None:
+        body["expires_at"] = session.time_of(expires).isoformat()
     session.answer(session.api.post("/tokens", body), lambda found: Text(str(found.get("token", ""))))
 
 
