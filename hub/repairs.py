@@ -313,7 +313,7 @@ class Repairs:
         key = f"{repair.adapter}.{repair.kind.value}.{repair.id}"
         for attempt in range(_TRIES):
             if attempt:
-                await asyncio.sleep(random.uniform(0, 0.01 * 2**attempt))
+                await asyncio.sleep(random.uniform(0, min(0.2, 0.01 * 2**attempt)))  # noqa: S311 - jitter
             stored = await self._bucket.get(key)
             if stored is None or not stored.value:
                 if repair.subject != THE_REST and not await self._room(repair):
