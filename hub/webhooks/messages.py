@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Final
 
 MOST_PAYLOAD: Final = 20_000
 """Bytes. Standard Webhooks 1.0.0, "Payload": keep it below 20 kB."""
 _CUT: Final = "……（全文请在指挥中心查看）"
-_LEAST_TEXT: Final = 60
 
 
 class PayloadTooLarge(ValueError):
@@ -28,12 +27,25 @@ def envelope(kind: str, at: datetime, data: Mapping[str, object]) -> bytes:
     return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def fitted(data: Mapping[str, object], excess: int, *, field: str = "text") -> dict[str, object]:
-    """`data` with `field` shortened by at least `excess` bytes of UTF-8, saying so in it. Raises PayloadTooLarge."""
+def fitted(render: Callable[[Mapping[str, object]], bytes], data: Mapping[str, object], *, field: str = "text") -> bytes:
+    """The body that `render` makes of `data`; above 20 kB, of `data` with as little as possible cut off `field`, which says so.
+
+    Raises PayloadTooLarge.
+    """
+    body = render(data)
+    if len(body) <= MOST_PAYLOAD:
+        return body
     text = data.get(field)
-    if not isinstance(text, str):
-        raise PayloadTooLarge(f"the payload is above {MOST_PAYLOAD} bytes and has no {field} to shorten")
-    room = len(text.encode()) - excess - len(_CUT.encode())
-    if room < _LEAST_TEXT:
-        raise PayloadTooLarge(f"the payload is above {MOST_PAYLOAD} bytes even without its {field}")
-    return {**data, field: text.encode()[:room].decode(errors="ignore") + _CUT}
+    fits: bytes | None = None
+    if isinstance(text, str):
+        least, most = 0, len(text)  # the body grows with what is kept, however often a template repeats it
+        while least <= most:
+            kept = (least + most) // 2
+            body = render({**data, field: text[:kept] + _CUT})
+            if len(body) <= MOST_PAYLOAD:
+                fits, least = body, kept + 1
+            else:
+                most = kept - 1
+    if fits is None:
+        raise PayloadTooLarge(f"the payload is above {MOST_PAYLOAD} bytes whatever is cut off its {field}")
+    return fits

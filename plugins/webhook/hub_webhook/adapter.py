@@ -42,7 +42,6 @@ from hub import (
 )
 from hub.outbound import parse_retry_after
 from hub.webhooks import (
-    MOST_PAYLOAD,
     RETRY_DELAYS,
     AddressForbidden,
     AddressGuard,
@@ -266,15 +265,7 @@ class WebhookAdapter(Adapter):
     def _body(self, event: str, kind: str, when: datetime, data: dict[str, object]) -> bytes:
         """The body within 20 kB; a text that is too long is shortened."""
         try:
-            body = self._rendered(event, kind, when, data)
-            for _ in range(3):  # what shortening takes away depends on how often and how escaped a template repeats it
-                if len(body) <= MOST_PAYLOAD:
-                    return body
-                data = fitted(data, len(body) - MOST_PAYLOAD)
-                body = self._rendered(event, kind, when, data)
-            if len(body) <= MOST_PAYLOAD:
-                return body
-            raise PayloadTooLarge(f"the payload is above {MOST_PAYLOAD} bytes")
+            return fitted(lambda shown: self._rendered(event, kind, when, shown), data)
         except BodyWrong as problem:
             raise AdapterFault(f"the template bodies.{event} does not work: {problem}") from None
         except PayloadTooLarge as problem:

@@ -57,7 +57,7 @@ class _Sandbox(ImmutableSandboxedEnvironment):
 
 
 def _json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    return json.dumps(value, ensure_ascii=False, default=str)
 
 
 def _sandbox() -> _Sandbox:
