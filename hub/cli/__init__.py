@@ -17,6 +17,7 @@ from hub.cli.deliveries import delivery_app
 from hub.cli.district import add_top_level, area_app, dead_app, token_app, unit_app
 from hub.cli.generated import add_commands
 from hub.cli.keys import key_app
+from hub.cli.plugins import plugin_app
 from hub.cli.policy import policy_app
 from hub.cli.run import bench, ledger_app, up, views_app
 
@@ -39,6 +40,7 @@ def _built() -> typer.Typer:
         ("area", area_app),
         ("unit", unit_app),
         ("adapter", adapter_app),
+        ("plugin", plugin_app),
         ("delivery", delivery_app),
         ("dead", dead_app),
         ("policy", policy_app),

@@ -48,6 +48,8 @@ class AdapterContract:
     simulator_module: ClassVar[str]
     adapter_settings: ClassVar[staticmethod[[str, str], Mapping[str, object]]]
     simulator_options: ClassVar[Sequence[str]] = ()
+    over_http: ClassVar[bool] = True
+    """False: their system answers no requests (files, mail); what can only go wrong on the wire is not tested."""
     unit: ClassVar[str] = "dept.sample"
     """A unit the adapter serves."""
 

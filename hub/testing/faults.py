@@ -32,6 +32,16 @@ class FaultKind(StrEnum):
     """Every request gets 503 and nobody works, for `seconds`."""
     BAD_CREDENTIALS = "bad_credentials"
     """401, whatever the credentials."""
+    GARBAGE = "garbage"
+    """The request is carried out, the answer is 200 with bytes that mean nothing."""
+    HUGE = "huge"
+    """The request is carried out, the answer is far too long (50 MB)."""
+    HANG = "hang"
+    """The request is carried out, the answer comes after 30 s."""
+    DRIP = "drip"
+    """The request is carried out, the answer comes byte by byte, for 30 s."""
+    CLOSE = "close"
+    """The request is carried out, then the connection is reset."""
 
 
 class FaultOrder(BaseModel):

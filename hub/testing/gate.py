@@ -1,4 +1,4 @@
-"""What every request to a simulator passes first: a span that continues the caller's trace, latency, and the faults set.
+"""What every request to a simulator passes first: recording, a span that continues the caller's trace, latency, script, faults.
 
 An ASGI wrapper; the chassis puts it round the department's application.
 """
@@ -6,6 +6,7 @@ An ASGI wrapper; the chassis puts it round the department's application.
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -15,14 +16,21 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hub.testing.faults import FaultKind, Faults
+from hub.testing.recording import Exchange, Recorder, listening, speaking
+from hub.testing.scripts import Script, Trouble
 from hub.testing.tracing import SimulatorTracing, failed
+from hub.testing.wire import play
 
-_GIVE_UP = 120.0
-"""Seconds after which a request left unanswered is dropped even if the caller still waits."""
+_REFUSALS = (FaultKind.BAD_CREDENTIALS, FaultKind.RATE_LIMIT, FaultKind.UNAVAILABLE, FaultKind.ERROR)
+"""Faults that answer before anything is carried out, in the order they are drawn."""
+_ANSWERS = (FaultKind.GARBAGE, FaultKind.HUGE, FaultKind.HANG, FaultKind.DRIP, FaultKind.CLOSE)
 
 
 class Policy(Protocol):
-    """What the department says about its requests."""
+    """What the department says about its requests, and what is to go wrong with them."""
+
+    script: Script
+    recorder: Recorder
 
     def files(self, method: str, path: str, headers: Mapping[str, str]) -> bool:
         """Whether the request files something."""
@@ -56,6 +64,8 @@ class Gate:
         if scope["type"] != "http" or scope["path"].startswith("/_sim"):
             await self._app(scope, receive, send)
             return
+        exchange = self._policy.recorder.begin(scope)
+        receive, recorded = listening(exchange, receive), speaking(exchange, send)
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         with self._tracing.span(scope["method"], kind=SpanKind.SERVER, parent=headers.get("traceparent")) as span:
             span.set_attribute("http.request.method", scope["method"])
@@ -63,10 +73,10 @@ class Gate:
             async def observed(message: Message) -> None:
                 if message["type"] == "http.response.start":
                     _note_answer(span, message["status"])
-                await send(message)
+                await recorded(message)
 
             if self._policy.faulty(scope["method"], scope["path"]):
-                await self._troubled(scope, receive, observed, span, headers)
+                await self._troubled(scope, receive, observed, headers, exchange, span, send)
             else:
                 await self._app(scope, receive, observed)
             route = getattr(scope.get("route"), "path", None)
@@ -74,46 +84,57 @@ class Gate:
                 span.update_name(f"{scope['method']} {route}")
                 span.set_attribute("http.route", route)
 
-    async def _troubled(self, scope: Scope, receive: Receive, send: Send, span: Span, headers: Mapping[str, str]) -> None:
+    async def _troubled(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        headers: Mapping[str, str],
+        exchange: Exchange,
+        span: Span,
+        connection: Send,
+    ) -> None:
         low, high = self._latency
         if high > 0:
             await asyncio.sleep(self._random.uniform(low, high))
-        answer = self._fault_answer()
+        trouble = self._trouble(filing=self._policy.files(scope["method"], scope["path"], headers))
+        if trouble.kind is None:
+            await self._app(scope, receive, send)
+            return
+        exchange.fault = trouble.kind.value
+        answer = _refusal(trouble)
         if answer is not None:
             await answer(scope, receive, send)
-        elif self._policy.files(scope["method"], scope["path"], headers) and self._faults.draw(FaultKind.TIMEOUT_AFTER_ACCEPT):
-            failed(span, "never_answered")
-            await self._never_answer(scope, receive)
-        else:
-            await self._app(scope, receive, send)
+            return
+        failed(span, trouble.kind.value)
+        await play(trouble, self._app, scope, receive, send, connection=connection)
 
-    def _fault_answer(self) -> JSONResponse | None:
-        """The answer of the fault that hits this request, None when none does."""
+    def _trouble(self, *, filing: bool) -> Trouble:
+        """What hits this request: the script's next step, else a fault that is set."""
         if self._faults.outage:
+            return Trouble(FaultKind.OUTAGE)
+        scripted = self._policy.script.take(filing=filing)
+        if scripted is not None:
+            return scripted
+        drawn = (*_REFUSALS, *((FaultKind.TIMEOUT_AFTER_ACCEPT,) if filing else ()), *_ANSWERS)
+        return Trouble(next((kind for kind in drawn if self._faults.draw(kind)), None))
+
+
+def _refusal(trouble: Trouble) -> JSONResponse | None:
+    """The answer when nothing is carried out."""
+    match trouble.kind:
+        case FaultKind.OUTAGE:
             return _problem(503, "系统维护中", {"connection": "close"})
-        if self._faults.draw(FaultKind.BAD_CREDENTIALS):
+        case FaultKind.BAD_CREDENTIALS:
             return _problem(401, "身份校验失败")
-        if self._faults.draw(FaultKind.RATE_LIMIT):
-            return _problem(429, "请求过于频繁", {"retry-after": "1"})
-        if self._faults.draw(FaultKind.UNAVAILABLE):
+        case FaultKind.RATE_LIMIT:
+            return _problem(429, "请求过于频繁", {"retry-after": str(math.ceil(trouble.seconds or 1))})
+        case FaultKind.UNAVAILABLE:
             return _problem(503, "服务暂不可用")
-        if self._faults.draw(FaultKind.ERROR):
+        case FaultKind.ERROR:
             return _problem(500, "系统内部错误")
-        return None
-
-    async def _never_answer(self, scope: Scope, receive: Receive) -> None:
-        """Carry the request out, swallow the answer, wait until the caller has given up."""
-
-        async def swallow(message: Message) -> None:
-            return
-
-        await self._app(scope, receive, swallow)
-        try:
-            async with asyncio.timeout(_GIVE_UP):
-                while (await receive())["type"] != "http.disconnect":
-                    continue
-        except TimeoutError:
-            return
+        case _:
+            return None
 
 
 def _problem(status: int, detail: str, headers: dict[str, Any] | None = None) -> JSONResponse:

@@ -15,7 +15,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import httpx
 
@@ -126,8 +126,20 @@ class SimulatorProcess:
         self.control("POST", "/_sim/faults", {name: value for name, value in body.items() if value is not None})
 
     def clear_faults(self) -> None:
-        """No faults any more."""
+        """Neither faults nor a script any more."""
         self.control("DELETE", "/_sim/faults")
+
+    def script(self, script: str, *, only: Literal["filing", "all"] = "filing") -> None:
+        """What happens to one request after the other (hub.testing.scripts): those that file something, or all."""
+        self.control("POST", "/_sim/script", {"script": script, "only": only})
+
+    def requests(self, since: int = 0) -> list[dict[str, Any]]:
+        """Every request it got after number `since`, with the answer it gave (hub.testing.recording)."""
+        return list(self.control("GET", f"/_sim/requests?since={since}")["requests"])
+
+    def files(self) -> list[dict[str, Any]]:
+        """What its people attached: id, ticket, name, media_type, sha256."""
+        return list(self.control("GET", "/_sim/files")["files"])
 
     def call_back_to(self, url: str) -> None:
         """Where callbacks go from now on."""

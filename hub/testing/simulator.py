@@ -43,12 +43,14 @@ from typing import Any, ClassVar
 import structlog
 import uvicorn
 from fastapi import FastAPI
-from pydantic import BaseModel, ConfigDict
 
 from hub.testing.callbacks import CallbackSender, Sign, standard_webhook, webhook_secret
-from hub.testing.faults import FaultKind, FaultOrder, Faults, parse_faults
+from hub.testing.control import Control
+from hub.testing.faults import FaultKind, Faults, parse_faults
 from hub.testing.gate import Gate
-from hub.testing.store import SimulatorStore, Step, Ticket, iso
+from hub.testing.recording import Recorder
+from hub.testing.scripts import Script, Trouble, parse_script
+from hub.testing.store import KeptFile, SimulatorStore, Step, Ticket, iso
 from hub.testing.tracing import SimulatorTracing, current_traceparent, note_case
 
 __all__ = ["DEFAULT_SECRET", "FaultKind", "Simulator", "Step", "Ticket", "iso", "webhook_secret"]
@@ -59,12 +61,6 @@ DEFAULT_SECRET = "simulator-secret"  # noqa: S105 - a simulator on loopback, not
 log = structlog.get_logger(__name__)
 
 
-class _CallbackTarget(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    url: str
-
-
 class Simulator:
     """One departmental system. Subclasses set `department`, define `routes`, and usually `planned` and `step`."""
 
@@ -72,6 +68,8 @@ class Simulator:
     """English name; the spans' service is `<department>-simulator`."""
     prefix: ClassVar[str] = "T"
     """What its ticket numbers start with."""
+    statuses: ClassVar[Sequence[str]] = ()
+    """Every status its interface documents for what happens to a ticket; the adapter's crosswalk must have them all."""
 
     def __init__(self, arguments: argparse.Namespace) -> None:
         self.arguments = arguments
@@ -80,6 +78,8 @@ class Simulator:
         self.secret: str = arguments.callback_secret
         self.store = SimulatorStore(arguments.data)
         self.faults = Faults(self.seed, arguments.faults)
+        self.script = Script(arguments.script)
+        self.recorder = Recorder((self.secret, webhook_secret(self.secret)))
         self.tracing = SimulatorTracing(f"{self.department}-simulator")
         self.callbacks = CallbackSender(
             self.store,
@@ -94,7 +94,7 @@ class Simulator:
         self._failed: BaseException | None = None
         self._stop: Callable[[], None] = lambda: None
         self.app = FastAPI(lifespan=self._lifespan, docs_url=None, redoc_url=None, openapi_url=None)
-        self._control_routes()
+        Control(self).add_to(self.app)
         self.routes(self.app)
 
     # what a subclass says
@@ -189,6 +189,10 @@ class Simulator:
         )
         self.callbacks.wake()
 
+    def attach(self, ticket: str, name: str, media_type: str, content: bytes) -> KeptFile:
+        """A person attaches a file to a ticket; the same again is the same file. `GET /_sim/files` lists them."""
+        return self.store.add_file(ticket, name=name, media_type=media_type, content=content)
+
     def random(self, *about: str) -> random.Random:
         """A generator that gives the same for the same seed and words."""
         return random.Random(":".join((str(self.seed), *about)))  # noqa: S311 - behaviour, not secrets
@@ -205,6 +209,9 @@ class Simulator:
         parser.add_argument("--latency-ms", type=_latency, default=(0.0, 0.0), metavar="LOW,HIGH", help="per request")
         parser.add_argument(
             "--faults", type=_faults, default={}, metavar="SPEC", help="shares, e.g. error=0.02,rate_limit=0.02"
+        )
+        parser.add_argument(
+            "--script", type=_script, default=(), metavar="FILE", help="what happens to one filing request after the other"
         )
         parser.add_argument("--callback-url", default=None, help="where callbacks go; also PUT /_sim/callback")
         parser.add_argument(
@@ -279,56 +286,6 @@ class Simulator:
             except TimeoutError:
                 continue
 
-    # what tests and the demo ask
-
-    def _control_routes(self) -> None:
-        self.app.get("/_sim/tickets")(self._tickets)
-        self.app.get("/_sim/state")(self._state)
-        self.app.get("/_sim/faults")(self._list_faults)
-        self.app.post("/_sim/faults")(self._set_fault)
-        self.app.delete("/_sim/faults")(self._clear_faults)
-        self.app.put("/_sim/callback")(self._set_callback)
-
-    async def _tickets(self) -> dict[str, Any]:
-        """What was filed from outside; records the department made itself have no key and are not listed."""
-        return {
-            "tickets": [
-                {
-                    "ticket": item.ticket,
-                    "key": item.key,
-                    "unit": item.unit,
-                    "state": item.state,
-                    "created_at": iso(item.created_at),
-                }
-                for item in self.listed()
-                if item.key is not None
-            ]
-        }
-
-    async def _state(self) -> dict[str, Any]:
-        steps = self.store.db.execute("SELECT COUNT(*) FROM steps").fetchone()[0]
-        return {"tickets": len(self.listed()), "planned_steps": steps, "unsent_callbacks": self.unsent()}
-
-    async def _list_faults(self) -> dict[str, Any]:
-        return {"faults": self.faults.listed()}
-
-    async def _set_fault(self, order: FaultOrder) -> dict[str, Any]:
-        if order.kind is FaultKind.OUTAGE and order.seconds is None:
-            order = order.model_copy(update={"seconds": 30.0})
-        self.faults.order(order)
-        return {"faults": self.faults.listed()}
-
-    async def _clear_faults(self) -> dict[str, Any]:
-        self.faults.clear()
-        return {"faults": []}
-
-    async def _set_callback(self, target: _CallbackTarget) -> dict[str, Any]:
-        self.callbacks.url = target.url.rstrip("/")
-        self.store.set_note("callback_url", self.callbacks.url)
-        await self.store.durable()
-        self.callbacks.wake()
-        return {"url": self.callbacks.url}
-
 
 class _Server(uvicorn.Server):
     """Prints the ready line when it listens; stops cleanly on SIGTERM and SIGINT with exit status 0."""
@@ -374,3 +331,10 @@ def _faults(text: str) -> dict[FaultKind, float]:
         return parse_faults(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _script(name: str) -> tuple[Trouble, ...]:
+    try:
+        return parse_script(Path(name).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise argparse.ArgumentTypeError(f"{name}: {error}") from error

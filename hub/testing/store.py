@@ -7,6 +7,7 @@ Changes made in one turn of the event loop are flushed together (group commit). 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import sqlite3
 import time
@@ -36,6 +37,9 @@ CREATE TABLE IF NOT EXISTS outbox (
     held INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX IF NOT EXISTS outbox_open ON outbox (done, seq);
+CREATE TABLE IF NOT EXISTS files (
+    id TEXT PRIMARY KEY, ticket TEXT NOT NULL, name TEXT NOT NULL, media_type TEXT NOT NULL, content BLOB NOT NULL
+);
 CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
 
@@ -90,6 +94,22 @@ class Outgoing:
     case: str | None
     held: bool
     """Put back on purpose: those after it may overtake."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeptFile:
+    """A file somebody attached to a ticket."""
+
+    id: str
+    ticket: str
+    name: str
+    media_type: str
+    content: bytes
+
+    @property
+    def sha256(self) -> str:
+        """Its checksum, in hex."""
+        return hashlib.sha256(self.content).hexdigest()
 
 
 class SimulatorStore:
@@ -242,6 +262,24 @@ class SimulatorStore:
             FeedItem(seq=row["seq"], at=row["at"], kind=row["kind"], ticket=row["ticket"], body=json.loads(row["body"]))
             for row in rows
         ]
+
+    # files
+
+    def add_file(self, ticket: str, *, name: str, media_type: str, content: bytes) -> KeptFile:
+        """Keep a file of a ticket; its id is drawn from ticket, name and content."""
+        id = hashlib.sha256(b"\0".join((ticket.encode(), name.encode(), content))).hexdigest()[:24]
+        with self.change() as db:
+            db.execute("INSERT OR IGNORE INTO files VALUES (?, ?, ?, ?, ?)", (id, ticket, name, media_type, content))
+        return KeptFile(id=id, ticket=ticket, name=name, media_type=media_type, content=content)
+
+    def file(self, id: str) -> KeptFile | None:
+        """The file with this id, or None."""
+        row = self.db.execute("SELECT * FROM files WHERE id = ?", (id,)).fetchone()
+        return None if row is None else KeptFile(**dict(row))
+
+    def files(self) -> list[KeptFile]:
+        """All files."""
+        return [KeptFile(**dict(row)) for row in self.db.execute("SELECT * FROM files ORDER BY rowid")]
 
     # outbox of callbacks
 
