@@ -16,7 +16,7 @@ MOST_AT_ONCE = 2000
 def held(adapter: str, *, since: int, after: tuple[str, str] | None = None) -> Select[Any]:
     """A piece of its assignments that are open, or whose case changed at or after `since` (microseconds), in order of their keys.
 
-    Rows: case, assignment, unit, state, ticket, open, when the case changed last.
+    Rows: case, assignment, unit, state, ticket, open, when the case changed last, adapter.
     """
     mine = assignments.c
     statement = _rows().where(mine.adapter == adapter, or_(mine.open == 1, cases.c.updated_at >= since))
@@ -26,14 +26,14 @@ def held(adapter: str, *, since: int, after: tuple[str, str] | None = None) -> S
 
 
 def of_tickets(adapters: Collection[str], tickets: Collection[str]) -> Select[Any]:
-    """The assignments of any of the adapters that have one of the tickets; rows as of `held` and the adapter."""
+    """The assignments of any of the adapters that have one of the tickets; rows as of `held`."""
     mine = assignments.c
-    return _rows(mine.adapter).where(mine.adapter.in_(adapters), mine.ticket.in_(tickets))
+    return _rows().where(mine.adapter.in_(adapters), mine.ticket.in_(tickets))
 
 
 def of_cases(ids: Collection[str]) -> Select[Any]:
-    """All assignments of the cases; rows as of `held` and the adapter."""
-    return _rows(assignments.c.adapter).where(assignments.c.case_id.in_(ids))
+    """All assignments of the cases; rows as of `held`."""
+    return _rows().where(assignments.c.case_id.in_(ids))
 
 
 def categories(adapter: str) -> Select[Any]:
@@ -48,7 +48,7 @@ def categories(adapter: str) -> Select[Any]:
     )
 
 
-def _rows(*more: Any) -> Select[Any]:
+def _rows() -> Select[Any]:
     mine = assignments.c
-    columns = (mine.case_id, mine.assignment, mine.unit, mine.state, mine.ticket, mine.open, cases.c.updated_at, *more)
+    columns = (mine.case_id, mine.assignment, mine.unit, mine.state, mine.ticket, mine.open, cases.c.updated_at, mine.adapter)
     return select(*columns).select_from(assignments.join(cases, cases.c.id == mine.case_id))
