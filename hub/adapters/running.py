@@ -48,7 +48,7 @@ from hub.contract import (
     Suggestion,
     WordTable,
 )
-from hub.contract.crosswalk import Unmapped
+from hub.contract.crosswalk import Heard, Unmapped
 from hub.errors import AdapterFault, HubError, OutcomeUnknown, PluginError, Unavailable
 from hub.outbound import departmental_client
 
@@ -334,6 +334,7 @@ def build(
     callback_url: str,
     gate: Gate | None = None,
     unmapped: Unmapped | None = None,
+    heard: Heard | None = None,
     client: httpx.AsyncClient | None = None,
 ) -> Running:
     """Build a plugin for an instance, not started yet; raises PluginError. `client` replaces the one to the department's system."""
@@ -347,7 +348,7 @@ def build(
         store=store,
         log=structlog.get_logger("hub.adapter").bind(adapter=instance.name),
         callback_url=callback_url,
-        words=WordTable(crosswalk) if unmapped is None else WordTable(crosswalk, unmapped),
+        words=WordTable(crosswalk, unmapped, heard),
     )
     try:
         plugin = kind(settings, context)

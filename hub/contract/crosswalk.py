@@ -59,20 +59,34 @@ class Unmapped(Protocol):
         ...
 
 
+class Heard(Protocol):
+    """Told of every status word an adapter asks for, mapped or not."""
+
+    def __call__(self, word: str, result: ReportKind | None, about: str | None) -> None:
+        """Count it; must not raise. `result` None: it is not mapped."""
+        ...
+
+
 def _silent(table: str, word: str, about: str | None) -> None:
     """Nobody is told (in tests of a plugin)."""
+
+
+def _unheard(word: str, result: ReportKind | None, about: str | None) -> None:
+    """Nobody counts."""
 
 
 class WordTable:
     """`Words` by one crosswalk."""
 
-    def __init__(self, crosswalk: Crosswalk, unmapped: Unmapped = _silent) -> None:
+    def __init__(self, crosswalk: Crosswalk, unmapped: Unmapped | None = None, heard: Heard | None = None) -> None:
         self.crosswalk = crosswalk
-        self._unmapped = unmapped
+        self._unmapped = unmapped or _silent
+        self._heard = heard or _unheard
 
     def kind(self, status: str, *, about: str | None = None) -> ReportKind:
         """What a status of the department reports; PROGRESS and a repair item when it is not mapped."""
         found = self.crosswalk.statuses.get(status)
+        self._heard(status, found, about)
         if found is None:
             self._unmapped("statuses", status, about)
             return ReportKind.PROGRESS
