@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 
-from hub.contract import AdapterInstance
+from hub.contract import AdapterInstance, Crosswalk, ReportKind
 from hub.model.marked import Mark
 
 
@@ -32,7 +32,8 @@ def read_adapters(root: Mark, environ: Mapping[str, str]) -> tuple[AdapterInstan
     found: list[AdapterInstance] = []
     for name, mark in fields["adapters"].entries().items() if "adapters" in fields else ():
         parts = mark.fields(
-            ("plugin", "enabled", "settings", "concurrency", "attempts", "backoff", "breaker"), required=("plugin",)
+            ("plugin", "enabled", "settings", "concurrency", "attempts", "backoff", "breaker", "crosswalk"),
+            required=("plugin",),
         )
         if not name.replace("-", "").replace("_", "").isalnum() or not name.isascii():
             mark.complain("an instance's name is made of letters, digits, - and _")
@@ -64,6 +65,7 @@ def read_adapters(root: Mark, environ: Mapping[str, str]) -> tuple[AdapterInstan
                 breaker_minimum=_count(breaker.get("minimum"), default.breaker_minimum),
                 breaker_ratio=ratio,
                 breaker_open_for=_duration(breaker.get("open_for"), default.breaker_open_for),
+                crosswalk=_crosswalk(parts["crosswalk"]) if "crosswalk" in parts else None,
             )
         )
     return tuple(found)
@@ -76,6 +78,18 @@ def _count(mark: Mark | None, default: int) -> int:
 def _duration(mark: Mark | None, default: timedelta) -> timedelta:
     found = mark.clock_span() if mark is not None else None
     return found if found is not None else default
+
+
+def _crosswalk(mark: Mark) -> Crosswalk:
+    """The department's words against ours: statuses, categories, fields."""
+    tables = mark.fields(("statuses", "categories", "fields"))
+    entries = {name: table.entries() for name, table in tables.items()}
+    statuses = {word: one.choice(ReportKind) for word, one in entries.get("statuses", {}).items()}
+    return Crosswalk(
+        statuses={word: kind for word, kind in statuses.items() if kind is not None},
+        categories={code: one.text() for code, one in entries.get("categories", {}).items()},
+        fields={name: one.text() for name, one in entries.get("fields", {}).items()},
+    )
 
 
 def _settings(mark: Mark, environ: Mapping[str, str], enabled: bool) -> dict[str, object]:

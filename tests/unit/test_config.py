@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from hub.config import OutsideValue, check_district, load_district
+from hub.contract import ReportKind
 from hub.errors import ConfigError
 from hub.model.areas import Unit, UnitKind
 
@@ -197,3 +198,25 @@ def test_a_secret_may_lie_in_a_file(directory: Path, tmp_path: Path) -> None:
     hotline = load_district(directory, environ={"HUB_HOTLINE_URL": "http://127.0.0.1:1"}).adapters[0]
     assert hotline.settings["secret"] == "s3cret"
     assert "s3cret" not in repr(hotline)
+
+
+def test_a_departments_words_are_read_into_a_crosswalk(directory: Path) -> None:
+    file = directory / "adapters.yaml"
+    file.write_text(file.read_text(encoding="utf-8") + WORDS, encoding="utf-8")
+    (parks,) = [found for found in load_district(directory, environ={}).adapters if found.name == "parks"]
+    assert parks.crosswalk is not None
+    assert parks.crosswalk.statuses == {"05": ReportKind.RESOLVED}
+    assert (parks.crosswalk.categories, parks.crosswalk.fields) == ({"P01": "LH"}, {"title": "bt"})
+    edit(directory, "adapters.yaml", '"05": resolved', '"05": finished')
+    with pytest.raises(ConfigError, match="'finished' is not one of accepted"):
+        load_district(directory, environ={})
+
+
+WORDS = """  parks:
+    plugin: webhook
+    enabled: false
+    crosswalk:
+      statuses: {"05": resolved}
+      categories: {P01: LH}
+      fields: {title: bt}
+"""

@@ -107,9 +107,7 @@ class WebhookAdapter(Adapter):
     async def start(self) -> None:
         """Prepare signatures, templates and the guard; asks nobody."""
         settings = self._settings
-        own = [secret.get_secret_value() for secret in settings.secrets]
-        theirs = [secret.get_secret_value() for secret in settings.callbacks.secrets] or own
-        self._signer, self._verifier = Signer(own), Verifier(theirs)
+        self._signer, self._verifier = Signer(settings.signing), Verifier(settings.verifying)
         self._guard = AddressGuard(allowed=settings.private_networks, plain_http=settings.plain_http)
         self._throttle = Throttle(time.monotonic)
         self._zone = ZoneInfo(settings.zone)
@@ -142,7 +140,10 @@ class WebhookAdapter(Adapter):
         if answer.status_code == 404:
             return None
         self._needs_success(answer)
-        ticket = text_at(_json(answer), self._settings.answers.ticket, most=200)
+        document = _json(answer)
+        if not isinstance(document, dict | list):  # read as "not there" it could be filed twice
+            raise _with_status(AdapterFault("the answer to a lookup is no JSON", subject=assignment.key), answer)
+        ticket = text_at(document, self._settings.answers.ticket, most=200)
         return None if ticket is None else Receipt(ticket=ticket)
 
     async def recall(self, assignment: Assignment, reason: str) -> None:
@@ -188,8 +189,7 @@ class WebhookAdapter(Adapter):
         settings = self._settings
         return {
             "host": urlsplit(str(settings.url)).hostname,
-            "secrets": len(settings.secrets),
-            "rotating": len(settings.secrets) > 1,
+            "rotating": settings.previous_secret is not None,
             "held_back_seconds": round(self._throttle.left.total_seconds(), 1),
             "down": self._down,
             "templates": sorted(self._templates),

@@ -86,7 +86,8 @@ class Answers(_Part):
 class Callbacks(_Part):
     """How the department's callbacks are read; each field's pointers are tried in turn."""
 
-    secrets: tuple[Secret, ...] = Field((), max_length=2, description="Secrets of callbacks; empty: the same as outwards.")
+    secret: Secret | None = Field(None, description="Secret of callbacks; empty: the same as outwards.")
+    previous_secret: Secret | None = Field(None, description="The former one while they are rotated.")
     type: Pointers = Field(("/type",), description="What happened; the crosswalk says what it means.")
     id: Pointers = Field((), description="The report's own number; empty: the webhook-id.")
     key: Pointers = Field(("/key", "/data/key"), description="Our key.")
@@ -104,10 +105,9 @@ class WebhookSettings(AdapterSettings):
     """One department's endpoint."""
 
     url: HttpUrl = Field(description="Where events are sent.")
-    secrets: tuple[Secret, ...] = Field(
-        min_length=1,
-        max_length=2,
-        description="`whsec_…`, 24 to 64 bytes in base64; two while they are rotated, the new one first.",
+    secret: Secret = Field(description="`whsec_…`, 24 to 64 bytes in base64.")
+    previous_secret: Secret | None = Field(
+        None, description="The former one while they are rotated: both sign, both are taken."
     )
     headers: dict[str, SecretStr] = Field({}, description="Further headers, e.g. an API key of a gateway.")
     media_type: str = Field("application/json", description="Content type of the bodies.")
@@ -181,6 +181,17 @@ class WebhookSettings(AdapterSettings):
             except BodyWrong as error:
                 raise ValueError(f"bodies.{name}: {error}") from None
         return self
+
+    @property
+    def signing(self) -> list[str]:
+        """The secrets events are signed with, the newest first."""
+        return [one.get_secret_value() for one in (self.secret, self.previous_secret) if one is not None]
+
+    @property
+    def verifying(self) -> list[str]:
+        """The secrets callbacks are checked with."""
+        own = (self.callbacks.secret, self.callbacks.previous_secret)
+        return [one.get_secret_value() for one in own if one is not None] or self.signing
 
     @property
     def as_json(self) -> bool:

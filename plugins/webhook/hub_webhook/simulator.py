@@ -37,7 +37,8 @@ def adapter_settings(url: str, secret: str) -> dict[str, object]:
     """Adapter settings that match a running simulator on this machine."""
     return {
         "url": f"{url}/events",
-        "secrets": [secret_of(secret)],
+        "secret": secret_of(secret),
+        "answers": {"ticket_required": True},
         "lookup_url": f"{url}/orders?key={{key}}",
         "health_url": f"{url}/status",
         "plain_http": True,

@@ -90,7 +90,7 @@ async def receiver() -> AsyncIterator[Receiver]:
 
 
 def settings(url: str, **changes: object) -> dict[str, object]:
-    return {"url": url, "secrets": [OLD], "plain_http": True, "private_networks": ["127.0.0.0/8"], **changes}
+    return {"url": url, "secret": OLD, "plain_http": True, "private_networks": ["127.0.0.0/8"], **changes}
 
 
 @asynccontextmanager
@@ -131,7 +131,7 @@ async def test_id_stays_over_retries_and_the_time_does_not(receiver: Receiver, m
 
 
 async def test_while_rotating_both_secrets_sign(receiver: Receiver) -> None:
-    async with speaking(receiver, secrets=[NEW, OLD]) as adapter:
+    async with speaking(receiver, secret=NEW, previous_secret=OLD) as adapter:
         await adapter.deliver(sample_assignment())
     (came,) = receiver.came
     for secret in (OLD, NEW):
@@ -346,7 +346,7 @@ async def test_down_is_said_once_and_up_again_once(receiver: Receiver) -> None:
 
 
 async def test_diagnostics_hold_no_secret(receiver: Receiver) -> None:
-    async with speaking(receiver, secrets=[NEW, OLD], headers={"X-Api-Key": "sesame"}) as adapter:
+    async with speaking(receiver, secret=NEW, previous_secret=OLD, headers={"X-Api-Key": "sesame"}) as adapter:
         facts = str(await adapter.diagnostics()) + repr(adapter.settings)
     for secret in (OLD, NEW, "sesame"):
         assert secret.removeprefix("whsec_") not in facts
@@ -363,7 +363,7 @@ def test_manifest_carries_the_published_schedule() -> None:
 async def test_address_that_turns_private_is_not_called(receiver: Receiver) -> None:
     """The settings can't know what a name leads to; before sending it is looked at."""
     port = receiver.url.rpartition(":")[2]
-    given = {"url": f"http://localhost:{port}", "secrets": [OLD], "plain_http": True}
+    given = {"url": f"http://localhost:{port}", "secret": OLD, "plain_http": True}
     async with running_adapter(WebhookAdapter, given) as adapter:
         with pytest.raises(AdapterFault, match="localhost is a loopback address"):
             await adapter.deliver(sample_assignment())
@@ -374,7 +374,7 @@ async def test_address_that_turns_private_is_not_called(receiver: Receiver) -> N
 
 
 async def test_name_that_does_not_resolve_is_tried_again_later() -> None:
-    given = {"url": f"https://{'a' * 70}.example.org/", "secrets": [OLD]}
+    given = {"url": f"https://{'a' * 70}.example.org/", "secret": OLD}
     async with running_adapter(WebhookAdapter, given) as adapter:
         with pytest.raises(Unavailable, match="does not resolve"):
             await adapter.deliver(sample_assignment())
@@ -383,9 +383,9 @@ async def test_name_that_does_not_resolve_is_tried_again_later() -> None:
 @pytest.mark.parametrize(
     ("changes", "where"),
     [
-        ({"secrets": []}, "secrets"),
-        ({"secrets": ["abc"]}, "whsec_"),
-        ({"secrets": [OLD, NEW, new_secret()]}, "secrets"),
+        ({"secret": ""}, "secret"),
+        ({"secret": "abc"}, "whsec_"),
+        ({"previous_secret": "whsec_YWJj"}, "24 to 64 bytes"),
         ({"url": "http://hook.example.org/"}, "only https"),
         ({"url": "https://10.0.0.1/"}, "private"),
         ({"url": "https://169.254.169.254/latest"}, "metadata"),
@@ -410,7 +410,7 @@ async def test_name_that_does_not_resolve_is_tried_again_later() -> None:
     ],
 )
 def test_settings_that_can_not_work_are_refused_with_their_place(changes: dict[str, object], where: str) -> None:
-    given = {"url": "https://hook.example.org/in", "secrets": [OLD], **changes}
+    given = {"url": "https://hook.example.org/in", "secret": OLD, **changes}
     with pytest.raises(ValidationError) as refusal:
         WebhookSettings.model_validate(given)
     said = "; ".join(
@@ -422,6 +422,6 @@ def test_settings_that_can_not_work_are_refused_with_their_place(changes: dict[s
 
 
 def test_smallest_settings_are_an_address_and_a_secret() -> None:
-    made = WebhookSettings.model_validate({"url": "https://hook.example.org/in", "secrets": [OLD]})
+    made = WebhookSettings.model_validate({"url": "https://hook.example.org/in", "secret": OLD})
     assert isinstance(made, AdapterSettings)
     assert made.events.urged == "assignment.urged"

@@ -27,7 +27,7 @@ UNMAPPED: list[tuple[str, str, str | None]] = []
 @asynccontextmanager
 async def reading(statuses: dict[str, ReportKind] | None = None, **changes: Any) -> AsyncIterator[WebhookAdapter]:
     """An adapter as the hub starts it; `statuses` is the instance's own crosswalk."""
-    given = {"url": "https://hook.example.org/in", "secrets": [OLD], **changes}
+    given = {"url": "https://hook.example.org/in", "secret": OLD, **changes}
     UNMAPPED.clear()
     crosswalk = Crosswalk(version=1, statuses=statuses or {}).over(WebhookAdapter.manifest.crosswalk)
     words = WordTable(crosswalk, lambda table, word, about: UNMAPPED.append((table, word, about)))
@@ -115,10 +115,10 @@ async def test_test_messages_mean_nothing(type: str) -> None:
 
 async def test_both_secrets_are_taken_while_rotating_and_own_ones_for_callbacks() -> None:
     body = {"type": "assignment.accepted", "key": KEY}
-    async with reading(secrets=[NEW, OLD]) as adapter:
+    async with reading(secret=NEW, previous_secret=OLD) as adapter:
         for secret in (OLD, NEW):
             assert await report(adapter, body, secret=secret)
-    async with reading(callbacks={"secrets": [NEW]}) as adapter:
+    async with reading(callbacks={"secret": NEW}) as adapter:
         assert await report(adapter, body, secret=NEW)
         assert (await rejected(adapter, callback(body, secret=OLD))).status == 401
 
