@@ -1,0 +1,200 @@
+"""A department that can list its tickets and its categories, and the parts of a hub that compare: real server, ledger and views."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from hub.app import Hub
+from hub.bus import Bucket
+from hub.catalogues import Catalogues
+from hub.contract import (
+    Adapter,
+    Assignment,
+    Audit,
+    Capability,
+    Crosswalk,
+    Manifest,
+    Receipt,
+    ReportKind,
+    Standing,
+    StandingState,
+)
+from hub.crosswalk import Crosswalks
+from hub.heard_words import HeardWords
+from hub.model.cases import AssignmentState, Case, CaseId, delivery_key
+from hub.reconciliation import Reconciliation
+from hub.repairs import RepairFilter, RepairItem, Repairs
+from hub.run_book import Run
+from tests.eventually import eventually
+from tests.system.department import report_gas, running_hub
+
+NAME = "utilities"
+"""The instance that leads a smell of gas in the shipped configuration."""
+
+
+@dataclass
+class Office:
+    """What the department has: tickets by our key, standings by ticket, a catalogue; and what it does when it is asked."""
+
+    standings: dict[str, Standing] = field(default_factory=dict)
+    codes: dict[str, str] = field(default_factory=dict)
+    page: int = 2
+    audits: int = 0
+    trouble: list[BaseException] = field(default_factory=list)
+    asked: Callable[[], object] = lambda: None
+    """Called at the beginning of every audit."""
+    never_ends: bool = False
+
+    def stands(self, ticket: str, state: StandingState, *, key: str | None = None) -> None:
+        """From now on a ticket stands so."""
+        known = self.standings.get(ticket)
+        self.standings[ticket] = Standing(ticket=ticket, state=state, key=key or (known.key if known else None))
+
+
+def audited(office: Office, *capabilities: Capability, crosswalk: Crosswalk | None = None) -> type[Adapter]:
+    """An adapter before the office."""
+
+    class Audited(Adapter):
+        manifest = Manifest(
+            name=f"scripted-{NAME}",
+            department="测试部门",
+            version="1",
+            capabilities=frozenset(capabilities or (Capability.AUDIT,)),
+            attempt_timeout=timedelta(seconds=5),
+            crosswalk=crosswalk or Crosswalk(),
+        )
+
+        async def deliver(self, assignment: Assignment) -> Receipt:
+            ticket = f"T-{len(office.standings) + 1}"
+            office.stands(ticket, StandingState.FILED, key=assignment.key)
+            return Receipt(ticket=ticket)
+
+        async def audit(self, cursor: str | None) -> Audit:
+            if cursor is None:
+                office.audits += 1
+                office.asked()
+            if office.trouble:
+                raise office.trouble.pop(0)
+            start = int(cursor or 0)
+            items = list(office.standings.values())
+            more = start + office.page < len(items)
+            if office.never_ends:
+                return Audit(items=items, cursor="0")
+            return Audit(items=items[start : start + office.page], cursor=str(start + office.page) if more else None)
+
+        async def catalogue(self) -> Mapping[str, str]:
+            if office.trouble:
+                raise office.trouble.pop(0)
+            return office.codes
+
+        async def lookup(self, assignment: Assignment) -> Receipt | None:
+            return None
+
+        async def health(self) -> Any:
+            for status in ("处理中", "已转派"):
+                self.words.kind(status, about="T-1")
+            return await super().health()
+
+    return Audited
+
+
+@dataclass
+class Bench:
+    """A running hub with what this part of it needs."""
+
+    hub: Hub
+    office: Office
+    repairs: Repairs
+    catalogues: Catalogues
+    words: HeardWords
+    crosswalks: Crosswalks
+    reconciliation: Reconciliation
+
+    async def open_repairs(self, **filter: Any) -> list[RepairItem]:
+        """What is open now."""
+        page = await self.repairs.list(RepairFilter(**filter))
+        return [item for item in page.items if item.state.value == "open"]
+
+    async def reconciled(self) -> Run:
+        """Have a run done now and wait for its end."""
+        name = await self.reconciliation.ask(NAME, "李工")
+        found: list[Run] = []
+
+        async def ended() -> bool:
+            found[:] = [run for run in await self.reconciliation.runs(NAME) if run.run == name and run.state.ended]
+            return bool(found)
+
+        await eventually(ended)
+        return found[0]
+
+    async def delivered(self, *, state: AssignmentState = AssignmentState.DELIVERED) -> tuple[Case, str]:
+        """A case whose assignment the office has; the case and the delivery key."""
+        id = (await report_gas(self.hub)).case.id
+
+        async def there() -> bool:
+            return (await self.assignment(id))[1] is state
+
+        await eventually(there)
+        case = await self.hub.ledger.load(id)
+        assert case is not None
+        return case, (await self.assignment(id))[0]
+
+    async def assignment(self, id: CaseId) -> tuple[str, AssignmentState]:
+        """The key and state of the office's assignment of a case, by the ledger."""
+        case = await self.hub.ledger.load(id)
+        assert case is not None
+        item = next(item for item in case.assignments if item.adapter == NAME)
+        return delivery_key(id, item.id), item.state
+
+
+@contextlib.asynccontextmanager
+async def bench(
+    data: Path,
+    office: Office,
+    *capabilities: Capability,
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    crosswalk: Crosswalk | None = None,
+    run: bool = True,
+    **options: Any,
+) -> AsyncIterator[Bench]:
+    """A hub with the office as its only department, comparing."""
+    import asyncio
+
+    kind = audited(office, *capabilities, crosswalk=crosswalk)
+    async with running_hub(data, {NAME: kind}) as hub:
+        repairs = Repairs(await Bucket.open(hub.bus, "REPAIRS_TRIED"), clock=clock, hold=0.05)
+        bucket = await Bucket.open(hub.bus, "RECONCILIATION_TRIED")
+        words = HeardWords(bucket, hold=0.05)
+        crosswalks = Crosswalks(hub.adapters, words, hub.views, repairs, hub.rulebook.district)
+        catalogues = Catalogues(bucket, repairs, crosswalks.in_force, clock=clock)
+        reconciliation = Reconciliation(
+            hub.bus,
+            hub.adapters,
+            hub.ledger,
+            hub.views,
+            repairs,
+            catalogues,
+            bucket,
+            hub.rulebook.district,
+            hub.reportback.take,
+            clock=clock,
+            **{"grace": timedelta(milliseconds=20)} | options,
+        )
+        made = Bench(hub, office, repairs, catalogues, words, crosswalks, reconciliation)
+        task = asyncio.create_task(reconciliation.run()) if run else None
+        try:
+            yield made
+        finally:
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+            await words.close()
+            await repairs.close()
+
+
+__all__ = ["NAME", "Bench", "Office", "ReportKind", "audited", "bench"]
