@@ -29,6 +29,7 @@ from hub import (
     Crosswalk,
     Health,
     Manifest,
+    OutcomeUnknown,
     Poll,
     Receipt,
     Refused,
@@ -139,10 +140,7 @@ class Open311Adapter(Adapter):
         answer = await self._post("requests", self._form(assignment))
         if answer.status_code in (400, 404, 422):
             raise Refused(_refusal(answer), subject=assignment.key)
-        found = read(Filed, answer)
-        if not found or not (found[0].service_request_id or found[0].token):
-            raise AdapterFault("the server gave neither a service_request_id nor a token")
-        return await self._receipt(assignment.key, found[0])
+        return await self._receipt(assignment.key, _filed(answer))
 
     async def lookup(self, assignment: Assignment) -> Receipt | None:
         """Search the requests of the time since the case came in for our key; None when no page has it."""
@@ -157,10 +155,14 @@ class Open311Adapter(Adapter):
             for request in found:
                 if assignment.key in (request.description or ""):
                     return await self._receipt(assignment.key, Filed(service_request_id=request.service_request_id))
-            if len(found) < LOOKUP_PAGE or found[0].service_request_id == first:
-                return None  # the last page, or a server that knows no pages and gave all of it
+            if len(found) < LOOKUP_PAGE:
+                return None
+            if found[0].service_request_id == first:
+                if len(found) < FULL:
+                    return None  # a server that knows no pages and gave all it has
+                break
             first = found[0].service_request_id
-        return None
+        raise OutcomeUnknown("the server has more requests than can be searched for our key", subject=assignment.key)
 
     async def urge(self, assignment: Assignment, message: str) -> None:
         """Say it as an update of the request (FixMyStreet's extension); Refused where the server has none."""
@@ -199,6 +201,8 @@ class Open311Adapter(Adapter):
         """How our requests stand, fifty at a time."""
         entries = [entry for entry in await self._book.entries() if entry.id is not None]
         place = int(cursor or 0)
+        if not entries:
+            await self.catalogue()  # nothing to ask about, but whether the server answers is an answer, too
         found = await self._requests(entries[place : place + CHUNK])
         items = [
             Standing(
@@ -423,6 +427,17 @@ def _read_cursor(cursor: str | None, beginning: datetime) -> tuple[datetime, dic
         return datetime.fromisoformat(known["since"]), {str(id): str(at) for id, at in known["seen"].items()}
     except (ValueError, KeyError, TypeError, AttributeError) as problem:
         raise AdapterFault(f"not a cursor of this adapter: {cursor[:80]!r}") from problem
+
+
+def _filed(answer: httpx.Response) -> Filed:
+    """What was filed; an answer that does not say it leaves open whether anything was: OutcomeUnknown."""
+    try:
+        found = read(Filed, answer)
+    except AdapterFault as fault:
+        raise OutcomeUnknown(fault.message) from fault
+    if not found or not (found[0].service_request_id or found[0].token):
+        raise OutcomeUnknown("the server gave neither a service_request_id nor a token")
+    return found[0]
 
 
 def _refusal(answer: httpx.Response) -> str:

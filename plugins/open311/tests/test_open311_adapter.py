@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -12,12 +12,12 @@ from urllib.parse import parse_qs
 import httpx
 import pytest
 import structlog
-from hub_open311 import Open311Adapter
+from hub_open311 import Open311Adapter, hub_adapters
 from hub_open311.book import Book, Entry
 from hub_open311.messages import Request, items, read
 from hub_open311.simulator import adapter_settings
 
-from hub import AdapterFault, Contact, Context, Refused, Report, ReportKind
+from hub import AdapterFault, Contact, Context, OutcomeUnknown, Refused, Report, ReportKind
 from hub.outbound import departmental_client
 from hub.testing.kit import MemoryStore, running_adapter, sample_assignment
 from hub.testing.process import SimulatorProcess
@@ -45,8 +45,11 @@ class City:
         return httpx.Response(200, json=self.requests)
 
 
+Answers = Callable[[httpx.Request], httpx.Response]
+
+
 @asynccontextmanager
-async def adapter_of(city: City, store: MemoryStore | None = None, **settings: Any) -> AsyncIterator[Open311Adapter]:
+async def adapter_of(city: Answers, store: MemoryStore | None = None, **settings: Any) -> AsyncIterator[Open311Adapter]:
     """The adapter before a city in this process."""
     async with departmental_client("open311", timeout=1.0, transport=httpx.MockTransport(city)) as http:
         context = Context(
@@ -278,3 +281,47 @@ def test_numbers_and_kept_roots_are_understood() -> None:
         b"<status>closed</status><updated_datetime>2010-04-14T06:37:38-08:00</updated_datetime></request></service_requests>"
     )
     assert read(Request, httpx.Response(200, content=spark))[0].status == "closed"
+
+
+async def test_what_was_filed_without_a_number_is_unknown_not_failed() -> None:
+    def blackbox(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, json=[{"service_notice": "thank you"}] if request.method == "POST" else [])
+
+    async with adapter_of(blackbox) as adapter:
+        with pytest.raises(OutcomeUnknown):
+            await adapter.deliver(sample_assignment())
+
+
+def test_plugin_registers_its_adapter() -> None:
+    assert list(hub_adapters()) == [Open311Adapter]
+
+
+async def test_lookup_turns_pages_until_it_finds_our_key() -> None:
+    assignment = sample_assignment()
+
+    def paged(request: httpx.Request) -> httpx.Response:
+        page = int(request.url.params.get("page", "1"))
+        filler = [{"service_request_id": f"{page}-{n}", "status": "open"} for n in range(200)]
+        mine = {"service_request_id": "mine", "status": "open", "description": f"x 〔来源编号 {assignment.key}〕"}
+        return httpx.Response(200, json=filler if page < 3 else [mine])
+
+    async with adapter_of(paged) as adapter:
+        receipt = await adapter.lookup(assignment)
+        assert receipt is not None
+        assert receipt.ticket == "mine"
+
+
+async def test_server_without_pages_ends_the_search() -> None:
+    asked: list[httpx.Request] = []
+
+    def unpaged(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        return httpx.Response(200, json=[{"service_request_id": str(n), "status": "open"} for n in range(many)])
+
+    many = 300
+    async with adapter_of(unpaged) as adapter:
+        assert await adapter.lookup(sample_assignment()) is None
+        assert len(asked) == 2
+        many = 1000
+        with pytest.raises(OutcomeUnknown):
+            await adapter.lookup(sample_assignment())
