@@ -120,12 +120,13 @@ class Reconciliation:
         return run
 
     async def runs(self, adapter: str) -> list[Run]:
-        """The last runs, latest first."""
+        """The last runs, latest first. Raises NotAllowed."""
+        self._adapters.record(adapter)
         return await self._book.of(adapter)
 
-    def next_at(self, adapter: str) -> datetime:
-        """When the adapter's next nightly run is: the same minute every night, another for each adapter."""
-        return next_night(adapter, self._clock(), self._district())
+    def next_at(self, adapter: str) -> datetime | None:
+        """When the adapter's next nightly run is, the same minute every night; None when it can't be asked here."""
+        return next_night(adapter, self._clock(), self._district()) if self._auditors(adapter) else None
 
     async def _keep_set(self) -> None:
         async for _ in self._adapters.changes():
@@ -135,7 +136,7 @@ class Reconciliation:
                     await self._set_next(name)
 
     async def _set_next(self, adapter: str) -> None:
-        at = self.next_at(adapter)
+        at = next_night(adapter, self._clock(), self._district())
         run = f"{at.astimezone(self._district().zone):%Y-%m-%d}"
         await set_audit(self._bus, adapter, run, at, msgspec.json.encode(Due(adapter=adapter, run=run)))
 

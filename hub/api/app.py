@@ -9,7 +9,20 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI
 
-from hub.api import cases, deliveries, files, hooks, instances, keys, lookups, operations, problems, stream
+from hub.api import (
+    cases,
+    deliveries,
+    files,
+    hooks,
+    instances,
+    keys,
+    lookups,
+    operations,
+    problems,
+    reconciliation,
+    repairs,
+    stream,
+)
 from hub.api.answers import Writes
 from hub.api.commands import commands_router
 from hub.api.limits import BodyLimit, RateLimit
@@ -50,6 +63,8 @@ def create_app(services: Services, *, heartbeat: float = stream.HEARTBEAT) -> Fa
         lookups.router,
         operations.router,
         instances.router,
+        reconciliation.router,
+        repairs.router,
         deliveries.router,
         keys.router,
         stream.router,

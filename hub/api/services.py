@@ -13,14 +13,18 @@ if TYPE_CHECKING:
     from hub.adapters import AdapterStatus
     from hub.adapters.registration import Registration
     from hub.api.tokens import Tokens
+    from hub.catalogues import Catalogues
     from hub.config import District
     from hub.contract import CallbackRequest, Contact
+    from hub.crosswalk import Crosswalks
     from hub.desk import Outcome
     from hub.intake import Entry
     from hub.ledger import PolicyRecord
     from hub.model.cases import Actor, Case, CaseId
     from hub.model.commands import AnyCommand
     from hub.model.events import Commit
+    from hub.reconciliation import Reconciliation
+    from hub.repairs import Repairs
     from hub.settings import ApiSettings
     from hub.spans import SpanRecord
     from hub.views import Views
@@ -145,6 +149,16 @@ class Instances:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Upkeep:
+    """What keeps the two sides the same: repairs, reconciliation, catalogues, crosswalks."""
+
+    repairs: Repairs
+    reconciliation: Reconciliation
+    catalogues: Catalogues
+    crosswalks: Crosswalks
+
+
+@dataclass(frozen=True, kw_only=True)
 class Services:
     """Everything the HTTP interface uses. `connected`: whether the bus answers and nothing fatal happened."""
 
@@ -165,3 +179,5 @@ class Services:
     open311: Open311Settings = field(default_factory=Open311Settings)
     instances: Instances | None = None
     """None: this interface changes no instances."""
+    upkeep: Upkeep | None = None
+    """None: nothing is repaired or reconciled here."""

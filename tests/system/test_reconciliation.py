@@ -215,6 +215,7 @@ async def test_every_adapter_that_can_be_asked_has_its_night_set(tmp_path: Path)
         stored = await made.hub.bus.last(TIMERS, f"timer.audit.set.{NAME}")
         assert stored is not None
         at = made.reconciliation.next_at(NAME)
+        assert at is not None
         assert stored.headers["Nats-Schedule"].startswith(f"@at {at:%Y-%m-%dT%H:%M:%S}")
         local = at.astimezone(made.hub.rulebook.district().zone)
         assert (local.hour, local.minute < 30) == (2, True)

@@ -1,0 +1,144 @@
+"""Routes of reconciliation, catalogues and crosswalks of an adapter instance: looked at, asked for, accepted, tried dry, changed.
+
+For those who run the hub. See hub/reconciliation.py, hub/catalogues.py, hub/crosswalk.py.
+"""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from hub.adapters.registration import By, Patch
+from hub.api.answers import answer
+from hub.api.auth import RUNNERS, Caller, CallerHere, ServicesHere
+from hub.api.bodies import read_body
+from hub.api.instances import NamePath
+from hub.api.openapi import gives, takes
+from hub.api.services import Services, Upkeep
+from hub.api.upkeep_models import (
+    AcceptBody,
+    AcceptedAnswer,
+    CatalogueAnswer,
+    CrosswalkAnswer,
+    CrosswalkBody,
+    DryRunAnswer,
+    RunList,
+)
+from hub.crosswalk import Tables
+from hub.errors import NotAllowed
+from hub.privacy import mask_text
+from hub.run_book import Run
+
+router = APIRouter(prefix="/adapters/{name}", tags=["adapters"])
+
+_TABLES = takes(
+    CrosswalkBody,
+    {"statuses": {"已转派": "progress"}, "categories": {"E04": "RQ-01"}, "note": "对方新增状态"},
+)
+
+
+@router.get("/reconciliations", summary="Reconciliations of an adapter", responses=gives(RunList, 403))
+async def runs(services: ServicesHere, caller: CallerHere, name: NamePath) -> Response:
+    """The last ones: what was compared, what disagreed, how long it took; and when the next night's is."""
+    upkeep = _of(services, caller)
+    return answer(RunList(items=await upkeep.reconciliation.runs(name), next_at=upkeep.reconciliation.next_at(name)))
+
+
+@router.post(
+    "/reconciliations",
+    status_code=202,
+    summary="Reconcile now",
+    responses=gives(Run, 403, status=202),
+)
+async def reconcile(services: ServicesHere, caller: CallerHere, name: NamePath) -> Response:
+    """Done by whichever hub process takes it; look for its `run` among the reconciliations. What disagrees becomes repairs."""
+    upkeep = _of(services, caller)
+    asked = await upkeep.reconciliation.ask(name, caller.token.name)
+    run = next(run for run in await upkeep.reconciliation.runs(name) if run.run == asked)
+    return answer(run, 202)
+
+
+@router.get("/catalogue", summary="The department's categories", responses=gives(CatalogueAnswer, 403))
+async def catalogue(services: ServicesHere, caller: CallerHere, name: NamePath) -> Response:
+    """The accepted ones, and what came, went and changed its name since; read with every reconciliation."""
+    return answer(await _catalogue(_of(services, caller), name))
+
+
+@router.post(
+    "/catalogue/accept",
+    summary="Accept the department's categories",
+    responses=gives(CatalogueAnswer, 400, 403, 409, 413, 415),
+    openapi_extra=takes(AcceptBody, {"seen": "9f2c51d07ab3e864"}),
+)
+async def accept(request: Request, services: ServicesHere, caller: CallerHere, name: NamePath) -> Response:
+    """Take over what was seen last, as the next version; the crosswalk is not changed by it."""
+    upkeep = _of(services, caller)
+    body = await read_body(request, AcceptBody)
+    await upkeep.catalogues.accept(name, caller.token.name, digest=body.seen)
+    return answer(await _catalogue(upkeep, name))
+
+
+@router.get("/crosswalk", summary="The crosswalk of an adapter", responses=gives(CrosswalkAnswer, 403))
+async def crosswalk(services: ServicesHere, caller: CallerHere, name: NamePath) -> Response:
+    """What the department's words and our categories are taken as, and which words were heard how often."""
+    found = await _of(services, caller).crosswalks.show(name)
+    return answer(CrosswalkAnswer(**{field: getattr(found, field) for field in found.__struct_fields__}))
+
+
+@router.post(
+    "/crosswalk/dry-run",
+    summary="Try a crosswalk dry",
+    responses=gives(DryRunAnswer, 400, 403, 413, 415),
+    openapi_extra=_TABLES,
+)
+async def dry_run(request: Request, services: ServicesHere, caller: CallerHere, name: NamePath) -> Response:
+    """What would have come out differently for the words heard and the cases handled so far; nothing is changed."""
+    upkeep = _of(services, caller)
+    body = await read_body(request, CrosswalkBody)
+    found = await upkeep.crosswalks.dry_run(name, _tables(body))
+    return answer(DryRunAnswer(**{field: getattr(found, field) for field in found.__struct_fields__}))
+
+
+@router.post(
+    "/crosswalk",
+    summary="Change the crosswalk of an adapter",
+    responses=gives(CrosswalkAnswer, 400, 403, 409, 413, 415),
+    openapi_extra=_TABLES,
+)
+async def change(request: Request, services: ServicesHere, caller: CallerHere, name: NamePath) -> Response:
+    """A change of the instance, with version, who and why, taken back by `rollback`. Repairs of what is mapped now are resolved."""
+    upkeep = _of(services, caller)
+    body = await read_body(request, CrosswalkBody)
+    if services.instances is None:
+        raise NotAllowed("no instances to change here")
+    await upkeep.crosswalks.dry_run(name, _tables(body))  # refuses what it can't read before anything is changed
+    patch = Patch(statuses=body.statuses, categories=body.categories, fields=body.fields)
+    by = By(actor=caller.actor, note=mask_text(body.note), untried=body.untried)
+    await services.instances.registration.change(name, patch, by)
+    await upkeep.crosswalks.settle(name)
+    return await crosswalk(services, caller, name)
+
+
+def _of(services: Services, caller: Caller) -> Upkeep:
+    caller.require(RUNNERS)
+    caller.require_everywhere()
+    if services.upkeep is None:
+        raise NotAllowed("nothing is reconciled here")
+    return services.upkeep
+
+
+def _tables(body: CrosswalkBody) -> Tables:
+    return Tables(statuses=body.statuses, categories=body.categories, fields=body.fields)
+
+
+async def _catalogue(upkeep: Upkeep, name: str) -> CatalogueAnswer:
+    view = await upkeep.catalogues.show(name)
+    accepted = view.accepted
+    return CatalogueAnswer(
+        adapter=name,
+        accepted=AcceptedAnswer(version=accepted.version, at=accepted.at, by=accepted.by, codes=accepted.codes),
+        seen=view.seen.digest,
+        seen_at=view.seen.at,
+        changed=view.drift.changed,
+        drift=view.drift,
+    )
