@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -21,13 +22,17 @@ from hub.adapters import Adapters, Plugins
 from hub.adapters.registration import Registration
 from hub.adapters.registry import Registry
 from hub.adapters.sealing import Sealing, load_key
+from hub.adapters.watchdog import Watchdog
+from hub.alerts import Alerts
 from hub.api import Services
 from hub.api.services import Instances
 from hub.api.tokens import Tokens
 from hub.bus import Bucket, Bus, EmbeddedServer, Objects, ensure_streams
 from hub.bus.streams import DISPATCH, consumer_backlog
 from hub.cancellation import raise_if_cancelled
+from hub.classification import Classification
 from hub.config import District, load_district, policy_from_sources
+from hub.contract import Alert, AlertKind
 from hub.deadlines import Deadlines
 from hub.desk import Desk, Outcome, utc_now
 from hub.dispatch import Dispatch, durable_of
@@ -39,12 +44,13 @@ from hub.metrics import Metrics
 from hub.model.bindings import Binding
 from hub.model.cases import SYSTEM, Actor, Source
 from hub.privacy import Vault
+from hub.repairs import Repairs
 from hub.reportback import ReportBack
 from hub.spans import SpanStore
 from hub.views import Projector, Views
 
 if TYPE_CHECKING:
-    from hub.contract import Adapter, AdapterInstance, Health, IncomingCase
+    from hub.contract import AdapterInstance, Health, IncomingCase, Plugin
     from hub.model.policy import Policy
     from hub.settings import Settings
 
@@ -52,6 +58,11 @@ log = structlog.get_logger("hub.app")
 
 STOP_WITHIN = 15.0
 """Seconds the stages get to stop; what is unfinished then comes again after the next start."""
+
+GAVE_UP = 70
+"""Exit code when a plugin held the process up for good: a service manager starts the hub again (EX_SOFTWARE of sysexits.h)."""
+HELD_UP = "held-up"
+"""File in the data directory that names the plugin the process was ended for."""
 
 MARK_EVERY = 1.0
 """Seconds between checkpoints outside the store."""
@@ -110,6 +121,7 @@ class Hub:
         self.vault: Vault
         self.objects: Objects
         self.tokens: Tokens
+        self.repairs: Repairs
         self.adapters: Adapters
         self.registry: Registry
         self.registration: Registration
@@ -118,6 +130,7 @@ class Hub:
         self.dispatch: Dispatch
         self.reportback: ReportBack
         self.deadlines: Deadlines
+        self.alerts: Alerts
         self.views: Views
         self.projector: Projector
         self.spans: SpanStore | None = None
@@ -130,7 +143,7 @@ class Hub:
         settings: Settings,
         *,
         instances: Sequence[AdapterInstance] | None = None,
-        plugins: Sequence[type[Adapter]] = (),
+        plugins: Sequence[type[Plugin]] = (),
         public_url: str | None = None,
         clock: Callable[[], datetime] = utc_now,
         check: bool = True,
@@ -177,7 +190,7 @@ class Hub:
             yield hub
 
     async def _build(
-        self, instances: Sequence[AdapterInstance], plugins: Sequence[type[Adapter]], public_url: str | None
+        self, instances: Sequence[AdapterInstance], plugins: Sequence[type[Plugin]], public_url: str | None
     ) -> None:
         settings, bus, replicas = self.settings, self.bus, self.settings.nats.replicas
         await ensure_streams(bus, replicas=replicas, ledger_bytes=settings.nats.max_bytes)
@@ -188,11 +201,13 @@ class Hub:
         self.desk = Desk(self.ledger, self.rulebook.rules, clock=self._clock, cache=settings.cache_cases, metrics=self.metrics)
         self.vault = Vault(buckets["PERSONAL"], buckets["VAULT_KEYS"])
         self.tokens = Tokens(buckets["TOKENS"])
-        self.intake = Intake(self.desk, bus, district, self.vault, clock=self._clock)
+        classify = Classification(lambda: self.adapters.classifiers(), district)
+        self.intake = Intake(self.desk, bus, district, self.vault, clock=self._clock, classify=classify)
 
         async def backlog(name: str) -> tuple[int, int]:
             return await consumer_backlog(bus, DISPATCH, durable_of(name))
 
+        self.repairs = Repairs(buckets["REPAIRS"])
         given = settings.secrets_key.get_secret_value() if settings.secrets_key is not None else None
         key = await asyncio.to_thread(load_key, settings.data / "secrets.key", given)
         self.registry = Registry(bus, Sealing(buckets["SECRETS"], key))
@@ -204,6 +219,8 @@ class Hub:
             public_url=public_url or settings.api.public_url or f"http://{settings.api.host}:{settings.api.port}",
             backlog=backlog,
             bound=self.rulebook.bind,
+            note=self._note,
+            in_hand=lambda name: self.dispatch.in_hand(name),
         )
         self.registration = Registration(self.adapters, self.registry, district, self._try, clock=self._clock)
         self.views = Views(settings.views.url or f"sqlite:///{settings.data / 'views.db'}")
@@ -214,8 +231,26 @@ class Hub:
         async def incoming(adapter: str, item: IncomingCase, actor: Actor, cause: str | None) -> Outcome:
             return await self.intake.report(entry_of(adapter, item), actor=actor, cause=cause)
 
-        self.reportback = ReportBack(bus, self.desk, self.adapters, incoming, self.views, self.objects, buckets["CURSORS"])
+        self.reportback = ReportBack(
+            bus, self.desk, self.adapters, incoming, self.views, self.objects, buckets["CURSORS"], self.repairs
+        )
         self.deadlines = Deadlines(bus, self.desk)
+        self.alerts = Alerts(bus, self.adapters, clock=self._clock)
+
+    async def _note(self, kind: str, adapter: str, subject: str, text: str) -> None:
+        """Something waits for a person: kept as a repair, and told."""
+        await self.repairs.say(kind, adapter, subject, text)
+        if kind in ("failed_instance", "blocked_loop"):
+            now = self._clock()
+            alert = Alert(
+                id=f"{kind}:{adapter}:{subject}:{now:%Y%m%d%H}",
+                kind=AlertKind.ADAPTER_FAILED,
+                text=text,
+                at=now,
+                adapter=adapter,
+            )
+            with contextlib.suppress(BusUnavailable):  # it stands in the repairs
+                await self.alerts.tell(alert)
 
     async def _try(self, instance: AdapterInstance, *, sample: bool) -> Health:
         """Whether an instance's department can be used with its settings, before it takes traffic."""
@@ -269,14 +304,25 @@ class Hub:
             "dispatch": self.dispatch.run,
             "report-back": self.reportback.run,
             "deadlines": self.deadlines.run,
+            "alerts": self.alerts.run,
             "policy": self._follow_policy,
             "adapters": self.adapters.follow,
             "checkpoint": lambda: self.ledger.keep_marking(MARK_EVERY, self._found_damaged),
         }
         tasks = [asyncio.create_task(self._stage(name, run), name=name) for name, run in stages.items()]
+        held_up: set[asyncio.Task[None]] = set()
+
+        def noted(name: str, seconds: float) -> None:
+            held_up.add(task := asyncio.create_task(self.adapters.held_up(name, seconds)))
+            task.add_done_callback(held_up.discard)
+
+        watchdog = Watchdog(asyncio.get_running_loop(), noted, self._give_up)
+        watchdog.start()
         try:
+            await self._after_a_give_up()
             yield
         finally:
+            await asyncio.to_thread(watchdog.stop)
             for task in tasks:
                 task.cancel()
             _, stuck = await asyncio.wait(tasks, timeout=STOP_WITHIN)
@@ -285,6 +331,19 @@ class Hub:
             if self.damaged is None:
                 with contextlib.suppress(BusUnavailable):
                     await self.ledger.mark()
+
+    def _give_up(self, adapter: str) -> None:
+        """A plugin keeps the loop for good and can't be cut short: end the process; the next one starts without that plugin."""
+        log.critical("a plugin holds the hub up for good; the hub ends", adapter=adapter)
+        (self.settings.data / HELD_UP).write_text(adapter, encoding="utf-8")
+        os._exit(GAVE_UP)
+
+    async def _after_a_give_up(self) -> None:
+        """Keep the plugin out that the process before this one had to be ended for."""
+        marker = self.settings.data / HELD_UP
+        if await asyncio.to_thread(marker.exists):
+            await self.adapters.quarantine((await asyncio.to_thread(marker.read_text, encoding="utf-8")).strip())
+            await asyncio.to_thread(marker.unlink, missing_ok=True)
 
     async def _stage(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
         """Keep a stage going: it is started again when the bus failed it; anything else stops the hub (crash, don't limp)."""
@@ -309,7 +368,7 @@ class Hub:
                 self.rulebook.put_in_force(record)
 
 
-_BUCKETS = ("ADAPTERS", "SECRETS", "PERSONAL", "VAULT_KEYS", "TOKENS", "CURSORS")
+_BUCKETS = ("ADAPTERS", "REPAIRS", "SECRETS", "PERSONAL", "VAULT_KEYS", "TOKENS", "CURSORS")
 
 
 def entry_of(adapter: str, item: IncomingCase) -> Entry:

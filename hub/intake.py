@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 import structlog
@@ -21,15 +21,17 @@ import structlog
 from hub import telemetry
 from hub.bus.connection import Bus, WrongSequence
 from hub.bus.streams import KEYS, PLACES
+from hub.contract import CaseText
 from hub.desk import Desk, Outcome, utc_now
 from hub.errors import InvalidInput
 from hub.model.areas import AreaCode
-from hub.model.cases import Actor, Attachment, CaseId, Channel, Severity, Source, case_id
-from hub.model.commands import AttachReport, Report
+from hub.model.cases import SYSTEM, Actor, Attachment, CaseId, Channel, Severity, Source, case_id
+from hub.model.commands import AttachReport, Comment, Report
 from hub.model.rules import Matter
 from hub.privacy import mask_address, mask_name, mask_phone, mask_text
 
 if TYPE_CHECKING:
+    from hub.classification import Classified
     from hub.config import District
     from hub.contract import Contact
     from hub.privacy import Vault
@@ -93,6 +95,14 @@ def new_suffix(now: float, noise: bytes) -> str:
     return "".join(reversed(letters))
 
 
+class Classify(Protocol):
+    """What intake asks about a report without a category."""
+
+    async def __call__(self, case: CaseText) -> Classified | None:
+        """What it is, and whose word that is; None for no idea. Never raises."""
+        ...
+
+
 class Intake:
     """Takes reports in."""
 
@@ -104,7 +114,9 @@ class Intake:
         vault: Vault,
         *,
         clock: Callable[[], datetime] = utc_now,
+        classify: Classify | None = None,
     ) -> None:
+        self._classify = classify
         self._desk = desk
         self._bus = bus
         self._district = district
@@ -148,6 +160,10 @@ class Intake:
         now: datetime,
     ) -> Outcome:
         district = self._district()
+        classified = await self._classified(entry, area)
+        if classified is not None:
+            severity = entry.severity or classified.suggestion.severity
+            entry = replace(entry, category=classified.suggestion.category, severity=severity)
         matter = Matter(
             channel=entry.channel,
             title=entry.title,
@@ -205,7 +221,17 @@ class Intake:
             cause=cause,
         )
         await self._mark_covers(entry, outcome.case.id)
+        if classified is not None and not outcome.repeated:
+            known = district.policy.category(classified.suggestion.category)
+            words = classified.words(known.name if known is not None else classified.suggestion.category)
+            outcome = await self._desk.execute(outcome.case.id, Comment(text=mask_text(words)), actor=SYSTEM, cause=cause)
         return outcome
+
+    async def _classified(self, entry: Entry, area: AreaCode) -> Classified | None:
+        """What a classifier says of a report without a category; entry texts are masked by now."""
+        if entry.category is not None or self._classify is None:
+            return None
+        return await self._classify(CaseText(title=entry.title, text=entry.text, channel=entry.channel, area=area))
 
     def _checked(self, entry: Entry, now: datetime) -> tuple[Entry, AreaCode]:
         """Validate, locate and mask."""

@@ -40,9 +40,11 @@ from hub.model.areas import UnitCode
 from hub.model.cases import Actor, ActorKind, Attachment, CaseId, parse_delivery_key
 from hub.model.commands import Accept, AnyCommand, Comment, Progress, RecordDelivered, Resolve, Return, Visit
 from hub.privacy import mask_file_name, mask_text
+from hub.repairs import Repair, RepairKind
 
 if TYPE_CHECKING:
     from hub.model.cases import Case
+    from hub.repairs import Repairs
 
 log = structlog.get_logger("hub.reportback")
 
@@ -112,6 +114,7 @@ class ReportBack:
         tickets: TicketIndex,
         objects: Objects,
         cursors: Bucket,
+        repairs: Repairs,
         *,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
@@ -122,6 +125,7 @@ class ReportBack:
         self._tickets = tickets
         self._objects = objects
         self._cursors = cursors
+        self._repairs = repairs
         self._clock = clock
 
     async def run(self) -> None:
@@ -321,11 +325,10 @@ class ReportBack:
         return tuple(stored)
 
     async def _put_aside(self, adapter: str, id: str, reason: str, *, case: str | None = None) -> None:
-        """Keep what can't be used where an operator finds it (`GET /api/v1/adapters`, bucket ADAPTERS)."""
+        """Keep what can't be used where an operator finds it: among the repairs. Raises BusUnavailable."""
         log.error("report put aside", adapter=adapter, report=id, case=case, reason=reason)
-        digest = hashlib.sha256(id.encode()).hexdigest()[:24]
-        note = {"id": id, "reason": reason, "case": case, "at": self._clock()}
-        await self._cursors.put(f"{adapter}.aside.{digest}", msgspec.json.encode(note))
+        text = f"上报 {id} 无法采用，已搁置：{reason}"
+        await self._repairs.note(Repair(kind=RepairKind.PUT_ASIDE, adapter=adapter, subject=id[:300], text=text, case=case))
 
     async def _waiting(self) -> None:
         await forget_consumer(self._bus, REPORTS, _FORMER_DURABLE)

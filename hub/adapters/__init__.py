@@ -5,8 +5,9 @@ all instances of this process. Called by dispatch, report-back and the API.
 """
 
 from hub.adapters.plugins import Plugins, check_class, discover
-from hub.adapters.roster import Adapters, AdapterStatus
+from hub.adapters.roster import Adapters
 from hub.adapters.running import Away, Brought, Instance, Pause, Running, build
+from hub.adapters.status import AdapterStatus
 
 __all__ = [
     "AdapterStatus",

@@ -8,19 +8,20 @@ config/adapters.yaml that can't be built; one of the ledger is shown as failed, 
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 import structlog
 
-from hub.adapters.book import Canary, InstanceRecord, follows_file, instance_of
+from hub.adapters.book import InstanceRecord, follows_file, instance_of
 from hub.adapters.plugins import Plugins
 from hub.adapters.registry import Registry
 from hub.adapters.running import Away, Gate, Instance, Pause, Running, build
-from hub.breaker import BreakerState
+from hub.adapters.status import NOWHERE, AdapterStatus, Slot, kind_of, status_of
+from hub.adapters.watchdog import INTERRUPT_AFTER
 from hub.bus.buckets import AdapterBucketStore, Bucket
 from hub.contract import AdapterInstance, Classifier, Manifest, Notifier, Placement, Plugin
 from hub.errors import CredentialsRejected, HubError, NotAllowed, PluginError, Withdrawn
@@ -32,57 +33,19 @@ log = structlog.get_logger("hub.adapters")
 Note = Callable[[str, str, str, str], Coroutine[Any, Any, None]]
 """Notes what needs repair: (kind, instance, subject, text for operators)."""
 
-NOWHERE = Manifest(name="-", department="", version="")
+Isolate = Callable[[str, str], Coroutine[Any, Any, None]]
+"""Gets an instance out of the hub's process: (instance, reason)."""
+
+MOST_HELD_UP = 3
+"""Times an instance may hold the event loop up for more than a second before it is isolated."""
 
 
 async def _nobody(kind: str, adapter: str, subject: str, text: str) -> None:
     """Nothing is noted."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class AdapterStatus:
-    """How an instance stands. `state`: running, draining, drained, paused, failed or disabled."""
-
-    name: str
-    plugin: str
-    department: str
-    version: str
-    state: str
-    detail: str
-    breaker: str
-    queued: int
-    in_flight: int
-    capabilities: tuple[str, ...]
-    settings_version: int = 0
-    origin: str = "file"
-    placement: str = Placement.HUB.value
-    units: tuple[str, ...] = ()
-    areas: tuple[str, ...] = ()
-    percent: int = 100
-    canary: Canary | None = None
-    candidate_version: int | None = None
-    strays: int = 0
-    kind: str = "adapter"
-
-
-@dataclass
-class Slot:
-    """One instance: its record, and what is built of it."""
-
-    record: InstanceRecord
-    gate: Gate = field(default_factory=Gate)
-    stable: Instance | None = None
-    candidate: Instance | None = None
-    failed: str = ""
-
-    @property
-    def on(self) -> bool:
-        """Whether it should run."""
-        return self.record.enabled and not self.record.removed
-
-
 class Adapters:
-    """All instances. `backlog` tells (queued, in flight) of an instance's queue."""
+    """All instances. `backlog` tells (queued, in flight) of an instance's queue, `in_hand` what is being carried out here right now."""
 
     def __init__(
         self,
@@ -95,6 +58,8 @@ class Adapters:
         backlog: Callable[[str], Awaitable[tuple[int, int]]],
         bound: Callable[[tuple[Binding, ...]], None] = lambda bindings: None,
         note: Note = _nobody,
+        in_hand: Callable[[str], int] = lambda name: 0,
+        isolate: Isolate | None = None,
     ) -> None:
         self.plugins = plugins
         self._files = {instance.name: instance for instance in instances}
@@ -104,9 +69,11 @@ class Adapters:
         self._backlog = backlog
         self._bound = bound
         self._note = note
+        self._in_hand = in_hand
+        self._isolate: Isolate = isolate or self._pause_for_good
         self._slots: dict[str, Slot] = {}
         self._lock = asyncio.Lock()
-        self._watchers: set[asyncio.Event] = set()
+        self._watchers: weakref.WeakSet[asyncio.Event] = weakref.WeakSet()
         self._background: set[asyncio.Task[None]] = set()
 
     # --- start and end ---
@@ -274,7 +241,7 @@ class Adapters:
     def _tell(self) -> None:
         """Wake whoever keeps something going per instance."""
         self._bound(tuple(self._bindings()))
-        for event in self._watchers:
+        for event in list(self._watchers):
             event.set()
 
     def _bindings(self) -> Iterable[Binding]:
@@ -294,17 +261,19 @@ class Adapters:
                 percent=instance.percent,
             )
 
-    async def changes(self) -> AsyncIterator[None]:
-        """Yields at once, and again after every change of the roster."""
+    def stirring(self) -> asyncio.Event:
+        """An event that is set at every change of the roster from now on, for as long as somebody holds it."""
         event = asyncio.Event()
         self._watchers.add(event)
-        try:
-            while True:
-                yield
-                await event.wait()
-                event.clear()
-        finally:
-            self._watchers.discard(event)
+        return event
+
+    async def changes(self) -> AsyncIterator[None]:
+        """Yields at once, and again after every change of the roster."""
+        event = self.stirring()
+        while True:
+            yield
+            await event.wait()
+            event.clear()
 
     # --- who serves ---
 
@@ -316,7 +285,9 @@ class Adapters:
     def lanes(self) -> list[Instance]:
         """The stable version of every instance whose queue is to be worked, draining ones left out."""
         return [
-            slot.stable for slot in self._slots.values() if slot.stable is not None and slot.on and not slot.record.draining
+            slot.stable
+            for slot in self._slots.values()
+            if slot.stable is not None and slot.on and not slot.record.draining and not _without_queue(slot.stable)
         ]
 
     def running(self, base: type[Plugin] = Plugin) -> list[Running]:
@@ -327,6 +298,14 @@ class Adapters:
             for one in (slot.stable, slot.candidate)
             if isinstance(one, Running) and issubclass(one.kind, base)
         ]
+
+    def notifiers(self) -> list[Running]:
+        """Every notifier of this process."""
+        return self.running(Notifier)
+
+    def classifiers(self) -> list[Running]:
+        """Every classifier of this process."""
+        return self.running(Classifier)
 
     def get(self, name: str) -> Instance:
         """The stable version of an enabled instance, wherever it runs; raises NotAllowed."""
@@ -366,7 +345,7 @@ class Adapters:
 
     def kind_of(self, plugin: str) -> str:
         """What a plugin is: adapter, channel, classifier, notifier, or unknown when it is not installed here."""
-        return _kind_of(self.plugins.kinds.get(plugin))
+        return kind_of(self.plugins.kinds.get(plugin))
 
     async def diagnostics(self, name: str) -> Mapping[str, object]:
         """What an instance's plugin says for somebody who looks for a fault; empty when it does not run here."""
@@ -379,48 +358,17 @@ class Adapters:
 
     async def status(self, name: str) -> AdapterStatus:
         """How one instance stands; raises NotAllowed."""
-        record = self.record(name)
-        slot = self._slots[name]
-        in_file = self._files.get(name)
-        spec = record.stable
         plugin = self.plugin_of(name)
-        instance = slot.stable.instance if slot.stable is not None else in_file if spec is None else None
+        slot = self._slots[name]
         kind = self.plugins.kinds.get(plugin)
-        manifest = kind.manifest if kind is not None else NOWHERE
-        queued, in_flight = await self._backlog(name)
-        if slot.failed:
-            state, detail = "failed", slot.failed
-        elif not slot.on:
-            state, detail = "disabled", ""
-        elif slot.gate.pause is not None:
-            state, detail = "paused", slot.gate.pause.reason
-        elif record.draining:
-            state, detail = "drained" if in_flight == 0 else "draining", ""
-        else:
-            state, detail = "running", ""
-        breaker = slot.stable.breaker.state if slot.stable is not None else BreakerState.CLOSED
-        placement = self.placement(instance) if instance is not None else (spec.placement if spec else None) or Placement.HUB
-        return AdapterStatus(
-            name=name,
+        return status_of(
+            slot,
             plugin=plugin,
-            department=manifest.department,
-            version=manifest.version,
-            state=state,
-            detail=detail,
-            breaker=breaker.value,
-            queued=queued,
-            in_flight=in_flight,
-            capabilities=tuple(sorted(c.value for c in manifest.capabilities)),
-            settings_version=record.version,
-            origin="file" if record.stable is None else "ledger",
-            placement=placement.value,
-            units=instance.units if instance is not None else spec.units if spec is not None else (),
-            areas=instance.areas if instance is not None else spec.areas if spec is not None else (),
-            percent=instance.percent if instance is not None else spec.percent if spec is not None else 100,
-            canary=record.canary,
-            candidate_version=record.version if record.candidate is not None else None,
-            strays=sum(one.strays for one in (slot.stable, slot.candidate) if isinstance(one, Running)),
-            kind=_kind_of(kind),
+            kind=kind,
+            file=self._files.get(name),
+            placement=self.placement,
+            backlog=await self._backlog(name),
+            in_hand=self._in_hand(name),
         )
 
     # --- pauses ---
@@ -431,6 +379,9 @@ class Adapters:
         gate.pause = Pause(reason, datetime.now(UTC), automatic)
         await self._bucket.put(f"{name}.pause", msgspec.json.encode(gate.pause))
         log.warning("adapter paused", adapter=name, reason=reason)
+
+    async def _pause_for_good(self, name: str, reason: str) -> None:
+        await self.pause(name, reason)
 
     async def resume(self, name: str) -> None:
         """Go on."""
@@ -447,6 +398,23 @@ class Adapters:
             automatic = isinstance(problem, CredentialsRejected)
             what = "credentials rejected" if automatic else "withdrawn" if isinstance(problem, Withdrawn) else problem.code
             await self.pause(name, f"{what}: {problem.message}", automatic=automatic)
+
+    async def held_up(self, name: str, seconds: float) -> None:
+        """A plugin's step held the event loop up: noted; a long one, or the third, pauses the instance until somebody moves it."""
+        slot = self._slots.get(name)
+        if slot is None:
+            return
+        slot.held_up += 1
+        text = f"适配器占用事件循环 {seconds:.1f} 秒（第 {slot.held_up} 次），应改在独立进程运行（placement: process）"
+        await self._note("blocked_loop", name, "loop", text)
+        if (seconds >= INTERRUPT_AFTER or slot.held_up >= MOST_HELD_UP) and slot.on:
+            await self._isolate(name, f"held the event loop up for {seconds:.1f} s")
+
+    async def quarantine(self, name: str) -> None:
+        """An instance that the process had to be ended for last time: it does not run in the hub again by itself."""
+        await self._note("blocked_loop", name, "loop", "适配器曾使整个枢纽停止响应，已隔离")
+        if name in self._slots and self._slots[name].on:
+            await self._isolate(name, "held the whole hub up")
 
     async def try_resume(self, running: Instance) -> bool:
         """Whether an automatically paused instance works again (its health says so); resumes it then."""
@@ -471,11 +439,6 @@ def _rebuilt(before: InstanceRecord, after: InstanceRecord) -> bool:
     return (before.stable, before.stable_version, before.candidate) != (after.stable, after.stable_version, after.candidate)
 
 
-def _kind_of(kind: type[Plugin] | None) -> str:
-    if kind is None:
-        return "unknown"
-    if issubclass(kind, Classifier):
-        return "classifier"
-    if issubclass(kind, Notifier):
-        return "notifier"
-    return "adapter" if hasattr(kind, "deliver") else "channel"
+def _without_queue(one: Instance) -> bool:
+    """Whether a plugin has nothing to be handed: classifiers and notifiers."""
+    return isinstance(one, Running) and issubclass(one.kind, Classifier | Notifier)

@@ -9,7 +9,7 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar, cast
 
@@ -326,6 +326,15 @@ def crosswalk_of(kind: type[Plugin], instance: AdapterInstance) -> Crosswalk:
     return own if instance.crosswalk is None else instance.crosswalk.over(own)
 
 
+def by_published_schedule(manifest: Manifest, instance: AdapterInstance) -> AdapterInstance:
+    """The instance with the schedule its plugin publishes, unless it has its own or says how often and how patiently to try."""
+    plain = AdapterInstance(name=instance.name, plugin=instance.plugin)
+    own = (instance.schedule, instance.attempts, instance.backoff_base, instance.backoff_cap)
+    if not manifest.retry_schedule or own != (plain.schedule, plain.attempts, plain.backoff_base, plain.backoff_cap):
+        return instance
+    return replace(instance, schedule=manifest.retry_schedule, attempts=len(manifest.retry_schedule) + 1)
+
+
 def build(
     kind: type[Plugin],
     instance: AdapterInstance,
@@ -339,6 +348,7 @@ def build(
 ) -> Running:
     """Build a plugin for an instance, not started yet; raises PluginError. `client` replaces the one to the department's system."""
     settings = check_settings(kind, instance)
+    instance = by_published_schedule(kind.manifest, instance)
     limit = kind.manifest.attempt_timeout.total_seconds()
     http = client or departmental_client(instance.name, timeout=limit)
     crosswalk = crosswalk_of(kind, instance)

@@ -180,6 +180,21 @@ class PullConsumer:
         self._paused = False
         self._replenish()
 
+    async def give_back(self) -> None:
+        """Ask for no more, and hand back what nobody took yet; done when nothing more can arrive (about two seconds)."""
+        self._paused = True
+        until = time.monotonic() + _EXPIRES + 0.5
+        while True:
+            while not self._queue.empty():
+                delivery = self._queue.get_nowait()
+                try:
+                    await delivery.retry(_EXPIRES + 0.5)  # not into this consumer's own open requests
+                except BusUnavailable:
+                    delivery.forget()
+            if not self._requests or time.monotonic() > until:
+                return
+            await asyncio.sleep(0.02)
+
     async def next(self) -> Delivery:
         """The next message."""
         return await self._queue.get()

@@ -13,6 +13,7 @@ REPORTS = "REPORTS"
 TIMERS = "TIMERS"
 KEYS = "KEYS"
 PLACES = "PLACES"
+ALERTS = "ALERTS"
 
 ACK_WAIT = 10.0
 """Seconds without a sign of life after which a message in hand is given to another process."""
@@ -58,6 +59,16 @@ def stream_configs(*, replicas: int, ledger_bytes: int) -> list[dict[str, Any]]:
             "subjects": ["report.>", "waiting.>"],
             "retention": "workqueue",
             "max_bytes": 1024 * _MIB,
+            "duplicate_window": 600 * _SECOND,
+        },
+        common
+        | {
+            "name": ALERTS,
+            "subjects": ["alert.>"],
+            "retention": "workqueue",
+            "max_bytes": 64 * _MIB,
+            "max_age": 7 * 86_400 * _SECOND,
+            "discard": "old",
             "duplicate_window": 600 * _SECOND,
         },
         common

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -73,6 +74,7 @@ class Dispatch:
         self._adapters = adapters
         self._in_work: set[str] = set()
         self._ending: set[asyncio.Task[None]] = set()
+        self._hands: Counter[str] = Counter()
         self._afar = Afar(desk, orders, district) if orders is not None else None
         self._metrics = metrics
         self._handing = Handing(desk, adapters, district, vault, clock=clock, draw=draw)
@@ -94,6 +96,10 @@ class Dispatch:
                 for name, concurrency in wanted.items():
                     if name not in lanes:
                         lanes[name] = concurrency, group.create_task(self._lane(name, concurrency), name=f"lane {name}")
+
+    def in_hand(self, name: str) -> int:
+        """How many tasks of an instance are being carried out in this process right now."""
+        return self._hands[name]
 
     async def _lane(self, name: str, concurrency: int) -> None:
         """Work one queue until cancelled; in a lane that goes alone (not with the hub) what is in hand is ended first."""
@@ -117,7 +123,7 @@ class Dispatch:
                     if own not in self._ending:
                         raise
                     own.uncancel()
-                    consumer.pause()
+                    await consumer.give_back()
                     if working:
                         await asyncio.wait(working, timeout=ENDING_WITHIN)
         except NotAllowed:
@@ -158,6 +164,7 @@ class Dispatch:
             await self._retry_quietly(delivery, ACK_WAIT)
             return
         self._in_work.add(task.id)
+        self._hands[name] += 1
         started = time.perf_counter()
         try:
             with telemetry.span(
@@ -191,6 +198,7 @@ class Dispatch:
             await delivery.stop()
         finally:
             self._in_work.discard(task.id)
+            self._hands[name] -= 1
             if self._metrics is not None:
                 self._metrics.processed(f"dispatch.{task.adapter}", time.perf_counter() - started)
             delivery.forget()  # what was neither done nor refused comes again

@@ -128,6 +128,10 @@ class Policy:
         """Whether such an area exists (or it is a zero-filled code of one that does)."""
         return self.areas.resolve(code) is not None
 
+    def recognises(self, title: str, text: str) -> bool:
+        """Whether a word in them names a category; else a report without one gets the default."""
+        return bool(self.categories.classify(title, text).words)
+
     def is_category(self, code: str) -> bool:
         """Whether such a category exists."""
         return self.categories.find(code) is not None

@@ -21,6 +21,7 @@ from hub.contract import (
     IncomingCase,
     Manifest,
     Notice,
+    Plugin,
     Poll,
     Receipt,
     Report,
@@ -130,13 +131,14 @@ async def running_hub(
     clock: Callable[[], datetime] = utc_now,
     config: Path = CONFIG,
     stages: bool = True,
+    extra: Sequence[type[Plugin]] = (),
     **limits: Any,
 ) -> AsyncIterator[Hub]:
-    """A hub with its own server; the adapters replace those of the configuration."""
+    """A hub with its own server; the adapters replace those of the configuration, `extra` plugins are installed besides."""
     settings = Settings(data=data, config=config)
     settings = settings.model_copy(update={"nats": settings.nats.model_copy(update={"port": 0})})
     instances = [instance(name, **limits) for name in adapters]
-    async with Hub.open(settings, instances=instances, plugins=list(adapters.values()), clock=clock) as hub:
+    async with Hub.open(settings, instances=instances, plugins=[*adapters.values(), *extra], clock=clock) as hub:
         if not stages:
             yield hub
             return

@@ -1,0 +1,249 @@
+"""Calls into a plugin: bounded in time, and whatever it throws or returns stays at the border."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from hub.adapters import soundness
+from hub.adapters.calls import Calls, TookTooLong
+from hub.adapters.rates import Rate
+from hub.adapters.watchdog import Watchdog
+from hub.contract import (
+    Audit,
+    CallbackRejected,
+    IncomingCase,
+    Poll,
+    Receipt,
+    Report,
+    ReportedFile,
+    ReportKind,
+    Standing,
+    StandingState,
+)
+from hub.errors import AdapterFault, Refused
+from hub.model.cases import Channel
+
+NOW = datetime(2026, 3, 2, 15, tzinfo=UTC)
+
+
+async def thrown(problem: BaseException) -> None:
+    raise problem
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [
+        ValueError("x"),
+        SystemExit(3),
+        KeyboardInterrupt(),
+        GeneratorExit(),
+        asyncio.CancelledError(),
+        RecursionError(),
+        MemoryError(),
+    ],
+    ids=lambda problem: type(problem).__name__,
+)
+async def test_whatever_a_plugin_throws_is_a_fault_and_ends_nothing_else(problem: BaseException) -> None:
+    with pytest.raises(AdapterFault):
+        await Calls("x").call("deliver", thrown(problem), within=5)
+    assert asyncio.current_task() is not None
+
+
+@pytest.mark.parametrize("problem", [Refused("no"), CallbackRejected("no")], ids=["refused", "rejected"])
+async def test_what_the_contract_lets_a_plugin_throw_comes_through(problem: Exception) -> None:
+    with pytest.raises(type(problem)):
+        await Calls("x").call("deliver", thrown(problem), within=5)
+
+
+async def test_a_text_that_can_not_be_made_is_not_needed() -> None:
+    class Nasty(Exception):
+        def __str__(self) -> str:
+            raise ValueError("no text for you")
+
+    with pytest.raises(AdapterFault, match="Nasty"):
+        await Calls("x").call("deliver", thrown(Nasty()), within=5)
+
+
+async def test_a_call_that_takes_too_long_is_cancelled() -> None:
+    ended: list[str] = []
+
+    async def slow() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ended.append("cancelled")
+
+    calls = Calls("x")
+    with pytest.raises(TookTooLong):
+        await calls.call("deliver", slow(), within=0.05)
+    assert ended == ["cancelled"]
+    assert calls.active == 0
+
+
+async def test_a_call_that_ignores_its_cancellation_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hub.adapters.calls.GRACE", 0.05)
+    let_go = asyncio.Event()
+
+    async def stubborn() -> None:
+        while not let_go.is_set():
+            try:
+                await let_go.wait()
+            except asyncio.CancelledError:
+                continue
+
+    calls = Calls("x")
+    with pytest.raises(TookTooLong):
+        await calls.call("deliver", stubborn(), within=0.05)
+    assert calls.strays == 1
+    let_go.set()
+    async with asyncio.timeout(5):
+        while calls.strays:
+            await asyncio.sleep(0.01)
+
+
+async def test_cancelling_the_caller_cancels_the_call() -> None:
+    ended = asyncio.Event()
+
+    async def slow() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ended.set()
+
+    calls = Calls("x")
+    caller = asyncio.create_task(calls.call("deliver", slow(), within=60))
+    async with asyncio.timeout(5):
+        while not calls.active:
+            await asyncio.sleep(0.01)
+        caller.cancel()
+        await asyncio.gather(caller, return_exceptions=True)
+        await ended.wait()
+    assert caller.cancelled()
+
+
+def report(**changes: Any) -> Report:
+    return Report(**{"id": "1", "kind": ReportKind.PROGRESS, "key": "k", "at": NOW} | changes)
+
+
+def case(**changes: Any) -> IncomingCase:
+    return IncomingCase(**{"ref": "1", "channel": Channel.HOTLINE, "title": "t", "text": "x", "reported_at": NOW} | changes)
+
+
+@pytest.mark.parametrize(
+    ("check", "value", "says"),
+    [
+        (soundness.receipt, None, "Receipt"),
+        (soundness.receipt, "T-1", "Receipt"),
+        (soundness.receipt, Receipt(ticket=" "), "ticket is empty"),
+        (soundness.receipt, Receipt(ticket="x" * 201), "ticket has 201"),
+        (soundness.receipt, Receipt(ticket="a\nb"), "control"),
+        (soundness.receipt, Receipt(ticket=7), "ticket is a int"),  # type: ignore[arg-type]
+        (soundness.items, (x for x in ()), "a list is expected"),
+        (soundness.items, [None] * 10_001, "at most 10000"),
+        (soundness.poll, [], "a Poll"),
+        (soundness.poll, Poll(items=iter(()), cursor=None), "a list is expected"),  # type: ignore[arg-type]
+        (soundness.audit, Audit(items=["x"]), "Standing"),  # type: ignore[list-item]
+        (soundness.catalogue, {"a": 1}, "name is a int"),
+        (soundness.catalogue, ["a"], "mapping"),
+    ],
+)
+def test_rubbish_is_named(check: Callable[[object], object], value: object, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        check(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        (object(), "Report or IncomingCase"),
+        (report(id=""), "id is empty"),
+        (report(id=None), "id is nothing"),
+        (report(kind="progress"), "kind is a str"),
+        (report(note=b"x"), "note is a bytes"),
+        (report(at="2026-01-01"), "at is a str"),
+        (report(at=NOW.replace(tzinfo=None)), "at has no offset"),
+        (report(at=NOW + timedelta(days=2)), "too far from now"),
+        (report(at=NOW - timedelta(days=4000)), "too far from now"),
+        (report(files=[object()]), "ReportedFile"),
+        (report(files=(ReportedFile(name="a", media_type="b", content="c"),)), "ReportedFile"),  # type: ignore[arg-type]
+        (report(rating=99), "rating"),
+        (case(ref=""), "ref is empty"),
+        (case(channel="hotline"), "channel"),
+        (case(title=None), "title is nothing"),
+        (case(contact={"phone": "1"}), "contact"),
+        (case(severity="urgent"), "severity"),
+        (case(covers="320113"), "covers is a str"),
+        (case(reported_at=datetime.max.replace(tzinfo=UTC)), "too far"),
+    ],
+)
+def test_a_wrong_item_is_named(value: object, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        soundness.item(value, NOW)
+
+
+def test_what_is_sound_comes_through() -> None:
+    assert soundness.item(report(files=(ReportedFile(name="a", media_type="b", content=b"c"),)), NOW).files  # type: ignore[union-attr]
+    assert soundness.item(case(covers=("320113",), covers_until=NOW + timedelta(days=30)), NOW)
+    assert soundness.receipt(Receipt(ticket="T-1")).ticket == "T-1"
+    assert soundness.audit(Audit(items=(Standing(ticket="T", state=StandingState.FILED),)))
+
+
+def test_a_rate_lets_a_burst_through_and_then_one_after_another() -> None:
+    now = [0.0]
+    rate = Rate(10, 5, lambda: now[0])
+    assert [rate.wait() for _ in range(7)] == pytest.approx([0, 0, 0, 0, 0, 0.1, 0.2])
+    now[0] = 100.0
+    assert rate.admit(5) == 0
+    assert rate.admit() > 0
+    now[0] = 100.2
+    assert rate.admit() == 0
+
+
+async def test_the_watchdog_names_who_holds_the_loop_up_and_cuts_it_short() -> None:
+    told: list[tuple[str, float]] = []
+    watchdog = Watchdog(
+        asyncio.get_running_loop(),
+        lambda name, seconds: told.append((name, seconds)),
+        lambda name: None,
+        limit=0.1,
+        interrupt_after=0.3,
+    )
+
+    async def spin() -> None:
+        until = time.monotonic() + 20
+        while time.monotonic() < until:
+            pass
+
+    watchdog.start()
+    started = time.monotonic()
+    try:
+        with pytest.raises(AdapterFault, match="HeldUp"):
+            await Calls("spinner").call("poll", spin(), within=30)
+        async with asyncio.timeout(5):
+            while not told:
+                await asyncio.sleep(0.01)
+    finally:
+        watchdog.stop()
+    assert time.monotonic() - started < 10
+    assert told[0][0] == "spinner"
+
+
+async def test_the_watchdog_gives_up_on_what_it_can_not_cut_short() -> None:
+    gave_up: list[str] = []
+    watchdog = Watchdog(
+        asyncio.get_running_loop(), lambda *_: None, gave_up.append, limit=0.05, interrupt_after=60, give_up_after=0.2
+    )
+
+    async def block() -> None:
+        time.sleep(0.6)  # noqa: ASYNC251 - this is what must not be done
+
+    watchdog.start()
+    try:
+        await Calls("sleeper").call("deliver", block(), within=30)
+    finally:
+        watchdog.stop()
+    assert gave_up == ["sleeper"]
