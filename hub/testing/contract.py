@@ -9,12 +9,14 @@ A plugin subclasses `AdapterContract` once and gives the adapter class, the simu
 
 What a capability is not declared for is not tested; everything else is. Needs pytest with pytest-asyncio in auto mode.
 The simulator must refuse what `refused_assignment` gives (by default a title with 不予受理) and mark recalled tickets
-`recalled`.
+`recalled`; it says its `statuses`, and attaches files by `attach`. Rubbish, kills and leaks are in hub.testing.poisoned.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import importlib
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -24,12 +26,13 @@ from typing import Any, ClassVar
 
 import pytest
 
-from hub.contract import Adapter, Assignment, CallbackRejected, Capability, Receipt, Report, ReportKind
+from hub.contract import Adapter, Assignment, CallbackRejected, Capability, Receipt, Report, ReportKind, Standing, StandingState
 from hub.errors import CredentialsRejected, OutcomeUnknown, Refused, Unavailable
 from hub.testing.kit import Inbox, open_inbox, running_adapter, sample_assignment
+from hub.testing.poisoned import SECRET, Poisoned, tickets_of
 from hub.testing.process import SimulatorProcess
+from hub.testing.simulator import Simulator
 
-SECRET = "contract-suite-secret"  # noqa: S105 - shared with a simulator of this test run
 _QUICK, _SLOW = "0.03", "600"
 _METHODS = {
     Capability.LOOKUP: "lookup",
@@ -38,18 +41,18 @@ _METHODS = {
     Capability.INFORM: "inform",
     Capability.POLL: "poll",
     Capability.CALLBACK: "parse_callback",
+    Capability.AUDIT: "audit",
+    Capability.CATALOGUE: "catalogue",
 }
 
 
-class AdapterContract:
+class AdapterContract(Poisoned):
     """Subclass as `Test…`; override the class variables, and `assignment` or `refused_assignment` where needed."""
 
     adapter_class: ClassVar[type[Adapter]]
     simulator_module: ClassVar[str]
     adapter_settings: ClassVar[staticmethod[[str, str], Mapping[str, object]]]
     simulator_options: ClassVar[Sequence[str]] = ()
-    over_http: ClassVar[bool] = True
-    """False: their system answers no requests (files, mail); what can only go wrong on the wire is not tested."""
     unit: ClassVar[str] = "dept.sample"
     """A unit the adapter serves."""
 
@@ -120,6 +123,14 @@ class AdapterContract:
         assert self.declares(Capability.POLL) or self.declares(Capability.CALLBACK), "no way to report back"
         assert self.declares(Capability.LOOKUP) or self.declares(Capability.IDEMPOTENT), "no way out of a lost answer"
 
+    def test_every_documented_status_is_in_the_crosswalk(self) -> None:
+        """What the department's interface can say, the manifest's crosswalk maps: nothing is taken as progress by accident."""
+        crosswalk = self.adapter_class.manifest.crosswalk.statuses
+        for name, found in vars(importlib.import_module(self.simulator_module)).items():
+            if isinstance(found, type) and issubclass(found, Simulator):
+                missing = set(found.statuses) - set(crosswalk)
+                assert not missing, f"{name} documents statuses that the crosswalk does not have: {sorted(missing)}"
+
     # handing over
 
     async def test_assignment_handed_over_has_the_departments_ticket(
@@ -128,17 +139,19 @@ class AdapterContract:
         """Deliver returns the number under which the department has it."""
         assignment = self.assignment()
         receipt = await adapter.deliver(assignment)
-        assert _tickets_of(department, assignment) == [receipt.ticket]
+        assert tickets_of(department, assignment) == [receipt.ticket]
 
     async def test_assignment_the_department_does_not_want_is_refused(
         self, adapter: Adapter, department: SimulatorProcess
     ) -> None:
         """A no of the department is Refused with its reason, and files nothing."""
+        if not self.over_http:
+            return
         assignment = self.refused_assignment()
         with pytest.raises(Refused) as refusal:
             await adapter.deliver(assignment)
         assert str(refusal.value), "a refusal gives the department's reason"
-        assert _tickets_of(department, assignment) == []
+        assert tickets_of(department, assignment) == []
 
     async def test_same_key_gives_the_same_ticket(self, adapter: Adapter, department: SimulatorProcess) -> None:
         """Delivered again under the same key, nothing new is filed."""
@@ -147,10 +160,12 @@ class AdapterContract:
         assignment = self.assignment()
         first = await adapter.deliver(assignment)
         assert await adapter.deliver(assignment) == first
-        assert _tickets_of(department, assignment) == [first.ticket]
+        assert tickets_of(department, assignment) == [first.ticket]
 
     async def test_lost_answer_leads_to_one_ticket(self, adapter: Adapter, department: SimulatorProcess) -> None:
         """The department took it and never answered: the outcome is unknown, asking by key finds it, nothing is filed twice."""
+        if not self.over_http:
+            return
         await adapter.health()  # so that a login isn't what gets lost
         assignment = self.assignment()
         department.fault("timeout_after_accept", count=1)
@@ -162,7 +177,7 @@ class AdapterContract:
         else:
             found = await adapter.deliver(assignment)
         assert found is not None, "the department has it and the adapter does not find it"
-        assert _tickets_of(department, assignment) == [found.ticket]
+        assert tickets_of(department, assignment) == [found.ticket]
 
     async def test_lookup_of_what_was_never_sent_finds_nothing(self, adapter: Adapter) -> None:
         """None only when the department certainly has not got it."""
@@ -177,7 +192,7 @@ class AdapterContract:
         receipt = await adapter.deliver(assignment)
         department.kill()
         department.start()
-        assert _tickets_of(department, assignment) == [receipt.ticket]
+        assert tickets_of(department, assignment) == [receipt.ticket]
         if self.declares(Capability.LOOKUP):
             assert await adapter.lookup(assignment) == receipt
 
@@ -186,16 +201,20 @@ class AdapterContract:
     @pytest.mark.parametrize("fault", ["error", "unavailable"])
     async def test_failing_department_is_unavailable(self, fault: str, adapter: Adapter, department: SimulatorProcess) -> None:
         """500 and 503 mean: try again; nothing was filed."""
+        if not self.over_http:
+            return
         assignment = self.assignment()
         department.fault(fault, seconds=30)
         with pytest.raises(Unavailable):
             await adapter.deliver(assignment)
-        assert _tickets_of(department, assignment) == []
+        assert tickets_of(department, assignment) == []
 
     async def test_rate_limit_is_unavailable_until_the_stated_time(
         self, adapter: Adapter, department: SimulatorProcess
     ) -> None:
         """429 with Retry-After says how long to wait."""
+        if not self.over_http:
+            return
         department.fault("rate_limit", seconds=30)
         with pytest.raises(Unavailable) as limited:
             await adapter.deliver(self.assignment())
@@ -203,6 +222,8 @@ class AdapterContract:
 
     async def test_department_that_is_down_is_unavailable(self, adapter: Adapter, department: SimulatorProcess) -> None:
         """Nothing listens: try again; healthy again once it is back."""
+        if not self.over_http:
+            return
         department.kill()
         try:
             with pytest.raises(Unavailable):
@@ -213,12 +234,16 @@ class AdapterContract:
 
     async def test_rejected_credentials_are_told_apart(self, adapter: Adapter, department: SimulatorProcess) -> None:
         """401 pauses the adapter instead of spending attempts."""
+        if not self.over_http:
+            return
         department.fault("bad_credentials", seconds=30)
         with pytest.raises(CredentialsRejected):
             await adapter.deliver(self.assignment())
 
     async def test_wrong_secret_is_rejected_by_the_department(self, department: SimulatorProcess) -> None:
         """The department really checks who calls."""
+        if not self.over_http:
+            return
         settings = type(self).adapter_settings(department.url, "not-the-secret")
         async with running_adapter(self.adapter_class, settings) as stranger:
             with pytest.raises(CredentialsRejected):
@@ -226,6 +251,8 @@ class AdapterContract:
 
     async def test_health_tells_up_from_down(self, adapter: Adapter, department: SimulatorProcess) -> None:
         """Health answers ok, and during an outage not ok (or raises Unavailable)."""
+        if not self.over_http:
+            return
         assert (await adapter.health()).ok
         department.fault("outage", seconds=30)
         try:
@@ -255,6 +282,29 @@ class AdapterContract:
             receipt = await adapter.deliver(assignment)
             await adapter.urge(replace(assignment, ticket=receipt.ticket), "请尽快处理")
 
+    async def test_audit_shows_how_tickets_stand(self, adapter: Adapter) -> None:
+        """A ticket is on one of the pages, and says when it was recalled."""
+        if not self.declares(Capability.AUDIT):
+            return
+        assignment = self.assignment()
+        receipt = await adapter.deliver(assignment)
+        standing = (await audited(adapter))[receipt.ticket]
+        assert standing.state in (StandingState.FILED, StandingState.ACCEPTED)
+        assert standing.key in (None, assignment.key)
+        if self.declares(Capability.RECALL):
+            await adapter.recall(replace(assignment, ticket=receipt.ticket), "重复派单")
+            after = (await audited(adapter)).get(receipt.ticket)
+            assert after is None or after.state is StandingState.RECALLED
+
+    async def test_catalogue_names_every_category(self, adapter: Adapter) -> None:
+        """Codes and names, the same when asked again."""
+        if not self.declares(Capability.CATALOGUE):
+            return
+        found = await adapter.catalogue()
+        assert found, "a catalogue with nothing in it: don't declare it"
+        assert all(isinstance(code, str) and isinstance(name, str) and code and name for code, name in found.items())
+        assert await adapter.catalogue() == found
+
     # reporting back
 
     async def test_reports_accepted_and_resolved_in_the_end(self, inbox: Inbox) -> None:
@@ -264,6 +314,16 @@ class AdapterContract:
         receipt = await adapter.deliver(assignment)
         reports = await self.heard(inbox, assignment, receipt, {ReportKind.ACCEPTED, ReportKind.RESOLVED})
         assert all(report.at is None or report.at.tzinfo is not None for report in reports), "times must be aware"
+
+    async def test_attached_files_come_whole(self, inbox: Inbox, quick_department: SimulatorProcess) -> None:
+        """Every file the department's people attached comes with a report, with the checksum it had there."""
+        adapter = _adapter(inbox)
+        assignment = self.assignment()
+        receipt = await adapter.deliver(assignment)
+        reports = await self.heard(inbox, assignment, receipt, {ReportKind.RESOLVED})
+        attached = {file["sha256"] for file in quick_department.files() if file["ticket"] == receipt.ticket}
+        came = {hashlib.sha256(file.content).hexdigest() for report in reports for file in report.files}
+        assert attached <= came, "files are missing or damaged"
 
     async def test_repeated_and_out_of_order_reports_keep_their_ids(
         self, inbox: Inbox, quick_department: SimulatorProcess
@@ -346,6 +406,19 @@ class AdapterContract:
         raise AssertionError(f"no {kinds} within {within} s; rejected callbacks: {[str(r) for r in inbox.rejections]}")
 
 
+async def audited(adapter: Adapter) -> dict[str, Standing]:
+    """All pages, by ticket."""
+    found: dict[str, Standing] = {}
+    cursor: str | None = None
+    for _ in range(1000):
+        page = await adapter.audit(cursor)
+        found |= {standing.ticket: standing for standing in page.items}
+        cursor = page.cursor
+        if cursor is None:
+            return found
+    raise AssertionError("the audit has no end")
+
+
 def _about(report: Report, assignment: Assignment, receipt: Receipt) -> bool:
     return report.key == assignment.key if report.key is not None else report.ticket == receipt.ticket
 
@@ -353,7 +426,3 @@ def _about(report: Report, assignment: Assignment, receipt: Receipt) -> bool:
 def _adapter(inbox: Inbox) -> Adapter:
     assert inbox.adapter is not None, "the inbox fixture connects an adapter"
     return inbox.adapter
-
-
-def _tickets_of(department: SimulatorProcess, assignment: Assignment) -> list[str]:
-    return [ticket["ticket"] for ticket in department.tickets() if ticket["key"] == assignment.key]

@@ -22,7 +22,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from hub.contract import Adapter, Assignment, CallbackRejected, CallbackRequest, Context, IncomingCase, Report
+from hub.contract import Adapter, AdapterStore, Assignment, CallbackRejected, CallbackRequest, Context, IncomingCase, Report
 from hub.model.cases import Role, Severity, case_id, delivery_key
 from hub.outbound import departmental_client
 
@@ -80,7 +80,7 @@ async def running_adapter(
     *,
     timeout: float = 1.0,
     callback_url: str = "http://127.0.0.1:9/hooks/test",
-    store: MemoryStore | None = None,
+    store: AdapterStore | None = None,
 ) -> AsyncIterator[Adapter]:
     """A started adapter with a real client; `timeout` in seconds is short so that lost answers are seen soon."""
     name = kind.manifest.name
