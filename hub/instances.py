@@ -32,7 +32,7 @@ def read_adapters(root: Mark, environ: Mapping[str, str]) -> tuple[AdapterInstan
     found: list[AdapterInstance] = []
     for name, mark in fields["adapters"].entries().items() if "adapters" in fields else ():
         parts = mark.fields(
-            ("plugin", "enabled", "settings", "concurrency", "attempts", "backoff", "breaker", "crosswalk"),
+            ("plugin", "enabled", "settings", "concurrency", "attempts", "backoff", "schedule", "breaker", "crosswalk"),
             required=("plugin",),
         )
         if not name.replace("-", "").replace("_", "").isalnum() or not name.isascii():
@@ -50,6 +50,8 @@ def read_adapters(root: Mark, environ: Mapping[str, str]) -> tuple[AdapterInstan
         ratio = breaker["ratio"].number() if "ratio" in breaker else default.breaker_ratio
         if not 0 < ratio <= 1:
             breaker["ratio"].complain("a share above 0 and at most 1 is expected")
+        steps = parts["schedule"].items() if "schedule" in parts else ()
+        schedule = tuple(span for step in steps if (span := step.clock_span()) is not None)
         settings = _settings(parts["settings"], environ, enabled) if "settings" in parts else {}
         found.append(
             AdapterInstance(
@@ -58,9 +60,10 @@ def read_adapters(root: Mark, environ: Mapping[str, str]) -> tuple[AdapterInstan
                 enabled=enabled,
                 settings=settings,
                 concurrency=_count(parts.get("concurrency"), default.concurrency),
-                attempts=_count(parts.get("attempts"), default.attempts),
+                attempts=_count(parts.get("attempts"), len(schedule) + 1 if schedule else default.attempts),
                 backoff_base=base,
                 backoff_cap=cap,
+                schedule=schedule,
                 breaker_window=_count(breaker.get("window"), default.breaker_window),
                 breaker_minimum=_count(breaker.get("minimum"), default.breaker_minimum),
                 breaker_ratio=ratio,

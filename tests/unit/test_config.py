@@ -204,6 +204,7 @@ def test_a_departments_words_are_read_into_a_crosswalk(directory: Path) -> None:
     file = directory / "adapters.yaml"
     file.write_text(file.read_text(encoding="utf-8") + WORDS, encoding="utf-8")
     (parks,) = [found for found in load_district(directory, environ={}).adapters if found.name == "parks"]
+    assert (parks.schedule, parks.attempts) == ((timedelta(seconds=5), timedelta(minutes=5)), 3)
     assert parks.crosswalk is not None
     assert parks.crosswalk.statuses == {"05": ReportKind.RESOLVED}
     assert (parks.crosswalk.categories, parks.crosswalk.fields) == ({"P01": "LH"}, {"title": "bt"})
@@ -215,6 +216,7 @@ def test_a_departments_words_are_read_into_a_crosswalk(directory: Path) -> None:
 WORDS = """  parks:
     plugin: webhook
     enabled: false
+    schedule: [5s, 5m]
     crosswalk:
       statuses: {"05": resolved}
       categories: {P01: LH}

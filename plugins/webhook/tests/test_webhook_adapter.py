@@ -29,8 +29,9 @@ from hub import (
     Unavailable,
     Withdrawn,
 )
-from hub.contract import AdapterSettings
-from hub.testing.kit import QuietServer, eventually, running_adapter, sample_assignment
+from hub.adapters.running import build
+from hub.contract import AdapterInstance, AdapterSettings
+from hub.testing.kit import MemoryStore, QuietServer, eventually, running_adapter, sample_assignment
 from hub.webhooks import MOST_PAYLOAD, RETRY_DELAYS, Verifier, new_secret
 
 OLD, NEW = new_secret(), new_secret()
@@ -355,6 +356,24 @@ async def test_diagnostics_hold_no_secret(receiver: Receiver) -> None:
 def test_manifest_carries_the_published_schedule() -> None:
     assert WebhookAdapter.manifest.retry_schedule == RETRY_DELAYS
     assert len(RETRY_DELAYS) == 9
+
+
+@pytest.mark.parametrize(
+    ("own", "schedule", "attempts"),
+    [
+        ({}, RETRY_DELAYS, 10),
+        ({"attempts": 3}, (), 3),
+        ({"backoff_cap": timedelta(minutes=1)}, (), 8),
+        ({"schedule": (timedelta(seconds=1),), "attempts": 2}, (timedelta(seconds=1),), 2),
+    ],
+)
+async def test_instance_follows_the_published_schedule_unless_it_says_otherwise(
+    own: dict[str, Any], schedule: tuple[timedelta, ...], attempts: int
+) -> None:
+    given = AdapterInstance(name="parks", plugin="webhook", settings=settings("http://127.0.0.1:9/in"), **own)
+    running = build(WebhookAdapter, given, store=MemoryStore(), callback_url="http://127.0.0.1:9/hooks/parks")
+    assert (running.instance.schedule, running.instance.attempts) == (schedule, attempts)
+    await running.stop()
 
 
 # settings
