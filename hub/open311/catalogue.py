@@ -131,7 +131,7 @@ class Catalogue:
         return not self._settings.services or category.code.startswith(self._settings.services)
 
     def _service(self, category: Category) -> Value:
-        words = dict.fromkeys(word for group in category.keywords for word in group)
+        words = dict.fromkeys(group[0] for group in category.keywords if len(group) == 1)
         return {
             "service_code": category.code,
             "service_name": category.name,

@@ -93,11 +93,11 @@ class Reporter:
             place_name=spot.address_id if spot.address_id in district.places else spot.address,
             place=place,
             category=code,
-            contact=_contact(asked),
+            contact=_contact(asked, spot.address),
             source=Source(adapter=SOURCE, ref=ref),
             attachments=await self._files(asked.files),
         )
-        outcome = await self._services.intake.report(entry, actor=self._actor())
+        outcome = await self._open(entry)
         if outcome.attached:
             notices.append("该区域同类事项已有公告，您的反映已并入，可用本编号查询进展。")
         if entry.contact is not None and not outcome.attached:
@@ -107,6 +107,15 @@ class Reporter:
             "service_notice": "".join(notices) or None,
             "account_id": asked.get("account_id"),
         }
+
+    async def _open(self, entry: Entry) -> Outcome:
+        """Give it to intake; of two at once under one reference with other content the later gets the earlier's case."""
+        try:
+            return await self._services.intake.report(entry, actor=self._actor())
+        except InvalidInput as problem:
+            if problem.subject != "Idempotency-Key":
+                raise
+            return await self._services.intake.report(entry, actor=self._actor())
 
     def _actor(self) -> Actor:
         """Who the ledger says it was: the token's own, or the hub for somebody without one."""
@@ -201,15 +210,18 @@ def _title(asked: Asked, description: str, service: str) -> str:
     return first[:MOST_TITLE] or service
 
 
-def _contact(asked: Asked) -> Contact | None:
-    """The reporter, for the vault only. E-mail stands with the phone, account and device with the address: it has three fields."""
+def _contact(asked: Asked, address: str | None) -> Contact | None:
+    """The reporter, for the vault only. E-mail stands with the phone, account and device with the address: it has three fields.
+
+    An address that is masked in the case (its flat) is kept whole here.
+    """
     first, last = asked.get("first_name", most=100), asked.get("last_name", most=100)
     both = f"{first or ''}{last or ''}"
     name = " ".join(part for part in (first, last) if part) if _LATIN.search(both) else f"{last or ''}{first or ''}"
     reach = [part for part in (asked.get("phone", most=40), asked.get("email")) if part]
-    known = [
-        f"{label} {value}" for label, value in (("账号", asked.get("account_id")), ("设备", asked.get("device_id"))) if value
-    ]
+    known = [address] if address is not None and mask_text(address) != address else []
+    accounts = (("账号", asked.get("account_id")), ("设备", asked.get("device_id")))
+    known += [f"{label} {value}" for label, value in accounts if value]
     if not (name or reach or known):
         return None
     return Contact(name=name or None, phone=" / ".join(reach) or None, address="，".join(known) or None)

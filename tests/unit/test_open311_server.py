@@ -113,6 +113,12 @@ async def test_report_opens_a_case_with_contact_in_the_vault_and_place_kept(worl
         assert secret not in (await get(world, f"requests/{id}.json", api_key=world.secrets["admin"])).text
 
 
+async def test_flat_that_is_masked_in_the_case_is_kept_whole_in_the_vault(world: World) -> None:
+    id = await report(world, address_string="尧佳路7号3栋2单元402室")
+    assert world.vault.contacts[CaseId(id)].address == "尧佳路7号3栋2单元402室"
+    assert "402" not in (await get(world, f"requests/{id}.json", api_key=world.secrets["viewer"])).text
+
+
 async def test_answer_to_a_report_is_an_array_in_both_formats(world: World) -> None:
     form = {"api_key": world.secrets["admin"], "service_code": LAMP, "account_id": "7", **WHERE}
     answer = (await post(world, form)).json()
