@@ -33,7 +33,7 @@ OTHERS: Final = "*"
 _TRIES = 20
 
 
-class HeardWord(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+class HeardWord(msgspec.Struct, frozen=True, kw_only=True):
     """A status word. `result`: what it was taken as when it was heard last, None: it was in no table. `about`: keys or tickets."""
 
     word: str

@@ -84,7 +84,7 @@ class Repair(msgspec.Struct, frozen=True, kw_only=True):
         return hashlib.sha256(f"{self.kind.value}\n{self.adapter}\n{self.subject}".encode()).hexdigest()[:16]
 
 
-class RepairItem(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+class RepairItem(msgspec.Struct, frozen=True, kw_only=True):
     """A repair as it is kept. `ended_by`: who resolved or dismissed it; `why` says their reason."""
 
     id: str

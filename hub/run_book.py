@@ -34,7 +34,7 @@ class RunState(StrEnum):
         return self in (RunState.DONE, RunState.FAILED, RunState.SKIPPED)
 
 
-class Run(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+class Run(msgspec.Struct, frozen=True, kw_only=True):
     """One reconciliation of one adapter. `run`: the night's date, or a name that was drawn when somebody asked for it."""
 
     run: str

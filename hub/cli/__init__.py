@@ -13,12 +13,14 @@ import typer
 from hub.cli.adapters import adapter_app
 from hub.cli.areas import generate
 from hub.cli.cases import case_app
+from hub.cli.crosswalk import add_reconciling
 from hub.cli.deliveries import delivery_app
 from hub.cli.district import add_top_level, area_app, dead_app, token_app, unit_app
 from hub.cli.generated import add_commands
 from hub.cli.keys import key_app
 from hub.cli.plugins import plugin_app
 from hub.cli.policy import policy_app
+from hub.cli.repairs import repair_app
 from hub.cli.run import bench, ledger_app, up, views_app
 
 
@@ -34,6 +36,7 @@ def _built() -> typer.Typer:
     tree.command("up")(up)
     add_top_level(tree)
     add_commands(case_app)
+    add_reconciling(adapter_app)
     area_app.command("generate")(generate)
     for name, group in (
         ("case", case_app),
@@ -43,6 +46,7 @@ def _built() -> typer.Typer:
         ("plugin", plugin_app),
         ("delivery", delivery_app),
         ("dead", dead_app),
+        ("repair", repair_app),
         ("policy", policy_app),
         ("token", token_app),
         ("key", key_app),
