@@ -25,18 +25,21 @@ from hub.adapters.sealing import Sealing, load_key
 from hub.adapters.watchdog import Watchdog
 from hub.alerts import Alerts
 from hub.api import Services
-from hub.api.services import Instances
+from hub.api.services import Instances, Upkeep
 from hub.api.tokens import Tokens
 from hub.bus import Bucket, Bus, EmbeddedServer, Objects, ensure_streams
 from hub.bus.streams import DISPATCH, consumer_backlog
 from hub.cancellation import raise_if_cancelled
+from hub.catalogues import Catalogues
 from hub.classification import Classification
 from hub.config import District, load_district, policy_from_sources
 from hub.contract import Alert, AlertKind
+from hub.crosswalk import Crosswalks
 from hub.deadlines import Deadlines
 from hub.desk import Desk, Outcome, utc_now
 from hub.dispatch import Dispatch, durable_of
 from hub.errors import BusUnavailable, ConfigError, LedgerConflict, LedgerDamaged
+from hub.heard_words import HeardWords
 from hub.intake import Entry, Intake
 from hub.ledger import POLICY, CheckpointFile, Ledger, PolicyRecord, decode_policy
 from hub.linkage import Linkage
@@ -44,6 +47,7 @@ from hub.metrics import Metrics
 from hub.model.bindings import Binding
 from hub.model.cases import SYSTEM, Actor, Source
 from hub.privacy import Vault
+from hub.reconciliation import Reconciliation
 from hub.repairs import Repairs
 from hub.reportback import ReportBack
 from hub.spans import SpanStore
@@ -131,6 +135,8 @@ class Hub:
         self.reportback: ReportBack
         self.deadlines: Deadlines
         self.alerts: Alerts
+        self.words: HeardWords
+        self.upkeep: Upkeep
         self.views: Views
         self.projector: Projector
         self.spans: SpanStore | None = None
@@ -182,6 +188,8 @@ class Hub:
             stack.push_async_callback(hub.bus.close)
             await hub._build(instances if instances is not None else district.adapters, plugins, public_url)
             stack.callback(hub.views.close)
+            stack.push_async_callback(hub.repairs.close)
+            stack.push_async_callback(hub.words.close)
             if check:
                 await hub.ledger.check(positions={"views": await asyncio.to_thread(hub.views.position)})
                 await hub._adopt_policy()
@@ -208,6 +216,7 @@ class Hub:
             return await consumer_backlog(bus, DISPATCH, durable_of(name))
 
         self.repairs = Repairs(buckets["REPAIRS"])
+        self.words = HeardWords(buckets["RECONCILIATION"])
         given = settings.secrets_key.get_secret_value() if settings.secrets_key is not None else None
         key = await asyncio.to_thread(load_key, settings.data / "secrets.key", given)
         self.registry = Registry(bus, Sealing(buckets["SECRETS"], key))
@@ -220,6 +229,7 @@ class Hub:
             backlog=backlog,
             bound=self.rulebook.bind,
             note=self._note,
+            heard=self.words.heard,
             in_hand=lambda name: self.dispatch.in_hand(name),
         )
         self.registration = Registration(self.adapters, self.registry, district, self._try, clock=self._clock)
@@ -235,7 +245,26 @@ class Hub:
             bus, self.desk, self.adapters, incoming, self.views, self.objects, buckets["CURSORS"], self.repairs
         )
         self.deadlines = Deadlines(bus, self.desk)
+        self.upkeep = self._upkeep(buckets["RECONCILIATION"])
         self.alerts = Alerts(bus, self.adapters, clock=self._clock)
+
+    def _upkeep(self, bucket: Bucket) -> Upkeep:
+        """What keeps the departments' systems and the ledger the same."""
+        district = self.rulebook.district
+        crosswalks = Crosswalks(self.adapters, self.words, self.views, self.repairs, district)
+        catalogues = Catalogues(bucket, self.repairs, crosswalks.in_force)
+        reconciliation = Reconciliation(
+            self.bus,
+            self.adapters,
+            self.ledger,
+            self.views,
+            self.repairs,
+            catalogues,
+            bucket,
+            district,
+            self.reportback.take,
+        )
+        return Upkeep(repairs=self.repairs, reconciliation=reconciliation, catalogues=catalogues, crosswalks=crosswalks)
 
     async def _note(self, kind: str, adapter: str, subject: str, text: str) -> None:
         """Something waits for a person: kept as a repair, and told."""
@@ -305,6 +334,7 @@ class Hub:
             "report-back": self.reportback.run,
             "deadlines": self.deadlines.run,
             "alerts": self.alerts.run,
+            "reconciliation": self.upkeep.reconciliation.run,
             "policy": self._follow_policy,
             "adapters": self.adapters.follow,
             "checkpoint": lambda: self.ledger.keep_marking(MARK_EVERY, self._found_damaged),
@@ -368,7 +398,7 @@ class Hub:
                 self.rulebook.put_in_force(record)
 
 
-_BUCKETS = ("ADAPTERS", "REPAIRS", "SECRETS", "PERSONAL", "VAULT_KEYS", "TOKENS", "CURSORS")
+_BUCKETS = ("ADAPTERS", "REPAIRS", "RECONCILIATION", "SECRETS", "PERSONAL", "VAULT_KEYS", "TOKENS", "CURSORS")
 
 
 def entry_of(adapter: str, item: IncomingCase) -> Entry:
@@ -408,6 +438,7 @@ def services_of(hub: Hub) -> Services:
         settings=hub.settings.api,
         open311=hub.settings.open311,
         instances=Instances(roster=hub.adapters, registration=hub.registration),
+        upkeep=hub.upkeep,
         connected=lambda: hub.bus.connected and not hub.fatal.done(),
     )
 

@@ -11,6 +11,7 @@ import asyncio
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -23,7 +24,7 @@ from hub.adapters.running import Away, Gate, Instance, Pause, Running, build
 from hub.adapters.status import NOWHERE, AdapterStatus, Slot, kind_of, status_of
 from hub.adapters.watchdog import INTERRUPT_AFTER
 from hub.bus.buckets import AdapterBucketStore, Bucket
-from hub.contract import AdapterInstance, Classifier, Manifest, Notifier, Placement, Plugin
+from hub.contract import AdapterInstance, Classifier, Manifest, Notifier, Placement, Plugin, ReportKind
 from hub.errors import CredentialsRejected, HubError, NotAllowed, PluginError, Withdrawn
 from hub.model.bindings import Binding
 from hub.model.cases import SYSTEM
@@ -58,6 +59,7 @@ class Adapters:
         backlog: Callable[[str], Awaitable[tuple[int, int]]],
         bound: Callable[[tuple[Binding, ...]], None] = lambda bindings: None,
         note: Note = _nobody,
+        heard: Callable[[str, str, ReportKind | None, str | None], None] = lambda instance, word, result, about: None,
         in_hand: Callable[[str], int] = lambda name: 0,
         isolate: Isolate | None = None,
     ) -> None:
@@ -69,6 +71,7 @@ class Adapters:
         self._backlog = backlog
         self._bound = bound
         self._note = note
+        self._heard = heard
         self._in_hand = in_hand
         self._isolate: Isolate = isolate or self._pause_for_good
         self._slots: dict[str, Slot] = {}
@@ -210,6 +213,7 @@ class Adapters:
             store=AdapterBucketStore(self._bucket, instance.name),
             callback_url=f"{self._public_url}/hooks/{instance.name}",
             unmapped=lambda table, word, about: self._unmapped(instance.name, table, word, about),
+            heard=partial(self._heard, instance.name),
         )
 
     def _build(self, instance: AdapterInstance, gate: Gate) -> Instance:
