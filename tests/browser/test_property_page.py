@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from hub_page.people import scene
 from hub_property import PropertyAdapter
-from hub_property.managers import scene
 from hub_property.simulator import adapter_settings
 from playwright.async_api import Page, expect
 
@@ -23,7 +23,9 @@ COMPANY = "jinyao"
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[SimulatorProcess]:
     """The desk with nobody but us at its pages."""
-    with SimulatorProcess("hub_property.simulator", tmp_path / "desk", secret=SECRET, options=("--idle",)) as process:
+    with SimulatorProcess(
+        "hub_property.simulator", tmp_path / "desk", secret=SECRET, options=("--idle", "--undo", "3")
+    ) as process:
         yield process
 
 
