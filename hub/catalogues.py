@@ -198,7 +198,7 @@ def _repair(adapter: str, accepted: Catalogue, seen: Catalogue, drift: Drift) ->
         text=f"部门分类目录与已采纳的第 {accepted.version} 版不一致：" + "；".join(parts)
         if drift.changed
         else "；".join(parts),
-        facts=f"{seen.digest}/{','.join(sorted(drift.dangling.values()))}",
+        facts=f"{accepted.version}/{seen.digest}/{','.join(sorted(drift.dangling.values()))}",
         details={
             "accepted": str(accepted.version),
             "seen": seen.digest,

@@ -8,6 +8,7 @@ is resolved by the next run. Changes no case by itself. Started by the compositi
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import secrets
 from collections.abc import Awaitable, Callable, Iterable
@@ -154,6 +155,10 @@ class Reconciliation:
         except msgspec.DecodeError:
             log.error("not a run", subject=delivery.subject)
             await delivery.stop()
+        except asyncio.CancelledError:
+            with contextlib.suppress(BusUnavailable):  # else it comes again after the acknowledgement wait
+                await delivery.retry(0.1)
+            raise
         except BusUnavailable as problem:
             log.warning("reconciliation comes again", subject=delivery.subject, reason=problem.message)
             await delivery.retry(5.0)

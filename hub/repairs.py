@@ -245,10 +245,12 @@ class Repairs:
 
     async def get(self, id: str) -> RepairItem:
         """One repair; raises NotAllowed."""
+        await self.flush()
         return (await self._find(id))[1]
 
     async def list(self, filter: RepairFilter) -> RepairPage:
         """Repairs by filter, the latest first. Raises InvalidInput for a foreign cursor."""
+        await self.flush()
         found = [item for item in await self._all("") if filter.takes(item)]
         found.sort(key=lambda item: (item.last_at, item.id), reverse=True)
         if filter.cursor is not None:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from hub.api.services import Upkeep
 from hub.app import Hub
 from hub.bus import Bucket
 from hub.catalogues import Catalogues
@@ -25,7 +26,6 @@ from hub.contract import (
     StandingState,
 )
 from hub.crosswalk import Crosswalks
-from hub.heard_words import HeardWords
 from hub.model.cases import AssignmentState, Case, CaseId, delivery_key
 from hub.reconciliation import Reconciliation
 from hub.repairs import RepairFilter, RepairItem, Repairs
@@ -111,7 +111,6 @@ class Bench:
     office: Office
     repairs: Repairs
     catalogues: Catalogues
-    words: HeardWords
     crosswalks: Crosswalks
     reconciliation: Reconciliation
 
@@ -159,18 +158,14 @@ async def bench(
     *capabilities: Capability,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     crosswalk: Crosswalk | None = None,
-    run: bool = True,
     **options: Any,
 ) -> AsyncIterator[Bench]:
     """A hub with the office as its only department, comparing."""
-    import asyncio
-
     kind = audited(office, *capabilities, crosswalk=crosswalk)
-    async with running_hub(data, {NAME: kind}) as hub:
-        repairs = Repairs(await Bucket.open(hub.bus, "REPAIRS_TRIED"), clock=clock, hold=0.05)
-        bucket = await Bucket.open(hub.bus, "RECONCILIATION_TRIED")
-        words = HeardWords(bucket, hold=0.05)
-        crosswalks = Crosswalks(hub.adapters, words, hub.views, repairs, hub.rulebook.district)
+    async with running_hub(data, {NAME: kind}, stages=False) as hub:
+        repairs = Repairs(await Bucket.open(hub.bus, "REPAIRS"), clock=clock, hold=0.05)
+        bucket = await Bucket.open(hub.bus, "RECONCILIATION")
+        crosswalks = Crosswalks(hub.adapters, hub.words, hub.views, repairs, hub.rulebook.district)
         catalogues = Catalogues(bucket, repairs, crosswalks.in_force, clock=clock)
         reconciliation = Reconciliation(
             hub.bus,
@@ -185,15 +180,13 @@ async def bench(
             clock=clock,
             **{"grace": timedelta(milliseconds=20)} | options,
         )
-        made = Bench(hub, office, repairs, catalogues, words, crosswalks, reconciliation)
-        task = asyncio.create_task(reconciliation.run()) if run else None
+        hub.upkeep = Upkeep(repairs=repairs, reconciliation=reconciliation, catalogues=catalogues, crosswalks=crosswalks)
         try:
-            yield made
+            async with hub.running():
+                yield Bench(hub, office, repairs, catalogues, crosswalks, reconciliation)
+                if hub.fatal.done():
+                    raise AssertionError(hub.fatal.result())
         finally:
-            if task is not None:
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
-            await words.close()
             await repairs.close()
 
 

@@ -10,7 +10,7 @@ import pytest
 from hub.bus.streams import TIMERS
 from hub.bus.timers import set_audit
 from hub.contract import Capability, StandingState
-from hub.errors import AdapterFault, InvalidInput, Refused, Unavailable
+from hub.errors import InvalidInput, Refused, Unavailable
 from hub.model.cases import SYSTEM, AssignmentState
 from hub.model.commands import Void
 from hub.reconciliation import Due, next_night
@@ -253,6 +253,24 @@ async def test_a_night_is_done_once_tried_again_when_the_department_is_down_and_
         assert office.audits == audits
 
 
+async def test_a_run_that_was_broken_off_comes_again(tmp_path: Path) -> None:
+    office = Office()
+    async with bench(tmp_path, office, grace=timedelta(hours=1)) as made:
+        await made.delivered()
+        lost = office.standings.pop("T-1")
+        name = await made.reconciliation.ask(NAME, "李工")
+        await eventually(lambda: office.audits == 1)
+    office.standings["T-1"] = lost
+    async with bench(tmp_path, office) as made:
+
+        async def done() -> bool:
+            return any(run.run == name and run.state is RunState.DONE for run in await made.reconciliation.runs(NAME))
+
+        await eventually(done, within=20)
+        (run,) = await made.reconciliation.runs(NAME)
+        assert (run.attempts, run.by, run.agreed) == (2, "李工", 1)
+
+
 async def test_one_night_with_two_hub_processes_is_one_run(tmp_path: Path) -> None:
     import asyncio
 
@@ -283,6 +301,3 @@ async def test_an_adapter_that_lists_nothing_cannot_be_reconciled(tmp_path: Path
     async with bench(tmp_path, Office(), Capability.LOOKUP) as made:
         with pytest.raises(InvalidInput, match="neither its tickets"):
             await made.reconciliation.ask(NAME, "李工")
-
-
-__all__ = ["AdapterFault"]
