@@ -1,9 +1,11 @@
 """Standard Webhooks (standardwebhooks.com, specification 1.0.0): what the hub and its plugins need to send and take webhooks.
 
 signing: headers, secrets, rotation, verification; schedule: the published delays; messages: the envelope and its size;
-addresses: which addresses may be called. Pure but for the resolver of `addresses`; used by plugins and by `hub.testing`.
+addresses: which addresses may be called. Pure but for the resolver of `addresses`. Beside `hub` and `hub.testing` the one module plugins
+may import.
 """
 
+from hub.outbound import parse_retry_after
 from hub.webhooks.addresses import AddressForbidden, AddressGuard, NameUnknown, Target, forbidden
 from hub.webhooks.messages import MOST_PAYLOAD, PayloadTooLarge, envelope, event_id, fitted
 from hub.webhooks.schedule import ATTEMPTS, RETRY_DELAYS, SCHEDULE
@@ -38,4 +40,5 @@ __all__ = [
     "fitted",
     "forbidden",
     "new_secret",
+    "parse_retry_after",
 ]

@@ -40,7 +40,6 @@ from hub import (
     Unavailable,
     Withdrawn,
 )
-from hub.outbound import parse_retry_after
 from hub.webhooks import (
     RETRY_DELAYS,
     AddressForbidden,
@@ -53,6 +52,7 @@ from hub.webhooks import (
     envelope,
     event_id,
     fitted,
+    parse_retry_after,
 )
 from hub_webhook.inbound import (
     MOST_FILE,
@@ -211,7 +211,8 @@ class WebhookAdapter(Adapter):
         if kind in settings.cases:
             return (case_of(document, id=id, settings=settings, zone=self._zone),)
         files = tuple([await self._file(file, id) for file in files_of(document, settings)])
-        return (report_of(document, kind, id=id, settings=settings, words=self.words, zone=self._zone, files=files),)
+        means = self.words.kind
+        return (report_of(document, kind, id=id, settings=settings, means=means, zone=self._zone, files=files),)
 
     async def _file(self, file: ReportedFile | FileToFetch, id: str) -> ReportedFile:
         """A file by address is fetched from the endpoint's own host only, and must have its hash."""

@@ -8,11 +8,10 @@ import hashlib
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
 from hub import CallbackRejected, IncomingCase, Report, ReportedFile, ReportKind, Severity
-from hub.contract import Words
 from hub_webhook.pointers import first, text_at
 from hub_webhook.settings import Callbacks
 
@@ -20,6 +19,14 @@ MOST_FILES = 10
 MOST_FILE = 10 * 1024 * 1024
 _EARLIEST, _LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 _AREA = range(6, 16)
+
+
+class Means(Protocol):
+    """What a word of the department reports: the crosswalk's `kind`."""
+
+    def __call__(self, status: str, *, about: str | None = None) -> ReportKind:
+        """What it means; `about`: key or ticket, for the repair item of a word nobody mapped."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,19 +64,19 @@ def type_of(document: Any, settings: Callbacks) -> str:
 
 
 def report_of(
-    document: Any, kind: str, *, id: str, settings: Callbacks, words: Words, zone: ZoneInfo, files: tuple[ReportedFile, ...]
+    document: Any, kind: str, *, id: str, settings: Callbacks, means: Means, zone: ZoneInfo, files: tuple[ReportedFile, ...]
 ) -> Report:
     """The report a callback makes; raises CallbackRejected(400)."""
     key, ticket = text_at(document, settings.key, most=200), text_at(document, settings.ticket, most=200)
     if key is None and ticket is None:
         raise wrong("neither our key nor your ticket is in the body")
     note = text_at(document, settings.note)
-    means = words.kind(kind, about=key or ticket)
-    if means is ReportKind.RETURNED and note is None:
+    reported = means(kind, about=key or ticket)
+    if reported is ReportKind.RETURNED and note is None:
         raise wrong("a return needs its reason")
     return Report(
         id=text_at(document, settings.id, most=200) or id,
-        kind=means,
+        kind=reported,
         key=key,
         ticket=ticket,
         at=_time(document, settings, zone),
