@@ -17,6 +17,7 @@ from hub.cli.crosswalk import add_reconciling
 from hub.cli.deliveries import delivery_app
 from hub.cli.district import add_top_level, area_app, dead_app, token_app, unit_app
 from hub.cli.generated import add_commands
+from hub.cli.grading import add_grading
 from hub.cli.keys import key_app
 from hub.cli.plugins import plugin_app
 from hub.cli.policy import policy_app
@@ -36,6 +37,7 @@ def _built() -> typer.Typer:
     tree.command("up")(up)
     add_top_level(tree)
     add_commands(case_app)
+    add_grading(plugin_app)
     add_reconciling(adapter_app)
     area_app.command("generate")(generate)
     for name, group in (
