@@ -195,7 +195,7 @@ class Repairs:
         self._most = most
         self._hold = hold
         self._written: dict[str, tuple[float, RepairItem]] = {}
-        self._waiting: dict[str, tuple[Repair, int]] = {}
+        self._waiting: dict[str, tuple[Repair, int, datetime]] = {}
         self._flusher: asyncio.Task[None] | None = None
         self._one = asyncio.Lock()
         self._counted: dict[str, tuple[float, int]] = {}
@@ -205,13 +205,13 @@ class Repairs:
         known = self._written.get(repair.id)
         if known is not None and time.monotonic() - known[0] < self._hold and _only_counts(known[1], repair):
             before = self._waiting.get(repair.id)
-            self._waiting[repair.id] = (repair, 1 + (before[1] if before is not None else 0))
+            self._waiting[repair.id] = (repair, 1 + (before[1] if before is not None else 0), self._clock())
             if self._flusher is None or self._flusher.done():
                 self._flusher = asyncio.create_task(self._flush_later(), name="repairs")
             return
         async with self._one:
             waiting = self._waiting.pop(repair.id, None)
-            await self._write(repair, 1 + (waiting[1] if waiting is not None else 0))
+            await self._write(repair, 1 + (waiting[1] if waiting is not None else 0), self._clock())
 
     async def say(self, kind: str, adapter: str, subject: str, text: str, *, case: str | None = None) -> None:
         """`note` for those who have nobody to tell when it fails: then it is logged. `kind` is the word of a RepairKind."""
@@ -223,14 +223,14 @@ class Repairs:
     async def flush(self) -> None:
         """Write what is only counted in memory. Raises BusUnavailable; what is not written stays counted."""
         while self._waiting:
-            id, (repair, times) = next(iter(self._waiting.items()))
+            id, (repair, times, at) = next(iter(self._waiting.items()))
             del self._waiting[id]
             try:
                 async with self._one:
-                    await self._write(repair, times)
+                    await self._write(repair, times, at)
             except HubError:
                 later = self._waiting.get(id)
-                self._waiting[id] = (repair, times + (later[1] if later is not None else 0))
+                self._waiting[id] = (repair, times + (later[1] if later is not None else 0), later[2] if later else at)
                 raise
 
     async def close(self) -> None:
@@ -310,8 +310,7 @@ class Repairs:
             except HubError as problem:
                 log.warning("counts of repairs wait", reason=problem.message, repairs=len(self._waiting))
 
-    async def _write(self, repair: Repair, times: int) -> None:
-        now = self._clock()
+    async def _write(self, repair: Repair, times: int, now: datetime) -> None:
         key = f"{repair.adapter}.{repair.kind.value}.{repair.id}"
         for attempt in range(_TRIES):
             if attempt:
@@ -319,7 +318,7 @@ class Repairs:
             stored = await self._bucket.get(key)
             if stored is None or not stored.value:
                 if repair.subject != THE_REST and not await self._room(repair):
-                    await self._write(_rest_of(repair, self._most), times)
+                    await self._write(_rest_of(repair, self._most), times, now)
                     return
                 item = fresh(repair, now, times)
             else:
