@@ -1,8 +1,10 @@
 """The webhook adapter against a receiver that answers what the test wants: what goes out, and how every answer is read."""
 
 import asyncio
+import hashlib
 import json
 import socket
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -11,9 +13,8 @@ from typing import Any
 
 import pytest
 import uvicorn
-from hub_webhook import WebhookAdapter, WebhookSettings
+from hub_webhook import WebhookAdapter, hub_adapters
 from hub_webhook.throttle import Throttle
-from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -22,17 +23,21 @@ from starlette.routing import Route
 from hub import (
     Adapter,
     AdapterFault,
+    CallbackRejected,
+    CallbackRequest,
     CredentialsRejected,
+    Crosswalk,
     Notice,
     OutcomeUnknown,
     Refused,
+    Report,
     Unavailable,
     Withdrawn,
 )
 from hub.adapters.running import build
-from hub.contract import AdapterInstance, AdapterSettings
+from hub.contract import AdapterInstance, WordTable
 from hub.testing.kit import MemoryStore, QuietServer, eventually, running_adapter, sample_assignment
-from hub.webhooks import MOST_PAYLOAD, RETRY_DELAYS, Verifier, new_secret
+from hub.webhooks import MOST_PAYLOAD, RETRY_DELAYS, Signer, Verifier, new_secret
 
 OLD, NEW = new_secret(), new_secret()
 
@@ -399,48 +404,61 @@ async def test_name_that_does_not_resolve_is_tried_again_later() -> None:
             await adapter.deliver(sample_assignment())
 
 
-@pytest.mark.parametrize(
-    ("changes", "where"),
-    [
-        ({"secret": ""}, "secret"),
-        ({"secret": "abc"}, "whsec_"),
-        ({"previous_secret": "whsec_YWJj"}, "24 to 64 bytes"),
-        ({"url": "http://hook.example.org/"}, "only https"),
-        ({"url": "https://10.0.0.1/"}, "private"),
-        ({"url": "https://169.254.169.254/latest"}, "metadata"),
-        ({"url": "https://user:pass@hook.example.org/"}, "passwords"),
-        ({"lookup_url": "https://hook.example.org/orders"}, "{key}"),
-        ({"lookup_url": "https://{key}.example.org/"}, "path or the query"),
-        ({"health_url": "https://192.168.0.1/"}, "health_url"),
-        ({"headers": {"webhook-id": "x"}}, "webhook-id can't be set"),
-        ({"headers": {"Host": "x"}}, "Host can't be set"),
-        ({"headers": {"X": "a\r\nB: c"}}, "no header value"),
-        ({"bodies": {"made": "{{ title"}}, "line 1"),
-        ({"bodies": {"made": "{{ no_such_field }}"}}, "no_such_field"),
-        ({"bodies": {"made": '{"t": "{{ title }}"}'}}, "tojson"),
-        ({"bodies": {"made": "{{ title.__class__ | tojson }}"}}, "unsafe"),
-        ({"bodies": {"made": "{{ ('x' * 9) | tojson }}"}}, "not for templates"),
-        ({"bodies": {"made": "{{ cycler('a') }}"}}, "cycler"),
-        ({"answers": {"ticket": ["ticket"]}}, "JSON pointer"),
-        ({"answers": {"refused_statuses": [410]}}, "410 has a meaning"),
-        ({"zone": "Mars/Base"}, "no such time zone"),
-        ({"media_type": "nonsense"}, "content type"),
-        ({"colour": "red"}, "colour"),
-    ],
-)
-def test_settings_that_can_not_work_are_refused_with_their_place(changes: dict[str, object], where: str) -> None:
-    given = {"url": "https://hook.example.org/in", "secret": OLD, **changes}
-    with pytest.raises(ValidationError) as refusal:
-        WebhookSettings.model_validate(given)
-    said = "; ".join(
-        f"{'.'.join(map(str, one['loc']))}: {one['msg']}"
-        for one in refusal.value.errors(include_input=False, include_url=False)
+async def test_template_that_fails_for_one_assignment_is_a_fault_with_its_place(receiver: Receiver) -> None:
+    async with speaking(receiver, bodies={"made": '{"n": {{ 60 // (title | length - 3) }}}'}) as adapter:
+        with pytest.raises(AdapterFault, match=r"bodies\.made does not work: ZeroDivisionError"):
+            await adapter.deliver(sample_assignment(title="三个字"))
+    assert receiver.came == []
+
+
+async def test_payload_that_can_not_be_cut_down_is_a_fault(receiver: Receiver) -> None:
+    async with speaking(receiver) as adapter:
+        with pytest.raises(AdapterFault, match="whatever is cut off"):
+            await adapter.deliver(sample_assignment(task="长" * 10_000))
+
+
+async def test_department_that_never_brought_the_case_in_is_told_nothing_and_nobody_is_troubled(receiver: Receiver) -> None:
+    receiver.says(404)
+    async with speaking(receiver) as adapter:
+        await adapter.inform(Notice(case="c", ref="R1", stage="closed", text="已办结", at=datetime(2026, 3, 2, tzinfo=UTC)))
+    assert len(receiver.came) == 1
+
+
+async def test_categories_are_sent_in_the_departments_words_where_it_is_wanted(receiver: Receiver) -> None:
+    class Words(WordTable):
+        def __init__(self) -> None:
+            super().__init__(Crosswalk(categories={"P01": "LH"}, fields={"title": "bt"}))
+
+    async with speaking(receiver, translate_categories=True) as adapter:
+        adapter.words = Words()
+        await adapter.deliver(sample_assignment(category="P0103"))
+    data = receiver.came[0].json()["data"]
+    assert data["their_category"] == "LH"
+    assert "bt" in data
+
+
+async def test_file_of_a_callback_is_fetched_from_the_endpoints_own_host_and_checked(receiver: Receiver) -> None:
+    photo = b"\xff\xd8photo"
+    file = {"name": "现场.jpg", "media_type": "image/jpeg", "url": receiver.url.replace("/in", "/files/1")}
+    body = {"type": "assignment.resolved", "key": "k", "files": [{**file, "sha256": hashlib.sha256(photo).hexdigest()}]}
+    raw = json.dumps(body).encode()
+    request = CallbackRequest(
+        method="POST", path="", headers=Signer([OLD]).headers("e1", raw, now=time.time()), query={}, body=raw
     )
-    assert where in said
-    assert OLD.removeprefix("whsec_") not in said
+    async with speaking(receiver) as adapter:
+        receiver.answers = [Response(photo)]
+        (report,) = await adapter.parse_callback(request)
+        assert isinstance(report, Report)
+        assert [kept.content for kept in report.files] == [photo]
+        came = receiver.came[0]
+        assert (came.method, came.path) == ("GET", "/files/1")
+        Verifier([OLD]).verify(came.headers, b"", now=time.time())
+        for answer, status in ((Response(b"other"), 400), (Response(status_code=500), 503), (Response(status_code=404), 503)):
+            receiver.answers = [answer]
+            with pytest.raises(CallbackRejected) as rejection:
+                await adapter.parse_callback(request)
+            assert rejection.value.status == status
 
 
-def test_smallest_settings_are_an_address_and_a_secret() -> None:
-    made = WebhookSettings.model_validate({"url": "https://hook.example.org/in", "secret": OLD})
-    assert isinstance(made, AdapterSettings)
-    assert made.events.urged == "assignment.urged"
+def test_plugin_registers_its_adapter() -> None:
+    assert hub_adapters() == (WebhookAdapter,)
