@@ -1,7 +1,6 @@
 """Finds what may be given out: which cases a client may read, and their public events. SQL on the read models; changes nothing.
 
-Without a key: cases that came by Open311 (or, by the settings, all that are not sensitive). With a key: the same and the
-sensitive ones among them, within the token's area.
+Cases that came by Open311, or by the settings all that are not sensitive; sensitive ones are listed only for who may read them.
 """
 
 from __future__ import annotations
@@ -10,12 +9,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import msgspec
-from sqlalchemy import ColumnElement, and_, or_, select
+from sqlalchemy import ColumnElement, and_, or_, select, true
 
 from hub.model.cases import ASKS_ITSELF, Case, Stage
 from hub.settings import Open311Settings
 from hub.views import Scope, Views
-from hub.views.queries import in_area
+from hub.views.queries import within_scope
 from hub.views.rows import decode_case
 from hub.views.schema import cases, micros, moment, sources, timeline
 
@@ -70,10 +69,10 @@ class Happened:
 
 @dataclass(frozen=True)
 class Reader:
-    """Who reads. `keyed`: with a valid key, whose scope counts."""
+    """Who reads: a client by its name in the sources, and what its key may see beyond what everybody may (None: nothing)."""
 
-    scope: Scope
-    keyed: bool
+    client: str
+    scope: Scope | None = None
 
 
 class Published:
@@ -87,14 +86,14 @@ class Published:
         """Whether text and place of the case are not for everybody."""
         return bool(self._settings.sensitive) and (case.category or "").startswith(self._settings.sensitive)
 
-    async def one(self, id: str, reader: Reader) -> Known | None:
-        """A case by its id; None when there is none for this reader."""
-        found = await self.several((id,), reader)
+    async def one(self, id: str) -> Known | None:
+        """A case by its id; None when it is none of these."""
+        found = await self.several((id,))
         return found[0] if found else None
 
-    async def several(self, ids: tuple[str, ...], reader: Reader) -> list[Known]:
+    async def several(self, ids: tuple[str, ...]) -> list[Known]:
         """Cases by id, in the order asked."""
-        conditions = [cases.c.id.in_(ids), self._readable(reader)]
+        conditions = [cases.c.id.in_(ids), self._readable()]
         rows = await self._select(conditions, len(ids), 0)
         order = {id: place for place, id in enumerate(ids)}
         return sorted(rows, key=lambda known: order[known.case.id])
@@ -118,7 +117,7 @@ class Published:
             conditions.append(cases.c.category.in_(services))
         return await self._select(conditions, size, offset)
 
-    async def happened(self, reader: Reader, *, since: datetime, until: datetime, size: int, offset: int) -> list[Happened]:
+    async def happened(self, *, since: datetime, until: datetime, size: int, offset: int) -> list[Happened]:
         """Public events in a range, oldest first."""
         columns = timeline.c
         kinds = or_(*(columns.body.startswith(f'{{"type":"{kind}"', autoescape=True) for kind in PUBLIC_EVENTS))
@@ -126,7 +125,7 @@ class Published:
             select(columns.number, columns.ordinal, columns.at, columns.body, cases.c.doc, cases.c.updated_at)
             .select_from(timeline.join(cases, cases.c.id == columns.case_id))
             .where(cases.c.updated_at >= micros(since), columns.at.between(micros(since), micros(until)))
-            .where(self._readable(reader), kinds)
+            .where(self._readable(), kinds)
             .order_by(columns.at, columns.sequence, columns.ordinal)
             .limit(size)
             .offset(offset)
@@ -143,25 +142,22 @@ class Published:
         """The case a client's own reference became or joined."""
         return await self._views.case_of_source(SOURCE, ref)
 
-    def _readable(self, reader: Reader) -> ColumnElement[bool]:
-        """What may be asked for by id."""
+    def _readable(self) -> ColumnElement[bool]:
+        """What may be asked for by id, by anybody: how it stands is no secret."""
         came: ColumnElement[bool] = cases.c.id.in_(select(sources.c.case_id).where(sources.c.adapter == SOURCE))
-        if self._settings.publish == "all":
-            came = or_(came, self._harmless())
-        return and_(came, *self._scope(reader))
+        return or_(came, self._harmless()) if self._settings.publish == "all" else came
 
     def _listed(self, reader: Reader) -> ColumnElement[bool]:
-        """What is in lists."""
-        readable = self._readable(reader)
-        return readable if reader.keyed else and_(readable, self._harmless())
+        """What is in lists: what is not sensitive, and what the client may read all the same."""
+        own = and_(sources.c.adapter == SOURCE, sources.c.ref.startswith(f"{reader.client}/", autoescape=True))
+        listed = or_(self._harmless(), cases.c.id.in_(select(sources.c.case_id).where(own)))
+        if reader.scope is not None:
+            listed = or_(listed, and_(true(), *within_scope(reader.scope)))
+        return and_(self._readable(), listed)
 
     def _harmless(self) -> ColumnElement[bool]:
         sensitive = [cases.c.category.startswith(code, autoescape=True) for code in self._settings.sensitive]
-        return ~or_(*sensitive) if sensitive else cases.c.id.is_not(None)
-
-    @staticmethod
-    def _scope(reader: Reader) -> list[ColumnElement[bool]]:
-        return [] if reader.scope.area is None else [in_area(cases.c.area, reader.scope.area)]
+        return ~or_(*sensitive) if sensitive else true()
 
     async def _select(self, conditions: list[ColumnElement[bool]], size: int, offset: int) -> list[Known]:
         statement = (

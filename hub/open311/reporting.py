@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import secrets
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -45,35 +44,36 @@ MOST_TITLE = 60
 _LATIN = re.compile(r"[A-Za-z]")
 
 
-def reference(asked: Asked, key: str | None, client: str) -> str | None:
+def reference(asked: Asked, key: str | None, client: str, salt: str = "") -> str | None:
     """The client's own reference, tied to the client: two clients' numbers never meet. None: none was given.
 
-    Raises Open311Error(400) for an Idempotency-Key that is none.
+    `salt` tells apart clients that share a name (those without a key); only its hash is kept. Raises Open311Error(400) for an
+    Idempotency-Key that is none.
     """
     if key is not None:
         if not _IDEMPOTENCY_KEY.fullmatch(key):
             raise Open311Error(400, "Idempotency-Key has 1 to 200 visible ASCII characters")
-        return _tied(client, f"key:{key}")
-    attributes = asked.attributes()
-    found = first_of(attributes, REFERENCES) or next((value for name in REFERENCES if (value := asked.get(name))), None)
-    return None if found is None else _tied(client, f"id:{found}")
-
-
-def _tied(client: str, own: str) -> str:
-    return f"{client}/{hashlib.sha256(own.encode()).hexdigest()[:32]}"
+        own = f"key:{key}"
+    else:
+        given = first_of(asked.attributes(), REFERENCES)
+        given = given or next((value for name in REFERENCES if (value := asked.get(name))), None)
+        if given is None:
+            return None
+        own = f"id:{given}"
+    digest = hashlib.sha256(f"{salt}\n{own}".encode()).hexdigest()
+    return f"{client}/{digest[:32]}"
 
 
 class Reporter:
     """Opens cases for one client."""
 
-    def __init__(self, services: Services, catalogue: Catalogue, caller: Caller | None, client: str) -> None:
+    def __init__(self, services: Services, catalogue: Catalogue, caller: Caller | None) -> None:
         self._services = services
         self._catalogue = catalogue
         self._caller = caller
-        self._client = client
 
-    async def report(self, asked: Asked, key: str | None) -> tuple[Outcome, dict[str, Value]]:
-        """(what came of it, the answer). Raises Open311Error, and what intake raises."""
+    async def report(self, asked: Asked, ref: str) -> tuple[Outcome, dict[str, Value]]:
+        """(what came of it, the answer); the same `ref` opens one case. Raises Open311Error, and what intake raises."""
         district = self._services.district()
         code, spot = self._needed(asked)
         ours, others = self._catalogue.answers(code, asked.attributes())
@@ -83,7 +83,6 @@ class Reporter:
         description = asked.get("description", most=MOST_DESCRIPTION) or ""
         extras, notices = self._extras(asked, code, ours, others)
         name = self._catalogue.name(code)
-        ref = reference(asked, key, self._client) or f"{self._client}/{secrets.token_hex(16)}"
         entry = Entry(
             channel=Channel.RESIDENT,
             title=_title(asked, description, name),

@@ -6,6 +6,7 @@ Mounted at /open311 by hub/api/app.py. Addresses end in .json or .xml; without, 
 from __future__ import annotations
 
 import re
+import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
@@ -18,8 +19,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from hub.api.auth import REPORTERS, caller_from
+from hub.api.auth import caller_from
 from hub.api.limits import CALLER_KEY
+from hub.api.scopes import KeyScope
 from hub.errors import BusUnavailable, HubError, InvalidInput, LedgerConflict, NotAllowed
 from hub.model.cases import CaseId
 from hub.open311.asking import MOST, Asked, flag, page, read, span
@@ -27,19 +29,21 @@ from hub.open311.catalogue import Catalogue
 from hub.open311.errors import PREFIX, Open311Error, refusal
 from hub.open311.formats import Form, Value, form_of, write
 from hub.open311.pace import Pace
-from hub.open311.reading import CLOSED, OPEN, Known, Published, Reader
+from hub.open311.reading import CLOSED, OPEN, SOURCE, Known, Published, Reader
 from hub.open311.reporting import Reporter, reference, refused
 from hub.open311.showing import Shower
 from hub.open311.updating import Updater, updated, updates_of
-from hub.views import EVERYTHING
 
 if TYPE_CHECKING:
     from hub.api.auth import Caller
     from hub.api.services import Services
+    from hub.model.cases import Case
 
 log = structlog.get_logger("hub.open311")
 
 SPECIFICATION = "http://wiki.open311.org/GeoReport_v2"
+ANONYMOUS = "anonymous"
+"""What clients without a key are called in the source of a case."""
 WAIT = 2.0
 """The most seconds a read waits for the read models to hold what was written here."""
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
@@ -50,14 +54,30 @@ _Handler = Callable[[Request, "Call"], Awaitable[tuple[str, Value]]]
 class Call:
     """One request, read: what was asked, by whom, in which format, about which `id`."""
 
-    def __init__(self, asked: Asked, caller: Caller | None, id: str, address: str) -> None:
+    def __init__(self, asked: Asked, caller: Caller | None, id: str, address: str, idempotency_key: str | None) -> None:
         self.asked = asked
         self.caller = caller
         self.id = id
         self.address = address
-        device = asked.get("device_id") or address
-        self.client = caller.token.id if caller is not None else f"anonymous {device}"
-        self.reader = Reader(EVERYTHING if caller is None else caller.scope, caller is not None)
+        self.client = caller.token.id if caller is not None else ANONYMOUS
+        self.reference = reference(
+            asked, idempotency_key, self.client, "" if caller is not None else asked.get("device_id") or address
+        )
+        keyed = caller is not None and KeyScope.CASES_READ in caller.rights
+        self.reader = Reader(self.client, caller.scope if caller is not None and keyed else None)
+
+    def brought(self, case: Case) -> bool:
+        """Whether the case was reported with this very key."""
+        mine = case.source is not None and case.source.adapter == SOURCE and case.source.ref.startswith(f"{self.client}/")
+        return mine and self.caller is not None
+
+    def reads(self, case: Case) -> bool:
+        """Whether everything written about the case is for this client: it brought the case in, or its key may see it."""
+        return self.brought(case) or (self.caller is not None and self.reader.scope is not None and self.caller.sees(case))
+
+    def locates(self, case: Case) -> bool:
+        """Whether the exact place is for this client: it brought the case in, or its key's unit handles it."""
+        return self.brought(case) or (self.caller is not None and self.reads(case) and self.caller.handles(case))
 
 
 class Open311:
@@ -94,7 +114,8 @@ class Open311:
         handler, id = self._resource(request.method, request.path_params["path"])
         try:
             asked = await read(request)
-            call = Call(asked, await self._caller(request, asked), id, request.client.host if request.client else "")
+            address = request.client.host if request.client else ""
+            call = Call(asked, await self._caller(request, asked), id, address, request.headers.get("idempotency-key"))
             if handler != self._discovery:
                 self._check_jurisdiction(asked)
             root, value = await handler(request, call)
@@ -136,7 +157,7 @@ class Open311:
     def _reporter_key(self, call: Call, *, anonymous: bool) -> None:
         """Raises Open311Error: 403 without a key that may report, 429 when somebody without one reports too often."""
         if call.caller is not None:
-            if call.caller.token.role not in REPORTERS:
+            if KeyScope.CASES_REPORT not in call.caller.rights:
                 raise Open311Error(403, "the api_key may not report")
             return
         if not anonymous:
@@ -149,7 +170,7 @@ class Open311:
         return Catalogue(self._services.district(), self._settings)
 
     def _shower(self, call: Call) -> Shower:
-        return Shower(self._services.district(), self._catalogue(), call.caller)
+        return Shower(self._services.district(), self._catalogue(), call.locates)
 
     def _wrote(self, sequence: int) -> None:
         self._written = max(self._written, sequence)
@@ -171,20 +192,21 @@ class Open311:
 
     async def _report(self, request: Request, call: Call) -> tuple[str, Value]:
         self._reporter_key(call, anonymous=self._settings.anonymous)
-        reporter = Reporter(self._services, self._catalogue(), call.caller, call.client)
-        outcome, answer = await reporter.report(call.asked, request.headers.get("idempotency-key"))
+        reporter = Reporter(self._services, self._catalogue(), call.caller)
+        ref = call.reference or f"{call.client}/{secrets.token_hex(16)}"
+        outcome, answer = await reporter.report(call.asked, ref)
         self._wrote(outcome.sequence)
         return "service_requests", [answer]
 
     async def _requests(self, request: Request, call: Call) -> tuple[str, Value]:
         await self._settle()
         asked, district = call.asked, self._services.district()
-        if own := reference(asked, None, call.client):
-            case = await self._published.of_reference(own)
-            return self._shown(call, [] if case is None else await self._published.several((case,), call.reader))
+        if call.reference is not None:
+            case = await self._published.of_reference(call.reference)
+            return self._shown(call, [] if case is None else await self._published.several((case,)))
         if ids := asked.listed("service_request_id"):
             known = tuple(id for id in ids if _CASE.fullmatch(id))[:MOST]
-            return self._shown(call, await self._published.several(known, call.reader))
+            return self._shown(call, await self._published.several(known))
         since, until = span(asked, district.zone, datetime.now(UTC))
         states = {status.lower() for status in asked.listed("status")}
         if unknown := states - {"open", "closed"}:
@@ -211,7 +233,7 @@ class Open311:
 
     async def _known(self, call: Call, id: str, what: str) -> Known:
         await self._settle()
-        found = await self._published.one(id, call.reader) if _CASE.fullmatch(id) else None
+        found = await self._published.one(id) if _CASE.fullmatch(id) else None
         if found is None:
             raise Open311Error(404, f"{what} {id[:80]} was not found")
         return found
@@ -221,8 +243,8 @@ class Open311:
         return "service_requests", [shower.request(known, withheld=self._withheld(call, known)) for known in found]
 
     def _withheld(self, call: Call, known: Known) -> bool:
-        """Text and place of sensitive cases are for clients with a key; those of a case reported elsewhere, too."""
-        if call.caller is not None:
+        """Text and place of sensitive cases, and of cases that were reported elsewhere, are not for everybody."""
+        if call.reads(known.case):
             return False
         return self._published.sensitive(known.case) or not (known.ours or self._settings.publish == "all")
 
@@ -232,9 +254,9 @@ class Open311:
         await self._settle()
         since, until = span(call.asked, self._services.district().zone, datetime.now(UTC))
         size, offset = page(call.asked)
-        happened = await self._published.happened(call.reader, since=since, until=until, size=size, offset=offset)
+        happened = await self._published.happened(since=since, until=until, size=size, offset=offset)
         extended = flag(call.asked, "extended") is not False
-        shown = updates_of(happened, self._shower(call), extended=extended, notes=call.caller is not None)
+        shown = updates_of(happened, self._shower(call), extended=extended, reads=call.reads)
         return "service_request_updates", shown
 
     async def _update(self, request: Request, call: Call) -> tuple[str, Value]:

@@ -6,6 +6,7 @@ nor place without a key. Times carry the district's offset. Pure.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,6 @@ from hub.open311.wording import PICTURE, parts_of, rounded, spot_of
 from hub.privacy import mask_address
 
 if TYPE_CHECKING:
-    from hub.api.auth import Caller
     from hub.config import District
 
 MOST_DESCRIPTION = 4000
@@ -42,12 +42,12 @@ def status_of(stage: Stage) -> str:
 
 
 class Shower:
-    """Shows cases of one district to one client."""
+    """Shows cases of one district to one client; `locates` says whether it may know exactly where a case is."""
 
-    def __init__(self, district: District, catalogue: Catalogue, caller: Caller | None) -> None:
+    def __init__(self, district: District, catalogue: Catalogue, locates: Callable[[Case], bool]) -> None:
         self._district = district
         self._catalogue = catalogue
-        self._caller = caller
+        self._locates = locates
 
     def time(self, at: datetime) -> str:
         """A time in W3C form with the district's offset."""
@@ -60,9 +60,9 @@ class Shower:
         if withheld:
             description, extras = WITHHELD, {}
         spot = spot_of(None if withheld else case.place)
-        handles = self._caller is not None and self._caller.handles(case)
-        degrees = spot.degrees if handles or spot.degrees is None else rounded(spot.degrees)
-        address = spot.address if handles or spot.address is None else self._vague(spot.address, case)
+        exact = self._locates(case)
+        degrees = spot.degrees if exact or spot.degrees is None else rounded(spot.degrees)
+        address = spot.address if exact or spot.address is None else self._vague(spot.address, case)
         return {
             "service_request_id": case.id,
             "status": status_of(case.stage),

@@ -7,7 +7,7 @@ the lifecycle allows (the callback visit of a resolved case, reopening of a clos
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from hub.errors import InvalidInput, TransitionRefused
@@ -55,13 +55,16 @@ _SAYINGS = {
     "case.merged": ("duplicate", "您反映的事项已并入同一事项继续办理。"),
 }
 _NOTED = frozenset(("assignment.progressed", "case.resolved"))
-"""Events whose note is given to clients with a key: what was done."""
+"""Events whose note is given to clients that may read the case: what was done."""
 _CLOSED = frozenset(("fixed", "closed", "no_further_action", "duplicate"))
 MOST_DESCRIPTION = 2000
 
 
-def updates_of(happened: Sequence[Happened], shower: Shower, *, extended: bool, notes: bool) -> list[Value]:
-    """Public events as updates, one for each kind in a commit. `extended`: FixMyStreet's states, else open and closed only."""
+def updates_of(happened: Sequence[Happened], shower: Shower, *, extended: bool, reads: Callable[[Case], bool]) -> list[Value]:
+    """Public events as updates, one for each kind in a commit. `extended`: FixMyStreet's states, else open and closed only.
+
+    `reads` says whether the client may know what units wrote about a case.
+    """
     results: dict[tuple[str, int], list[str]] = {}
     for item in happened:
         note = item.body.get("note")
@@ -76,7 +79,7 @@ def updates_of(happened: Sequence[Happened], shower: Shower, *, extended: bool, 
             continue
         told.add(same)
         status, text = saying
-        if notes and item.event in _NOTED:
+        if item.event in _NOTED and reads(item.case):
             own = item.body.get("note")
             said = [own] if isinstance(own, str) and own else results.get((item.case.id, item.number), [])
             text = "；".join(said) or text

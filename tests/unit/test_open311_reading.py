@@ -121,6 +121,31 @@ async def test_sensitive_matters_can_be_followed_but_not_read(world: World) -> N
     assert seen["description"] == "单位拖欠我的工资"
 
 
+async def test_key_reads_what_its_scopes_its_unit_and_its_own_reports_open(world: World) -> None:
+    matter = category_of(world, "H")
+    secret = "单位拖欠我的工资"
+
+    async def text(id: str, key: str) -> str:
+        (shown,) = (await get(world, f"requests/{id}.json", api_key=key)).json()
+        return str(shown["description"])
+
+    theirs = await report(world, service_code=matter, description=secret)
+    assert await text(theirs, world.secrets["viewer"]) == secret
+    assert await text(theirs, world.secrets["police"]) != secret, "a department sees its own assignments"
+    own = await report(world, "police", service_code=matter, description=secret)
+    assert await text(own, world.secrets["police"]) == secret, "and what it reported itself"
+    narrow, _ = await world.tokens.issue(
+        name="reports only", role="department", unit="police", area=world.district.code, scopes=("cases:report",)
+    )
+    world.secrets["narrow"] = narrow
+    assert await text(await report(world, "narrow", service_code=matter, description=secret), narrow) == secret
+    assert await text(theirs, narrow) != secret
+    reader, _ = await world.tokens.issue(
+        name="reads only", role="department", unit="police", area=world.district.code, scopes=("cases:read",)
+    )
+    assert (await post(world, {"api_key": reader, "service_code": LAMP, **WHERE})).status_code == 403
+
+
 async def test_token_of_a_realtime_service_is_the_id_itself(world: World) -> None:
     id = await report(world)
     assert (await get(world, f"tokens/{id}.json")).json() == [{"service_request_id": id, "token": id}]

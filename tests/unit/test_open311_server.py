@@ -229,9 +229,10 @@ async def test_reporting_needs_a_key_that_may_report(world: World) -> None:
 
 async def test_without_a_key_reporting_is_rare_where_it_is_allowed(tmp_path: Path) -> None:
     async with serve(tmp_path, anonymous=True, anonymous_per_minute=2) as world:
-        answers = [await post(world, {"service_code": LAMP, "device_id": f"d{n}", **WHERE}) for n in range(3)]
+        answers = [await post(world, {"service_code": LAMP, "device_id": f"device-number-{n}", **WHERE}) for n in range(3)]
         assert [answer.status_code for answer in answers] == [200, 200, 429]
         assert int(answers[2].headers["retry-after"]) > 0
         assert answers[2].json()[0]["code"] == 429
+        assert all("127.0.0.1" not in str(commit) and "device-number" not in str(commit) for commit, _ in world.ledger.stored)
         update = {"service_request_id": answers[0].json()[0]["service_request_id"], "update_id": "1", "status": "OPEN"}
         assert (await post(world, update, "servicerequestupdates.json")).status_code == 403
