@@ -243,11 +243,11 @@ class MailboxAdapter(Adapter):
         except (Unavailable, CredentialsRejected) as problem:
             if server not in self._down:
                 self._down.add(server)
-                self.log.warning("mailbox_down", server=server, error=problem.message)
+                self.log.warning(f"mailbox_{server}_down", error=problem.message)
             raise
         if server in self._down:
             self._down.discard(server)
-            self.log.info("mailbox_back", server=server)
+            self.log.info(f"mailbox_{server}_back")
         return answer
 
     def _recipient(self, assignment: Assignment) -> str:

@@ -27,15 +27,15 @@ def text_of(content: bytes, charset: str | None) -> str:
     for candidate in candidates:
         try:
             return content.decode(candidate).replace("\0", "")
-        except (UnicodeDecodeError, LookupError):
+        except (ValueError, LookupError):  # a UnicodeError is a ValueError; labels can be anything
             continue
     return content.decode("gb18030" if label in _CHINESE else "utf-8", "replace").replace("\0", "")
 
 
 def header_of(message: Message, name: str) -> str:
     """A header in clear, on one line; empty when there is none. Words of one character cut in two are put together again."""
-    raw = message.get(name)
-    return "" if raw is None else words_of(str(raw))
+    raw = next((value for key, value in message.raw_items() if key.lower() == name.lower()), "")  # get() loses raw bytes
+    return words_of(str(raw))
 
 
 def words_of(raw: str) -> str:

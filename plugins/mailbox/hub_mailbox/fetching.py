@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
-from hub import CredentialsRejected, DeliveryError, Unavailable
+from hub import CredentialsRejected, Unavailable
 from hub_mailbox.settings import Server
 
 _T = TypeVar("_T")
@@ -26,6 +26,7 @@ _UID = re.compile(rb"\bUID (\d+)")
 _SIZE = re.compile(rb"\bRFC822\.SIZE (\d+)")
 _TEXT_OF_LARGE = 256 * 1024
 """How much of a mail above the size limit is read: its text comes first."""
+_LITERAL_MOST = 51 * 2**20
 _HEADER_BYTES = 64 * 1024
 _TEMPORARY = re.compile(r"UNAVAILABLE|INUSE|LIMIT|TRY ?AGAIN|TEMPORAR|TOO MANY", re.IGNORECASE)
 
@@ -48,6 +49,20 @@ class Look:
     last: int
     """The highest UID looked at."""
     more: bool
+
+
+class _Bounded(imaplib.IMAP4):
+    """The standard library's client, that takes no literal of any size a server names."""
+
+    def read(self, size: int) -> bytes:
+        """Read a literal; raises IMAP4.abort for one larger than any mail we ask for."""
+        if size > _LITERAL_MOST:
+            raise self.abort(f"a literal of {size} bytes")
+        return super().read(size)
+
+
+class _BoundedTls(_Bounded, imaplib.IMAP4_SSL):
+    """The same over TLS from the first byte."""
 
 
 class Fetcher:
@@ -83,7 +98,7 @@ class Fetcher:
     async def close(self) -> None:
         """Hang up and end the thread."""
         self._hang_up()
-        await asyncio.to_thread(self._thread.shutdown, wait=True, cancel_futures=True)
+        await asyncio.to_thread(self._thread.shutdown, wait=True)
 
     async def _ask(self, question: Callable[[imaplib.IMAP4], _T]) -> _T:
         """Ask over the open connection; over a new one when that was lost meanwhile."""
@@ -104,10 +119,9 @@ class Fetcher:
             if self._client is not None:
                 with contextlib.suppress(imaplib.IMAP4.abort, OSError):
                     return question(self._client)
-                self._hang_up()
-            return question(self._connect())
-        except DeliveryError:
-            raise
+                self._put_down()
+            self._client = self._connect()
+            return question(self._client)
         except ssl.SSLCertVerificationError as problem:
             raise Unavailable(f"the mailbox's certificate is not trusted: {problem.verify_message}") from problem
         except (imaplib.IMAP4.error, OSError) as problem:
@@ -119,17 +133,22 @@ class Fetcher:
             self._tls = server.tls_context()
         client: imaplib.IMAP4
         if server.security == "tls":
-            client = imaplib.IMAP4_SSL(server.host, server.port, ssl_context=self._tls, timeout=self._timeout)
+            client = _BoundedTls(server.host, server.port, ssl_context=self._tls, timeout=self._timeout)
         else:
-            client = imaplib.IMAP4(server.host, server.port, timeout=self._timeout)
+            client = _Bounded(server.host, server.port, timeout=self._timeout)
         self._socket = client.socket()
-        if server.security == "starttls":
-            client.starttls(self._tls)
-            self._socket = client.socket()
-        self._log_in(client)
-        if "ID" in _capabilities(client):  # RFC 2971; 163.com and 126.com open no folder for those that don't say who they are
-            client.xatom("ID", '("name" "city-hub" "version" "1")')
-        self._client = client
+        try:
+            if server.security == "starttls":
+                client.starttls(self._tls)
+                self._socket = client.socket()
+            self._log_in(client)
+            if "ID" in _capabilities(
+                client
+            ):  # RFC 2971; 163.com and 126.com open no folder for those that don't say who they are
+                client.xatom("ID", '("name" "city-hub" "version" "1")')
+        except BaseException:
+            _close(client)
+            raise
         return client
 
     def _log_in(self, client: imaplib.IMAP4) -> None:
@@ -149,13 +168,24 @@ class Fetcher:
             raise CredentialsRejected(f"the mailbox does not accept our credentials: {words}") from answer
 
     def _hang_up(self) -> None:
-        """Drop the connection, whatever its state; called from both sides, so that a waiting thread comes back."""
-        self._client = None
+        """Shut the connection, so that a thread that waits on it comes back; the thread itself closes it then."""
         line, self._socket = self._socket, None
         if line is not None:
             with contextlib.suppress(OSError):
                 line.shutdown(socket.SHUT_RDWR)
-            line.close()
+        self._thread.submit(self._put_down)
+
+    def _put_down(self) -> None:
+        """In the thread."""
+        client, self._client = self._client, None
+        if client is not None:
+            _close(client)
+
+
+def _close(client: imaplib.IMAP4) -> None:
+    """Close a connection without a farewell, whatever its state."""
+    with contextlib.suppress(OSError):
+        client.shutdown()
 
 
 def folder_name(name: str) -> str:

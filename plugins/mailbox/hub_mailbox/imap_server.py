@@ -38,6 +38,9 @@ class Mailstore(Protocol):
     def closed(self) -> bool:
         """Whether the server is out of order right now."""
 
+    def rubbish(self) -> bool:
+        """Whether the next answer means nothing."""
+
 
 class ImapServer:
     """Serves one store on loopback; with `tls` from the first byte, with `starttls` when asked."""
@@ -84,6 +87,9 @@ class _Session:
         while line := await self._reader.readline():
             if self._store.closed():
                 await self._say("* BYE 系统维护中")
+                return
+            if self._store.rubbish():
+                await self._say("\ufffd{}[]<html>502 Bad Gateway")
                 return
             tag, _, rest = line.decode("utf-8", "replace").rstrip("\r\n").partition(" ")
             name, _, arguments = rest.partition(" ")

@@ -6,10 +6,11 @@ import html
 import re
 from dataclasses import dataclass
 from datetime import datetime
-from email.headerregistry import Address
+from email.headerregistry import Address, BaseHeader, HeaderRegistry, MessageIDHeader
 from email.message import EmailMessage
-from email.policy import SMTP
+from email.policy import SMTP, EmailPolicy
 from email.utils import format_datetime
+from typing import cast
 from zoneinfo import ZoneInfo
 
 from hub import Assignment, Severity
@@ -77,7 +78,7 @@ class Letters:
         intro: str,
         rows: list[tuple[str, str]],
     ) -> Letter:
-        message = EmailMessage(policy=SMTP)
+        message = EmailMessage(policy=_policy())
         message["From"] = Address(self._name, addr_spec=self._address)
         message["To"] = Address(addr_spec=to)
         if self._cc:
@@ -96,6 +97,14 @@ class Letters:
         message.add_alternative(_html(intro, rows), subtype="html", charset="utf-8", cte="base64")
         others = (*self._cc, self._address) if self._copy else self._cc
         return Letter(message=message, message_id=message_id, to=to, others=others, copy=self._copy)
+
+
+def _policy() -> EmailPolicy[EmailMessage]:
+    """SMTP's, but long Message-IDs stay as they are: encoded words there would break the thread."""
+    headers = HeaderRegistry()
+    for name in ("in-reply-to", "references"):
+        headers.map_to_type(name, cast(type[BaseHeader], MessageIDHeader))
+    return SMTP.clone(header_factory=headers)
 
 
 def one_line(text: str) -> str:

@@ -117,11 +117,12 @@ async def _before_content(timeout: float) -> AsyncIterator[None]:
         raise _said(answer.code, answer.message) from answer
     except aiosmtplib.SMTPResponseException as answer:
         raise _said(answer.code, answer.message) from answer
-    except ssl.SSLCertVerificationError as problem:
-        raise Unavailable(f"the mail server's certificate is not trusted: {problem.verify_message}") from problem
     except aiosmtplib.SMTPNotSupported as problem:
         raise Unavailable("the mail server does not offer what the settings ask for (STARTTLS, AUTH)") from problem
     except (aiosmtplib.SMTPException, OSError, TimeoutError) as problem:
+        cause = problem.__cause__ or problem
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            raise Unavailable(f"the mail server's certificate is not trusted: {cause.verify_message}") from problem
         raise Unavailable(f"the mail server can't be reached: {type(problem).__name__}") from problem
 
 

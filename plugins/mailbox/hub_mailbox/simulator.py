@@ -18,12 +18,13 @@ from email.utils import formatdate
 from typing import Any, ClassVar
 
 import httpx
-from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 from fastapi import FastAPI, Request
 
+from hub.testing.scripts import Trouble
 from hub.testing.simulator import FaultKind, Simulator, Step, Ticket
 from hub_mailbox.decoding import header_of
 from hub_mailbox.imap_server import ImapServer
+from hub_mailbox.smtp_server import AFTER_DATA, SmtpDesk
 
 HUB_ADDRESS = "dispatch@hub.example.gov.cn"
 CLERK_ADDRESS = "clerk@department.example.gov.cn"
@@ -43,6 +44,7 @@ class MailboxSimulator(Simulator):
 
     department: ClassVar[str] = "mailbox"
     prefix: ClassVar[str] = "YJ"
+    statuses: ClassVar[Sequence[str]] = ("受理", "处理中", "已办结", "退回")
 
     def __init__(self, arguments: argparse.Namespace) -> None:
         super().__init__(arguments)
@@ -78,6 +80,8 @@ class MailboxSimulator(Simulator):
             self._append(base64.b64decode(step.body["mail"]))
             return
         self.store.set_ticket(ticket.ticket, state=step.kind)
+        if step.kind == "resolved":
+            self.attach(ticket.ticket, "现场.png", "image/png", _PHOTO)
         mail = self._reply(ticket, step.kind)
         if self.faults.draw(FaultKind.REORDER_CALLBACKS):
             self.after(3, "late", ticket.ticket, {"mail": base64.b64encode(mail).decode()}, most=1.0)
@@ -113,53 +117,27 @@ class MailboxSimulator(Simulator):
         """Whether the server is out of order right now."""
         return self.faults.outage
 
-    # what the SMTP server asks (aiosmtpd calls these by name)
-
-    def authenticate(self, server: SMTP, session: Session, envelope: Envelope, mechanism: str, given: object) -> AuthResult:
-        """LOGIN and PLAIN with our one account."""
-        if self.faults.outage:
-            return AuthResult(success=False, handled=False, message="454 4.7.0 Temporary authentication failure")
-        expected = LoginPassword(HUB_ADDRESS.encode(), self.secret.encode())
-        if given != expected or self.faults.draw(FaultKind.BAD_CREDENTIALS):
-            return AuthResult(success=False, handled=False, message="535 5.7.8 Error: authentication failed")
-        return AuthResult(success=True)
-
-    async def handle_MAIL(self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]) -> str:
-        """Take a sender, or show a fault."""
-        if self.faults.draw(FaultKind.RATE_LIMIT):
-            return "450 4.7.1 Too many messages, please try again in 1 seconds"
-        if self.faults.draw(FaultKind.UNAVAILABLE):
-            return "421 4.3.2 Service not available, closing transmission channel"
-        if address != HUB_ADDRESS:
-            return "553 5.7.1 Mail from must equal authorized user"
-        envelope.mail_from = address
-        return "250 2.1.0 Ok"
-
-    async def handle_RCPT(self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]) -> str:
-        """Take a recipient; addresses that begin with nobody are not known."""
-        if address.startswith("nobody"):
-            return "550 5.1.1 User unknown"
-        envelope.rcpt_tos.append(address)
-        return "250 2.1.5 Ok"
-
-    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
-        """Take a mail: durable before the answer."""
-        content = envelope.content if isinstance(envelope.content, bytes) else b""
+    async def take(self, content: bytes, recipients: Sequence[str]) -> None:
+        """A mail the server has taken; durable when it returns."""
         message = message_from_bytes(content)
-        if "不予受理" in header_of(message, "Subject"):
-            return "554 5.7.1 Message rejected: 不予受理"
-        if self.faults.draw(FaultKind.ERROR):
-            return "451 4.3.0 Error: queue file write error"
         tag = _TAG.search(header_of(message, "Subject"))
         with self.store.change():
-            if HUB_ADDRESS in envelope.rcpt_tos:
+            if HUB_ADDRESS in recipients:
                 self._append(content)
             if tag is not None:
                 self._received(tag[1], tag[2], tag[3], header_of(message, "Message-ID"))
         await self.store.durable()
-        if self.faults.draw(FaultKind.TIMEOUT_AFTER_ACCEPT):
-            await asyncio.sleep(120)  # until the client gives up; aiosmtpd cancels it then
-        return "250 2.0.0 Ok: queued"
+
+    def trouble(self) -> Trouble:
+        """What hits this mail once it was sent: the script's next step, else a fault that is set."""
+        scripted = self.script.take(filing=True)
+        if scripted is not None:
+            return scripted
+        return Trouble(next((kind for kind in AFTER_DATA if self.faults.draw(kind)), None))
+
+    def rubbish(self) -> bool:
+        """Whether the IMAP server talks rubbish."""
+        return self.faults.draw(FaultKind.GARBAGE)
 
     def _received(self, what: str, key: str, number: str, message_id: str) -> None:
         ticket = self.store.ticket_of_key(key)
@@ -201,20 +179,8 @@ class MailboxSimulator(Simulator):
         self.store.feed("mail", "", {"mail": base64.b64encode(mail).decode()})
 
     async def _serve_smtp(self) -> None:
-        def protocol() -> SMTP:
-            return SMTP(
-                self,
-                hostname=SERVER_NAME,
-                ident="mailbox simulator",
-                authenticator=self.authenticate,
-                auth_required=True,
-                auth_require_tls=False,
-                data_size_limit=32 * 2**20,
-                timeout=60,
-            )
-
-        listener = self._listener("smtp_port")
-        server = await asyncio.get_running_loop().create_server(protocol, sock=listener)
+        desk = SmtpDesk(self, account=HUB_ADDRESS, secret=self.secret, hostname=SERVER_NAME)
+        server = await asyncio.get_running_loop().create_server(desk.protocol, sock=self._listener("smtp_port"))
         await server.serve_forever()
 
     async def _serve_imap(self) -> None:
@@ -263,7 +229,7 @@ def adapter_settings(url: str, secret: str) -> dict[str, object]:
         "to": CLERK_ADDRESS,
         "senders": [CLERK_ADDRESS],
         "authenticated_by": SERVER_NAME,
-        "timeout": 2.0,
+        "timeout": 1.5,
     }
 
 

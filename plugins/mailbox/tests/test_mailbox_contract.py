@@ -7,4 +7,5 @@ from hub.testing.contract import AdapterContract
 class TestMailboxContract(AdapterContract):
     adapter_class = MailboxAdapter
     simulator_module = "hub_mailbox.simulator"
+    over_http = True
     adapter_settings = staticmethod(adapter_settings)
