@@ -39,6 +39,7 @@ from hub.deadlines import Deadlines
 from hub.desk import Desk, Outcome, utc_now
 from hub.dispatch import Dispatch, durable_of
 from hub.errors import BusUnavailable, ConfigError, LedgerConflict, LedgerDamaged
+from hub.grading import tier_of
 from hub.heard_words import HeardWords
 from hub.intake import Entry, Intake
 from hub.ledger import POLICY, CheckpointFile, Ledger, PolicyRecord, decode_policy
@@ -229,6 +230,7 @@ class Hub:
             backlog=backlog,
             bound=self.rulebook.bind,
             note=self._note,
+            tier=tier_of,
             heard=self.words.heard,
             in_hand=lambda name: self.dispatch.in_hand(name),
         )

@@ -62,6 +62,7 @@ class Adapters:
         heard: Callable[[str, str, ReportKind | None, str | None], None] = lambda instance, word, result, about: None,
         in_hand: Callable[[str], int] = lambda name: 0,
         isolate: Isolate | None = None,
+        tier: Callable[[type[Plugin]], str] = lambda kind: "",
     ) -> None:
         self.plugins = plugins
         self._files = {instance.name: instance for instance in instances}
@@ -73,6 +74,8 @@ class Adapters:
         self._note = note
         self._heard = heard
         self._in_hand = in_hand
+        self._tier = tier
+        self._tiers: dict[type[Plugin], str] = {}
         self._isolate: Isolate = isolate or self._pause_for_good
         self._slots: dict[str, Slot] = {}
         self._lock = asyncio.Lock()
@@ -373,7 +376,14 @@ class Adapters:
             placement=self.placement,
             backlog=await self._backlog(name),
             in_hand=self._in_hand(name),
+            tier=await self._tier_of(kind) if kind is not None else "",
         )
+
+    async def _tier_of(self, kind: type[Plugin]) -> str:
+        """Looked up once: it reads every file of the plugin."""
+        if kind not in self._tiers:
+            self._tiers[kind] = await asyncio.to_thread(self._tier, kind)
+        return self._tiers[kind]
 
     # --- pauses ---
 

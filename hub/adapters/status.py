@@ -56,6 +56,8 @@ class AdapterStatus:
     candidate_version: int | None = None
     strays: int = 0
     kind: str = "adapter"
+    tier: str = ""
+    """On the quality scale; empty: never graded, stale: graded before its files changed."""
 
 
 def status_of(
@@ -67,6 +69,7 @@ def status_of(
     placement: Callable[[AdapterInstance], Placement],
     backlog: tuple[int, int],
     in_hand: int,
+    tier: str = "",
 ) -> AdapterStatus:
     """The status of one slot; `file`: the instance as config/adapters.yaml has it, `in_hand`: tasks carried out here right now."""
     record, spec = slot.record, slot.record.stable
@@ -105,6 +108,7 @@ def status_of(
         candidate_version=record.version if record.candidate is not None else None,
         strays=sum(one.strays for one in (slot.stable, slot.candidate) if isinstance(one, Running)),
         kind=kind_of(kind),
+        tier=tier,
     )
 
 

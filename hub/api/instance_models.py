@@ -123,6 +123,7 @@ class InstanceAnswer(Answer, frozen=True, kw_only=True):
     units: list[str]
     areas: list[str]
     percent: int
+    tier: str
     canary: dict[str, Any] | None
     strays: int
     stable: dict[str, Any]

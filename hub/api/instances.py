@@ -240,6 +240,7 @@ async def _shown(services: Services, name: str) -> InstanceAnswer:
         units=list(status.units),
         areas=list(status.areas),
         percent=status.percent,
+        tier=status.tier,
         canary=None if status.canary is None else msgspec.to_builtins(status.canary),
         strays=status.strays,
         stable=stable,

@@ -241,7 +241,8 @@ class UnitList(Answer, frozen=True, kw_only=True):
 class AdapterAnswer(Answer, frozen=True, kw_only=True):
     """How an adapter instance stands. `state`: running, paused, draining, drained, failed, disabled; `breaker`: closed, open, half_open.
 
-    `settings_version` 0: as in config/adapters.yaml; `candidate_version`: settings on trial for a part of the cases.
+    `settings_version` 0: as in config/adapters.yaml; `candidate_version`: settings on trial for a part of the cases; `tier`: on the
+    quality scale.
     """
 
     name: str
@@ -261,6 +262,7 @@ class AdapterAnswer(Answer, frozen=True, kw_only=True):
     placement: str
     units: list[str]
     areas: list[str]
+    tier: str
 
 
 class AdapterList(Answer, frozen=True, kw_only=True):

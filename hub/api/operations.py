@@ -100,6 +100,7 @@ async def _statuses(services: Services) -> list[AdapterAnswer]:
             placement=status.placement,
             units=list(status.units),
             areas=list(status.areas),
+            tier=status.tier,
         )
         for status in await services.adapters.statuses()
     ]

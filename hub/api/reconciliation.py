@@ -16,7 +16,7 @@ from hub.api.instances import NamePath
 from hub.api.openapi import gives, takes
 from hub.api.services import Services, Upkeep
 from hub.api.upkeep_models import (
-    AcceptBody,
+    AcceptCatalogueBody,
     AcceptedAnswer,
     CatalogueAnswer,
     CrosswalkAnswer,
@@ -25,7 +25,7 @@ from hub.api.upkeep_models import (
     RunList,
 )
 from hub.crosswalk import Tables
-from hub.errors import NotAllowed
+from hub.errors import LedgerConflict, NotAllowed, TransitionRefused
 from hub.privacy import mask_text
 from hub.run_book import Run
 
@@ -68,13 +68,16 @@ async def catalogue(services: ServicesHere, caller: CallerHere, name: NamePath) 
     "/catalogue/accept",
     summary="Accept the department's categories",
     responses=gives(CatalogueAnswer, 400, 403, 409, 413, 415),
-    openapi_extra=takes(AcceptBody, {"seen": "9f2c51d07ab3e864"}),
+    openapi_extra=takes(AcceptCatalogueBody, {"seen": "9f2c51d07ab3e864"}),
 )
 async def accept(request: Request, services: ServicesHere, caller: CallerHere, name: NamePath) -> Response:
     """Take over what was seen last, as the next version; the crosswalk is not changed by it."""
     upkeep = _of(services, caller)
-    body = await read_body(request, AcceptBody)
-    await upkeep.catalogues.accept(name, caller.token.name, digest=body.seen)
+    body = await read_body(request, AcceptCatalogueBody)
+    try:
+        await upkeep.catalogues.accept(name, caller.token.name, digest=body.seen)
+    except LedgerConflict as problem:
+        raise TransitionRefused(state="changed", command="accept", rule=problem.message, subject=name) from problem
     return answer(await _catalogue(upkeep, name))
 
 

@@ -16,7 +16,7 @@ from hub.api.bodies import ReasonBody, read_body
 from hub.api.openapi import gives, takes
 from hub.api.services import Services, Upkeep
 from hub.api.tokens import Role
-from hub.api.upkeep_models import RepairList, ResolveBody
+from hub.api.upkeep_models import EndRepairBody, RepairList
 from hub.errors import NotAllowed
 from hub.repairs import RepairFilter, RepairItem, RepairKind, RepairState
 
@@ -67,11 +67,11 @@ async def repair(services: ServicesHere, caller: CallerHere, id: RepairId) -> Re
     "/{id}/resolve",
     summary="Put right",
     responses=gives(RepairItem, 400, 403, 409, 413, 415),
-    openapi_extra=takes(ResolveBody, {"reason": "已与部门核实并补入对照表"}),
+    openapi_extra=takes(EndRepairBody, {"reason": "已与部门核实并补入对照表"}),
 )
 async def resolve(request: Request, services: ServicesHere, caller: CallerHere, id: RepairId) -> Response:
     """Opens again when it happens again. With `apply` what the department says is first taken as the report that was missed."""
-    body = await _body(request, caller, ResolveBody)
+    body = await _body(request, caller, EndRepairBody)
     upkeep = _of(services)
     if body.apply:
         await upkeep.reconciliation.take_over(await upkeep.repairs.get(id), caller.token.name)

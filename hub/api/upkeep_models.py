@@ -24,7 +24,7 @@ class RepairList(Answer, frozen=True, kw_only=True):
     cursor: str | None
 
 
-class ResolveBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class EndRepairBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Why it is put right. `apply`: take what the department says as the report that was missed, where the repair offers it."""
 
     reason: Text
@@ -61,7 +61,7 @@ class CatalogueAnswer(Answer, frozen=True, kw_only=True):
     drift: Drift
 
 
-class AcceptBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class AcceptCatalogueBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Which catalogue was looked at (`seen` of the answer); another one is not accepted unseen."""
 
     seen: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
@@ -99,16 +99,16 @@ class DryRunAnswer(Answer, frozen=True, kw_only=True):
 
 
 __all__ = [
-    "AcceptBody",
+    "AcceptCatalogueBody",
     "AcceptedAnswer",
     "CatalogueAnswer",
     "Concerned",
     "CrosswalkAnswer",
     "CrosswalkBody",
     "DryRunAnswer",
+    "EndRepairBody",
     "RepairItem",
     "RepairList",
-    "ResolveBody",
     "Run",
     "RunList",
 ]

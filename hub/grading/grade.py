@@ -7,7 +7,6 @@ the files it was made of.
 from __future__ import annotations
 
 from enum import StrEnum
-from functools import lru_cache
 from pathlib import Path
 
 import msgspec
@@ -89,7 +88,6 @@ def read_report(package: Path) -> Grade | None:
         return None
 
 
-@lru_cache(maxsize=256)
 def tier_of(kind: type[Plugin]) -> str:
     """The tier a plugin was graded with: bronze to platinum, `stale` when its files have changed since, empty when never."""
     try:

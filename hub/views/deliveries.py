@@ -85,8 +85,8 @@ def listing(filter: DeliveryFilter, scope: Scope, search: Search) -> Select[Any]
         statement = statement.where(mine.ticket == filter.ticket)
     if filter.q is not None and filter.q.strip():
         word = filter.q.strip()
-        case, _, part = word.partition(".")
-        named = or_(mine.ticket == word, mine.case_id == word, and_(mine.case_id == case, mine.assignment == part))
+        whose, _, part = word.partition(".")
+        named = or_(mine.ticket == word, mine.case_id == word, and_(mine.case_id == whose, mine.assignment == part))
         hits = search.matches(word)
         statement = statement.where(named if hits is None else or_(named, hits))
     if filter.since is not None:
