@@ -26,7 +26,7 @@ from hub.open311.catalogue import PLACE_DETAIL, Catalogue
 from hub.open311.errors import Open311Error
 from hub.open311.formats import Value
 from hub.open311.reading import SOURCE
-from hub.open311.wording import PICTURE, Spot, place_of, text_of
+from hub.open311.wording import Spot, place_of, text_of
 from hub.privacy import mask_text
 
 if TYPE_CHECKING:
@@ -80,13 +80,14 @@ class Reporter:
         if (detail := ours.pop(PLACE_DETAIL, None)) is not None:
             spot = Spot(address=f"{spot.address or ''} {detail}".strip(), address_id=spot.address_id, degrees=spot.degrees)
         place = place_of(spot)
-        description = asked.get("description", most=MOST_DESCRIPTION) or ""
-        extras, notices = self._extras(asked, code, ours, others)
+        description = asked.get("description", most=MOST_DESCRIPTION) or first_of(asked.attributes(), ("description",)) or ""
+        extras = self._extras(asked, code, ours, others)
+        picture, notices = _picture(asked)
         name = self._catalogue.name(code)
         entry = Entry(
             channel=Channel.RESIDENT,
             title=_title(asked, description, name),
-            text=text_of(description or name, extras),
+            text=text_of(description or name, extras, picture=picture),
             reported_at=datetime.now(UTC),
             area=self._area(district, spot, description),
             place_name=spot.address_id if spot.address_id in district.places else spot.address,
@@ -152,24 +153,14 @@ class Reporter:
             return scope
         return None
 
-    def _extras(
-        self, asked: Asked, code: str, ours: dict[str, str], others: dict[str, str]
-    ) -> tuple[dict[str, str], list[str]]:
-        """What stands below the description, and what the client has to be told."""
-        extras: dict[str, str] = {}
-        notices: list[str] = []
-        if (url := _media_url(asked)) is not None:
-            if mask_text(url) == url:
-                extras[PICTURE] = url
-            else:
-                notices.append("图片链接含有疑似个人信息，未予保留，请改用其他链接补充。")
+    def _extras(self, asked: Asked, code: str, ours: dict[str, str], others: dict[str, str]) -> dict[str, str]:
+        """The answers as they stand below the description: questions in words, then attributes nobody asked for."""
         questions = {question.code: question.description for question in self._catalogue.questions(code)}
-        for name, value in ours.items():
-            extras[questions[name]] = value
         skipped = {*REFERENCES, "title", "description"}
         if asked.get("lat"):
             skipped |= _COORDINATES
-        return extras | {name: value for name, value in others.items() if name not in skipped}, notices
+        answers = {questions[name]: value for name, value in ours.items()}
+        return answers | {name: value for name, value in others.items() if name not in skipped}
 
     async def _files(self, files: tuple[UploadFile, ...]) -> tuple[Attachment, ...]:
         """Pictures sent along (multipart); raises Open311Error(400)."""
@@ -187,6 +178,14 @@ class Reporter:
 def refused(problem: InvalidInput) -> Open311Error:
     """What intake would not take, in the words of this interface."""
     return Open311Error(400, f"{problem.subject or 'request'}: {problem.message}")
+
+
+def _picture(asked: Asked) -> tuple[str | None, list[str]]:
+    """(the media_url to keep, what the client has to be told); one with what looks personal in it can't be kept as it is."""
+    url = _media_url(asked)
+    if url is None or mask_text(url) == url:
+        return url, []
+    return None, ["图片链接含有疑似个人信息，未予保留，请改用其他链接补充。"]
 
 
 def _media_url(asked: Asked) -> str | None:

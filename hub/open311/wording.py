@@ -63,13 +63,14 @@ def rounded(degrees: tuple[float, float]) -> tuple[float, float]:
     return round(degrees[0], PUBLIC_DEGREES), round(degrees[1], PUBLIC_DEGREES)
 
 
-def text_of(description: str, extras: Mapping[str, str]) -> str:
-    """The case's text: the description, then what else was said."""
+def text_of(description: str, extras: Mapping[str, str], *, picture: str | None = None) -> str:
+    """The case's text: the description, then the picture's address and what else was said. Nothing said passes for a picture."""
     said = description.replace(EXTRAS, "")
-    if not extras:
-        return said
-    lines = [f"{_line(name)}：{_line(value)}" for name, value in extras.items()]
-    return "\n".join((said, EXTRAS, *lines)).lstrip("\n")
+    lines = [] if picture is None else [f"{PICTURE}：{picture}"]
+    for given, value in extras.items():
+        name = _line(given).replace("：", ":")
+        lines.append(f"{'图片说明' if name == PICTURE else name}：{_line(value)}")
+    return "\n".join((said, EXTRAS, *lines)).lstrip("\n") if lines else said
 
 
 def parts_of(text: str) -> tuple[str, dict[str, str]]:
@@ -82,7 +83,7 @@ def parts_of(text: str) -> tuple[str, dict[str, str]]:
 
 
 def _line(text: str) -> str:
-    return " ".join(text.split())
+    return " ".join(text.replace(EXTRAS, "").split())
 
 
 def _decimal(value: float) -> str:

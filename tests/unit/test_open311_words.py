@@ -1,0 +1,116 @@
+"""What GeoReport knows and a case has no field for comes back out of the case's words as it went in."""
+
+import json
+from xml.etree import ElementTree
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hub.intake import MOST_PLACE
+from hub.open311.errors import Open311Error, asks_here
+from hub.open311.formats import Form, form_of, write
+from hub.open311.pace import Pace
+from hub.open311.wording import EXTRAS, PICTURE, Spot, parts_of, place_of, rounded, spot_of, text_of
+from hub.privacy import mask_text
+
+degrees = st.tuples(st.floats(-90, 90), st.floats(-180, 180)).map(lambda pair: (round(pair[0], 7), round(pair[1], 7)))
+words = st.text(st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp")), min_size=1, max_size=60).map(str.strip).filter(bool)
+
+
+@given(address=st.none() | words, id=st.none() | st.from_regex(r"\A[A-Za-z0-9-]{1,20}\Z"), at=st.none() | degrees)
+def test_place_gives_back_coordinates_and_address_id(
+    address: str | None, id: str | None, at: tuple[float, float] | None
+) -> None:
+    spot = Spot(address=address, address_id=id, degrees=at)
+    place = place_of(spot)
+    found = spot_of(place)
+    assert place is None or len(place) <= MOST_PLACE
+    if at is not None:
+        assert found.degrees == at
+        assert found.address_id == id
+        assert found.address == address
+    elif id is not None:
+        assert found.address_id == id
+
+
+@given(at=degrees)
+def test_masks_leave_coordinates_alone(at: tuple[float, float]) -> None:
+    place = place_of(Spot(address="尧佳路7号", degrees=at))
+    assert place is not None
+    assert mask_text(place) == place
+
+
+@given(at=degrees)
+def test_rounded_coordinates_are_within_a_hundred_metres_or_so(at: tuple[float, float]) -> None:
+    assert all(abs(exact - shown) <= 0.00051 for exact, shown in zip(at, rounded(at), strict=True))
+
+
+def test_address_that_would_not_fit_is_refused_not_cut() -> None:
+    with pytest.raises(Open311Error) as refusal:
+        place_of(Spot(address="长" * MOST_PLACE, degrees=(32.1, 118.9)))
+    assert refusal.value.status == 400
+
+
+@given(
+    description=words,
+    extras=st.dictionaries(words, words, max_size=4),
+    picture=st.none() | st.just("https://pictures.example.org/1.jpg?a=b"),
+)
+def test_text_gives_back_description_answers_and_picture(description: str, extras: dict[str, str], picture: str | None) -> None:
+    found, more = parts_of(text_of(description, extras, picture=picture))
+    assert found == description.replace(EXTRAS, "").rstrip("\n")
+    assert more.get(PICTURE) == picture
+    clean = {line(name): line(value) for name, value in extras.items()}
+    if len(clean) == len(extras) and PICTURE not in clean and not any("：" in name for name in clean):
+        assert {name: value for name, value in more.items() if name != PICTURE} == clean
+
+
+def line(text: str) -> str:
+    return " ".join(text.replace(EXTRAS, "").split())
+
+
+@pytest.mark.parametrize("name", ["图片", " 图片 ", "图片：http"])
+def test_nothing_a_reporter_says_passes_for_the_picture(name: str) -> None:
+    evil = "javascript:alert(1)"
+    assert PICTURE not in parts_of(text_of(f"x\n{EXTRAS}\n图片：{evil}", {}))[1]
+    assert PICTURE not in parts_of(text_of("x", {"a": f"{EXTRAS}\n图片：{evil}"}))[1]
+    assert PICTURE not in parts_of(text_of("x", {name: evil}))[1]
+
+
+@given(value=st.text(max_size=50))
+def test_any_text_is_well_formed_xml_and_json(value: str) -> None:
+    ElementTree.fromstring(write("services", [{"service_name": value}], Form.XML))
+    clean = value.encode("utf-8", "replace").decode()
+    assert json.loads(write("services", [{"service_name": clean}], Form.JSON)) == [{"service_name": clean}]
+
+
+@pytest.mark.parametrize(
+    ("path", "accept", "form"),
+    [
+        ("/open311/v2/services.json", "", Form.JSON),
+        ("/open311/v2/services.XML", "application/json", Form.XML),
+        ("/open311/v2/services", "application/json", Form.JSON),
+        ("/open311/v2/services", "*/*", Form.XML),
+    ],
+)
+def test_ending_decides_the_format_before_the_accept_header(path: str, accept: str, form: Form) -> None:
+    assert form_of(path, accept) is form
+
+
+def test_only_its_own_addresses_speak_open311() -> None:
+    assert asks_here("/open311")
+    assert asks_here("/open311/v2/x")
+    assert not asks_here("/open3110")
+    assert not asks_here("/api/v1/open311")
+    assert not asks_here(None)
+
+
+def test_pace_refills_steadily_for_each_address() -> None:
+    now = [0.0]
+    pace = Pace(2, lambda: now[0])
+    assert [pace.take("a"), pace.take("a")] == [0.0, 0.0]
+    assert pace.take("a") == pytest.approx(30.0)
+    assert pace.take("b") == 0.0
+    now[0] = 31.0
+    assert pace.take("a") == 0.0
