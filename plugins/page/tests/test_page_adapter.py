@@ -15,6 +15,8 @@ import httpx
 import pytest
 import structlog
 from hub_page import PageAdapter, PageSettings
+from hub_page.adapter import STANDINGS
+from hub_page.desk.orders import OrderState, Step
 from hub_page.messages import PHOTO_PIECE, Team
 from hub_page.routing import TeamEntry, team_of
 from hub_page.signing import signed_headers, webhook
@@ -23,14 +25,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from hub import AdapterFault, CallbackRejected, CallbackRequest, Refused, Report, ReportKind, Severity
-from hub.contract import Context
+from hub import (
+    AdapterFault,
+    CallbackRejected,
+    CallbackRequest,
+    Health,
+    Poll,
+    Refused,
+    Report,
+    ReportKind,
+    Severity,
+    StandingState,
+    Unavailable,
+)
+from hub.contract import Context, Words, WordTable
 from hub.outbound import departmental_client
 from hub.testing.kit import MemoryStore, eventually, open_inbox, running_adapter, sample_assignment
 from hub.testing.process import SimulatorProcess
 
 SECRET = "property-test-secret"
-FALLBACK = Team(id="district", name="区物业管理中心")
+FALLBACK = Team(id="district", name="区值班室")
 TEAMS = (
     TeamEntry(id="street", name="街道物业", areas=("320113001",)),
     TeamEntry(id="community", name="社区物业", areas=("320113001019", "320113002")),
@@ -61,6 +75,28 @@ def test_order_of_the_table_does_not_matter(area: str, chance: Any) -> None:
     assert team_of("any", area, shuffled, FALLBACK) == team_of("any", area, TEAMS, FALLBACK)
 
 
+MIXED = (
+    TeamEntry(id="gardens", name="园林队", units=("landscaping",)),
+    TeamEntry(id="gardens-yaohua", name="园林尧化班", units=("landscaping",), areas=("320113001",)),
+    TeamEntry(id="street", name="街道综合队", areas=("320113001",)),
+    TeamEntry(id="nobody", name="只有链接"),
+)
+
+
+@pytest.mark.parametrize(
+    ("unit", "area", "team"),
+    [
+        ("landscaping", "320113002001", "gardens"),
+        ("landscaping", "320113001001", "gardens-yaohua"),
+        ("urban", "320113001001", "street"),
+        ("urban", "320113002001", "district"),
+    ],
+)
+def test_team_that_names_the_unit_comes_before_one_that_names_the_area(unit: str, area: str, team: str) -> None:
+    assert team_of(unit, area, MIXED, FALLBACK).id == team
+    assert team_of(unit, area, MIXED[::-1], FALLBACK).id == team
+
+
 def test_settings_read_codes_as_yaml_gives_them() -> None:
     teams = [{"id": "a", "name": "甲物业", "areas": [320113001019]}]
     settings = PageSettings.model_validate({"url": "http://desk", "secret": "s", "teams": teams})
@@ -73,6 +109,7 @@ def test_settings_read_codes_as_yaml_gives_them() -> None:
     [
         [{"id": "a", "name": "甲", "areas": ["320113001"]}, {"id": "b", "name": "乙", "areas": ["320113001"]}],
         [{"id": "a", "name": "甲"}, {"id": "a", "name": "乙"}],
+        [{"id": "a", "name": "甲", "units": ["u"]}, {"id": "b", "name": "乙", "units": ["v", "u"]}],
         [{"id": "a", "name": "甲", "areas": ["3201130"]}],
         [{"id": "A B", "name": "甲"}],
     ],
@@ -170,12 +207,17 @@ def _request(body: bytes, id: str = "WY1-2") -> CallbackRequest:
 
 
 @asynccontextmanager
-async def _adapter(answer: Any) -> AsyncIterator[PageAdapter]:
-    async with departmental_client("property", timeout=1, transport=httpx.MockTransport(answer)) as http:
+async def _adapter(answer: Any, *, words: Words | None = None, **changes: str) -> AsyncIterator[PageAdapter]:
+    async with departmental_client("page", timeout=1, transport=httpx.MockTransport(answer)) as http:
         context = Context(
-            instance="property", http=http, store=MemoryStore(), log=structlog.get_logger(), callback_url="http://hub/hooks/p"
+            instance="page",
+            http=http,
+            store=MemoryStore(),
+            log=structlog.get_logger(),
+            callback_url="http://hub/hooks/p",
+            words=words,
         )
-        settings = PageSettings.model_validate(adapter_settings("http://desk", SECRET))
+        settings = PageSettings.model_validate({**adapter_settings("http://desk", SECRET), **changes})
         adapter = PageAdapter(settings, context)
         await adapter.start()
         yield adapter
@@ -235,6 +277,160 @@ async def test_callback_that_cannot_be_read_is_a_bad_request(body: bytes, id: st
         with pytest.raises(CallbackRejected) as rejection:
             await adapter.parse_callback(_request(body, id))
     assert rejection.value.status == 400
+
+
+async def test_status_nobody_mapped_is_progress_and_told() -> None:
+    told: list[tuple[str, str, str | None]] = []
+    words = WordTable(PageAdapter.manifest.crosswalk, lambda table, word, about: told.append((table, word, about)))
+    async with _adapter(_piece, words=words) as adapter:
+        (report,) = await adapter.parse_callback(_request(_event(kind="postponed")))
+    assert isinstance(report, Report)
+    assert report.kind is ReportKind.PROGRESS
+    assert told == [("statuses", "postponed", "k.a1")]
+
+
+def test_every_step_and_state_of_the_page_is_mapped() -> None:
+    assert set(PageAdapter.manifest.crosswalk.statuses) == {step.value for step in Step}
+    assert set(STANDINGS) == {state.value for state in OrderState}
+
+
+async def test_former_secret_is_taken_while_it_is_changed() -> None:
+    old = _request(_event(photos=[]))
+    async with _adapter(_piece, callback_secret="new", former_callback_secret=SECRET) as adapter:
+        assert await adapter.parse_callback(old)
+        assert (await adapter.diagnostics())["rotating"] is True
+    async with _adapter(_piece, callback_secret="new") as adapter:
+        with pytest.raises(CallbackRejected):
+            await adapter.parse_callback(old)
+
+
+@pytest.mark.parametrize("field", ["secret", "callback_secret", "former_callback_secret"])
+def test_secret_that_cannot_sign_is_refused_at_start_and_never_shown(field: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        PageSettings.model_validate({"url": "http://desk", "secret": "s", field: "whsec_äöü"})
+    assert "no base64" in str(refused.value)
+    assert "äöü" not in str(refused.value.errors(include_input=False))
+
+
+def _news(*events: bytes, more: bool = False) -> Any:
+    asked: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path != "/api/v1/reports":
+            return _piece(request)
+        asked.append(request.url.params["taken"])
+        return httpx.Response(200, json={"items": [json.loads(event) for event in events], "more": more})
+
+    return answer, asked
+
+
+async def test_reports_that_did_not_come_are_fetched_and_named_when_asking_on() -> None:
+    answer, asked = _news(_event(id="GD1-1", kind="accepted", photos=[]), _event(id="GD1-2"), more=True)
+    async with _adapter(answer) as adapter:
+        poll = await adapter.poll(None)
+        await adapter.poll(poll.cursor)
+    first, second = poll.items
+    assert isinstance(first, Report)
+    assert isinstance(second, Report)
+    assert (first.id, first.kind, first.files) == ("GD1-1", ReportKind.ACCEPTED, ())
+    assert (second.kind, second.files[0].content, second.note) == (ReportKind.RESOLVED, PHOTO, None)
+    assert (poll.cursor, poll.more, asked) == ("GD1-1,GD1-2", True, ["", "GD1-1,GD1-2"])
+
+
+async def test_photo_that_is_lost_does_not_hold_up_what_is_fetched() -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path != "/api/v1/reports":
+            return httpx.Response(404)
+        return httpx.Response(200, json={"items": [json.loads(_event(note="已疏通"))]})
+
+    async with _adapter(answer) as adapter:
+        (report,) = (await adapter.poll(None)).items
+    assert isinstance(report, Report)
+    assert (report.note, report.files) == ("已疏通（1 张照片未能取得）", ())
+
+
+async def test_photos_wait_when_the_desk_is_down_while_fetching() -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path != "/api/v1/reports":
+            return httpx.Response(503)
+        return httpx.Response(200, json={"items": [json.loads(_event())]})
+
+    async with _adapter(answer) as adapter:
+        with pytest.raises(Unavailable):
+            await adapter.poll("GD1-1")
+
+
+async def test_nothing_new_is_an_empty_poll() -> None:
+    answer, _ = _news()
+    async with _adapter(answer) as adapter:
+        assert await adapter.poll("GD1-1") == Poll(items=[], cursor=None, more=False)
+
+
+async def test_audit_goes_through_all_orders_page_by_page() -> None:
+    order = {"ticket": "GD1", "ref": "k.a1", "state": "in_progress", "changed_at": "2024-05-06T20:00:00Z"}
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        last = request.url.params["after"] == "7"
+        return httpx.Response(200, json={"items": [order], "next": None if last else 7})
+
+    async with _adapter(answer) as adapter:
+        first = await adapter.audit(None)
+        second = await adapter.audit(first.cursor)
+    (standing,) = first.items
+    assert (standing.ticket, standing.key, standing.state) == ("GD1", "k.a1", StandingState.ACCEPTED)
+    assert standing.at is not None
+    assert (first.cursor, second.cursor) == ("7", None)
+
+
+async def test_state_the_adapter_does_not_know_is_a_fault_of_its_own() -> None:
+    async with _adapter(lambda request: httpx.Response(200, json={"items": [{"ticket": "1", "state": "lost"}]})) as adapter:
+        with pytest.raises(AdapterFault, match="lost"):
+            await adapter.audit(None)
+
+
+async def test_health_says_what_was_given_up_and_diagnostics_what_waits() -> None:
+    standing = {"status": "ok", "waiting": 3, "given_up": 2}
+    async with _adapter(lambda request: httpx.Response(200, json=standing)) as adapter:
+        assert (await adapter.diagnostics())["reports_waiting"] is None
+        health = await adapter.health()
+        facts = await adapter.diagnostics()
+    assert (health.ok, "2 条反馈" in health.detail) == (True, True)
+    assert facts == {"host": "desk", "rotating": False, "reports_waiting": 3, "reports_given_up": 2}
+    async with _adapter(lambda request: httpx.Response(404)) as adapter:
+        assert await adapter.health() == Health(ok=False, detail="HTTP 404")
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "error"),
+    [
+        (409, {"reason": "对方已办结"}, Refused),
+        (404, {}, None),
+        (200, {"ticket": "", "state": "x"}, AdapterFault),
+        (500, {}, Unavailable),
+    ],
+)
+async def test_answer_to_a_recall_is_classified(status: int, body: dict[str, str], error: type[Exception] | None) -> None:
+    async with _adapter(lambda request: httpx.Response(status, json=body)) as adapter:
+        recalling = adapter.recall(sample_assignment(unit="u", ticket="GD1"), "派错")
+        if error is None:
+            await recalling
+        else:
+            with pytest.raises(error):
+                await recalling
+
+
+@pytest.mark.parametrize(("status", "error"), [(409, Refused), (404, Refused), (418, AdapterFault)])
+async def test_answer_to_an_urge_is_classified(status: int, error: type[Exception]) -> None:
+    async with _adapter(lambda request: httpx.Response(status, text="不是 JSON")) as adapter:
+        with pytest.raises(error):
+            await adapter.urge(sample_assignment(unit="u", ticket="GD1"), "请尽快")
+
+
+async def test_urge_of_what_the_desk_never_had_is_refused() -> None:
+    async with _adapter(lambda request: httpx.Response(200, json={"items": []})) as adapter:
+        with pytest.raises(Refused, match="没有该工单"):
+            await adapter.urge(sample_assignment(unit="u"), "请尽快")
+        await adapter.recall(sample_assignment(unit="u"), "派错")
 
 
 async def test_malformed_signature_is_401() -> None:

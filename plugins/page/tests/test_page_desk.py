@@ -11,7 +11,6 @@ from typing import Any
 
 import httpx
 import pytest
-from hub_page.desk.command import Flavour, main
 from hub_page.desk.courier import SCHEDULE, Courier
 from hub_page.desk.images import check_image
 from hub_page.desk.orders import Step
@@ -42,6 +41,21 @@ async def test_same_key_files_once_and_other_content_is_told_apart(desk: Any) ->
     assert (first.status_code, again.status_code, other.status_code) == (201, 200, 422)
     assert first.json()["ticket"] == again.json()["ticket"]
     assert other.json()["code"] == "idempotency_key_reused"
+
+
+async def test_former_hub_that_says_company_is_understood(desk: Any) -> None:
+    body = {"company" if name == "team" else name: value for name, value in desk.body.items()}
+    answer = await desk.api("POST", "/orders", body, headers={"idempotency-key": desk.key})
+    assert (answer.status_code, answer.json()["team"]) == (201, "jinyao")
+
+
+async def test_orders_are_listed_page_by_page(desk: Any) -> None:
+    tickets = [desk.put_order(key=f"320113001001001-0123456789abcdef.a{number}") for number in (1, 2, 3)]
+    first = (await desk.api("GET", "/orders?limit=2")).json()
+    second = (await desk.api("GET", f"/orders?limit=2&after={first['next']}")).json()
+    assert [order["ticket"] for order in (*first["items"], *second["items"])] == tickets
+    assert second["next"] is None
+    assert first["items"][0]["changed_at"].endswith("+00:00")
 
 
 async def test_unreadable_order_is_named_without_its_values(desk: Any) -> None:
@@ -236,23 +250,6 @@ def test_no_signature_header_breaks_the_check(timestamp: str, signature: str, bo
         check_signature(
             [webhook(SECRET)], {"webhook-id": "x", "webhook-timestamp": timestamp, "webhook-signature": signature}, body
         )
-
-
-def test_links_are_handed_out_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    data = ["--data", str(tmp_path), "--public-url", "https://wy.example.gov.cn"]
-    assert main(Flavour(), [*data, "link", "jinyao", "金尧花园物业服务处"]) == 0
-    first = capsys.readouterr().out
-    assert first.startswith("jinyao\t金尧花园物业服务处\thttps://wy.example.gov.cn/p/jinyao/")
-    assert main(Flavour(), [*data, "links"]) == 0
-    assert capsys.readouterr().out == first
-    assert main(Flavour(), [*data, "renew", "jinyao"]) == 0
-    assert capsys.readouterr().out != first
-    assert main(Flavour(), [*data, "renew", "nobody"]) == 2
-    assert main(Flavour(), [*data, "link", "Bad Code", "x"]) == 2
-
-
-def test_desk_without_a_secret_does_not_start(tmp_path: Path) -> None:
-    assert main(Flavour(), ["--data", str(tmp_path)], environment={}) == 2
 
 
 async def test_courier_that_is_woken_sends_at_once(desk: Any) -> None:

@@ -106,16 +106,14 @@ def _segments(content: bytes) -> Iterator[tuple[int, bytes]]:
 def _end_of_scan(content: bytes, place: int) -> int:
     """Where the next marker that belongs to no scan begins; raises Malformed when there is none."""
     while True:
-        place = content.find(b"\xff", place)
-        if place < 0 or place + 1 >= len(content):
+        start = place = content.find(b"\xff", place)
+        if place < 0:
             raise Malformed("a scan without an end")
-        following = content[place + 1]
-        if following == 0xFF:
+        while content[place] == 0xFF:  # fill bytes
             place += 1
-        elif following == 0x00 or following in _RESTARTS:
-            place += 2
-        else:
-            return place
+        if content[place] != 0x00 and content[place] not in _RESTARTS:
+            return start
+        place += 1
 
 
 def _segment(marker: int, payload: bytes) -> bytes:
