@@ -33,6 +33,7 @@ from hub.contract import (
     Standing,
     StandingState,
     Suggestion,
+    Words,
 )
 from hub.errors import (
     AdapterFault,
@@ -94,6 +95,7 @@ __all__ = [
     "Suggestion",
     "Unavailable",
     "Withdrawn",
+    "Words",
     "__version__",
     "hookimpl",
 ]

@@ -22,8 +22,10 @@ from hub import (
     AdapterFault,
     AdapterSettings,
     Assignment,
+    Audit,
     Capability,
     CredentialsRejected,
+    Crosswalk,
     Health,
     IncomingCase,
     Manifest,
@@ -34,7 +36,7 @@ from hub import (
     Unavailable,
 )
 from hub_utilities.access import Budget, TokenSource
-from hub_utilities.messages import Changes, Kind, Outage, Outages, WorkOrder, WorkOrders
+from hub_utilities.messages import STATUSES, Changes, Kind, Outage, Outages, Services, Standings, WorkOrder, WorkOrders
 
 _Answer = TypeVar("_Answer", bound=BaseModel)
 
@@ -74,9 +76,22 @@ class UtilitiesAdapter(Adapter):
     manifest = Manifest(
         name="utilities",
         department="水电气热",
-        version="0.1.0",
-        capabilities=frozenset({Capability.LOOKUP, Capability.RECALL, Capability.URGE, Capability.POLL, Capability.IDEMPOTENT}),
+        version="0.2.0",
+        owner="City Hub maintainers",
+        capabilities=frozenset(
+            {
+                Capability.LOOKUP,
+                Capability.RECALL,
+                Capability.URGE,
+                Capability.POLL,
+                Capability.IDEMPOTENT,
+                Capability.AUDIT,
+                Capability.CATALOGUE,
+            }
+        ),
         poll_every=timedelta(seconds=2),
+        concurrency=4,
+        crosswalk=Crosswalk(statuses=STATUSES),
     )
     Settings: ClassVar[type[AdapterSettings]] = UtilitiesSettings
 
@@ -141,12 +156,23 @@ class UtilitiesAdapter(Adapter):
         """
         seen_changes, seen_outages = _parse_cursor(cursor)
         changes = await self._page(Changes, "/work-orders/changes", seen_changes)
-        items: list[Report | IncomingCase] = [change.report() for change in changes.items]
+        items: list[Report | IncomingCase] = [change.report(self.words) for change in changes.items]
         if not self._settings.outages:
             return Poll(items=items, cursor=f"{changes.next}.{seen_outages}", more=changes.more)
         outages = await self._page(Outages, "/outages", seen_outages)
         items += [case for outage in outages.items if (case := self._case(outage)) is not None]
         return Poll(items=items, cursor=f"{changes.next}.{outages.next}", more=changes.more or outages.more)
+
+    async def audit(self, cursor: str | None) -> Audit:
+        """A page of all work orders; the cursor is the last number of the page before."""
+        query = {"after": cursor or "", "limit": str(self._settings.page_size)}
+        page = _read(Standings, await self._send("GET", "/work-orders/standings", query=query), 200)
+        return Audit(items=[order.standing() for order in page.items], cursor=page.next)
+
+    async def catalogue(self) -> Mapping[str, str]:
+        """The kinds of work orders the companies take."""
+        found = _read(Services, await self._send("GET", "/services"), 200)
+        return {service.code: service.name for service in found.items}
 
     async def health(self) -> Health:
         """Ask the platform whether it is there and knows us."""

@@ -11,12 +11,10 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, Field, StringConstraints
 
-from hub import Channel, IncomingCase, Report, ReportKind, Severity
+from hub import Channel, IncomingCase, Report, ReportKind, Severity, Standing, StandingState, Words
 
 Kind = Literal["water", "drainage", "power", "gas", "heat"]
 """What a company supplies."""
-Status = Literal["accepted", "crew_sent", "working", "completed", "rejected"]
-
 STOPPED: Mapping[str, str] = {"water": "停水", "drainage": "停止排水", "power": "停电", "gas": "停气", "heat": "停暖"}
 COMPANY_NAMES: Mapping[str, str] = {
     "water": "供水公司",
@@ -25,12 +23,19 @@ COMPANY_NAMES: Mapping[str, str] = {
     "gas": "燃气公司",
     "heat": "供热公司",
 }
-_KINDS: Mapping[str, ReportKind] = {
+STATUSES: Mapping[str, ReportKind] = {
     "accepted": ReportKind.ACCEPTED,
     "crew_sent": ReportKind.PROGRESS,
     "working": ReportKind.PROGRESS,
     "completed": ReportKind.RESOLVED,
     "rejected": ReportKind.RETURNED,
+}
+"""Every status that is a change of a work order."""
+_STANDINGS: Mapping[str, StandingState] = {
+    "filed": StandingState.FILED,
+    "completed": StandingState.RESOLVED,
+    "rejected": StandingState.RETURNED,
+    "recalled": StandingState.RECALLED,
 }
 _LENGTHS = (15, 12, 9, 6)
 
@@ -43,6 +48,11 @@ class WorkOrder(BaseModel):
 
     number: str = Field(min_length=1, max_length=200)
     status: str
+    reference: str | None = None
+
+    def standing(self) -> Standing:
+        """How it stands; whatever is neither new nor ended is in the company's hands."""
+        return Standing(ticket=self.number, key=self.reference, state=_STANDINGS.get(self.status, StandingState.ACCEPTED))
 
 
 class WorkOrders(BaseModel):
@@ -57,16 +67,16 @@ class Change(BaseModel):
     id: str = Field(min_length=1)
     number: str
     reference: str | None = None
-    status: Status
+    status: str
     at: AwareDatetime
     team: str | None = None
     note: str | None = None
 
-    def report(self) -> Report:
+    def report(self, words: Words) -> Report:
         """The same in the hub's words."""
         return Report(
             id=self.id,
-            kind=_KINDS[self.status],
+            kind=words.kind(self.status, about=self.number),
             key=self.reference,
             ticket=self.number,
             at=self.at,
@@ -81,6 +91,26 @@ class Changes(BaseModel):
     items: list[Change]
     next: int = Field(ge=0)
     more: bool = False
+
+
+class Standings(BaseModel):
+    """A page of all work orders; `next` is None after the last."""
+
+    items: list[WorkOrder]
+    next: str | None = None
+
+
+class Service(BaseModel):
+    """A kind of work order the companies take."""
+
+    code: str = Field(min_length=1, max_length=100)
+    name: str = Field(min_length=1, max_length=200)
+
+
+class Services(BaseModel):
+    """The platform's catalogue."""
+
+    items: list[Service]
 
 
 class Outage(BaseModel):

@@ -14,7 +14,7 @@ import json
 import math
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar
 
 from fastapi import Depends, FastAPI, Form, Header, Request, Response
@@ -42,6 +42,16 @@ _NOTES = {
 def adapter_settings(url: str, secret: str) -> dict[str, object]:
     """Adapter settings that match a running simulator."""
     return {"url": url, "secret": secret}
+
+
+SERVICES: Mapping[str, str] = {
+    "W01": "供水管道抢修",
+    "D01": "排水管道疏通",
+    "P01": "供电线路抢修",
+    "G01": "燃气泄漏处置",
+    "H01": "供热管网抢修",
+}
+"""What the platform calls the kinds of work orders."""
 
 
 class NewWorkOrder(BaseModel):
@@ -93,6 +103,7 @@ class UtilitiesSimulator(Simulator):
 
     department: ClassVar[str] = "utilities"
     prefix: ClassVar[str] = "GY"
+    statuses: ClassVar[Sequence[str]] = ("accepted", "crew_sent", "working", "completed", "rejected")
 
     def __init__(self, arguments: argparse.Namespace) -> None:
         self._tokens: dict[str, float] = {}
@@ -122,7 +133,9 @@ class UtilitiesSimulator(Simulator):
         app.post("/oauth/token")(self.grant)
         checked = [Depends(self.check)]
         app.get("/status", dependencies=checked)(self.status)
+        app.get("/services", dependencies=checked)(self.services)
         app.get("/work-orders/changes", dependencies=checked)(self.changes)
+        app.get("/work-orders/standings", dependencies=checked)(self.standings)
         app.post("/work-orders", dependencies=checked, status_code=201)(self.new)
         app.get("/work-orders", dependencies=checked)(self.search)
         app.post("/work-orders/{number}/cancel", dependencies=checked)(self.cancel)
@@ -204,6 +217,17 @@ class UtilitiesSimulator(Simulator):
         note_case(reference.partition(".")[0])
         found = self.store.ticket_of_key(reference)
         return {"items": [] if found is None else [_standing(found)]}
+
+    async def standings(self, after: str = "", limit: int = 100) -> dict[str, Any]:
+        """How every work order stands, by number."""
+        size = min(max(limit, 1), 500)
+        later = sorted((item for item in self.store.tickets() if item.key is not None and item.ticket > after), key=_number)
+        page = later[:size]
+        return {"items": [_standing(item) for item in page], "next": page[-1].ticket if len(later) > size else None}
+
+    async def services(self) -> dict[str, Any]:
+        """The kinds of work orders the companies take."""
+        return {"items": [{"code": code, "name": name} for code, name in SERVICES.items()]}
 
     async def cancel(self, number: str, remark: Remark) -> dict[str, Any]:
         """Take a work order back; no longer once it is done."""
@@ -323,6 +347,10 @@ class UtilitiesSimulator(Simulator):
                 "note": _NOTES[status],
             },
         )
+
+
+def _number(ticket: Ticket) -> str:
+    return ticket.ticket
 
 
 def _standing(ticket: Ticket) -> dict[str, Any]:
