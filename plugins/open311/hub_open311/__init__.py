@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hub import Adapter, hookimpl
-from hub_open311.adapter import Open311Adapter, Open311Settings
+from hub_open311.adapter import Open311Adapter
+from hub_open311.form import Open311Settings
 
 __all__ = ["Open311Adapter", "Open311Settings", "hub_adapters"]
 

@@ -13,11 +13,10 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import ClassVar, Literal, cast
+from typing import ClassVar, cast
 from urllib.parse import quote, urlencode
 
 import httpx
-from pydantic import Field, HttpUrl, SecretStr
 
 from hub import (
     Adapter,
@@ -39,15 +38,14 @@ from hub import (
     StandingState,
 )
 from hub_open311.book import Book, Entry
+from hub_open311.form import STATUSES, Open311Settings, form_of
 from hub_open311.messages import Filed, Request, Service, Update, read, reasons, w3
 
 TOKEN = "token:"  # noqa: S105 - what a ticket begins with while the server has given a token only
-MOST_DESCRIPTION = 4000
 CHUNK = 50
 """Requests asked about at once."""
 MOST_PAGES = 20
 LOOKUP_PAGE = 200
-_DEGREES = re.compile(r"坐标 (-?\d+\.\d+),(-?\d+\.\d+)")
 _SKEW = timedelta(hours=1)
 _WINDOW = timedelta(days=89)
 _MAY_REOPEN = 14 * 86400.0
@@ -56,56 +54,12 @@ FULL = 1000
 """Items of a full answer; there may be another page."""
 _DONE = (ReportKind.RESOLVED, ReportKind.RETURNED)
 
-STATUSES: Mapping[str, ReportKind] = {
-    "open": ReportKind.PROGRESS,
-    "investigating": ReportKind.ACCEPTED,
-    "for_triage": ReportKind.ACCEPTED,
-    "in_progress": ReportKind.PROGRESS,
-    "planned": ReportKind.PROGRESS,
-    "action_scheduled": ReportKind.PROGRESS,
-    "internal_referral": ReportKind.PROGRESS,
-    "reopen": ReportKind.PROGRESS,
-    "fixed": ReportKind.RESOLVED,
-    "closed": ReportKind.RESOLVED,
-    "no_further_action": ReportKind.RETURNED,
-    "not_councils_responsibility": ReportKind.RETURNED,
-    "duplicate": ReportKind.RETURNED,
-}
-"""GeoReport's two states and FixMyStreet's extended ones."""
-
 _NOTES = {
     ReportKind.ACCEPTED: "对方已受理",
     ReportKind.PROGRESS: "对方正在办理",
     ReportKind.RESOLVED: "对方已办结",
     ReportKind.RETURNED: "对方不予办理",
 }
-
-
-class Open311Settings(AdapterSettings):
-    """Settings of one server."""
-
-    url: HttpUrl = Field(
-        description="Endpoint of GeoReport v2 as service discovery names it, e.g. https://city.example/open311/v2."
-    )
-    api_key: SecretStr | None = Field(None, description="Key that may report.")
-    jurisdiction_id: str | None = Field(None, description="Needed where the endpoint serves several jurisdictions.")
-    format: Literal["json", "xml"] = Field("json", description="XML is the format every server has to have.")
-    services: dict[str, str] = Field({}, description="Our category code or a beginning of it → the server's service_code.")
-    default_service: str | None = Field(None, description="service_code where no entry fits; empty: refused, a person decides.")
-    key_attribute: str = Field("external_id", description="Attribute that carries our key.")
-    attributes: dict[str, str] = Field({}, description="Answers to questions the server requires, by attribute code.")
-    updates: bool = Field(True, description="Read servicerequestupdates; false: only the requests' own status.")
-    statuses: dict[str, ReportKind] = Field({}, description="The server's status → what it reports, before the usual ones.")
-    email: str | None = Field(None, description="Whom the server may write to: the command centre, never the reporter.")
-    first_name: str | None = Field(None, description="The same.")
-    last_name: str | None = Field(None, description="The same.")
-    phone: str | None = Field(None, description="The same.")
-    lat: float | None = Field(
-        None, ge=-90, le=90, description="WGS84 position given where the place has none and the server needs one."
-    )
-    long: float | None = Field(None, ge=-180, le=180, description="The same.")
-    history_days: int = Field(30, ge=1, le=89, description="How far back the first poll looks.")
-    overlap_seconds: int = Field(600, ge=0, description="How late an update may appear on the server and still be found.")
 
 
 class Open311Adapter(Adapter):
@@ -137,7 +91,7 @@ class Open311Adapter(Adapter):
         known = await self._book.of_key(assignment.key)
         if known is not None:
             return Receipt(ticket=known.ticket)
-        answer = await self._post("requests", self._form(assignment))
+        answer = await self._post("requests", form_of(assignment, self._service(assignment), self._settings))
         if answer.status_code in (400, 404, 422):
             raise Refused(_refusal(answer), subject=assignment.key)
         return await self._receipt(assignment.key, _filed(answer))
@@ -241,31 +195,6 @@ class Open311Adapter(Adapter):
     @property
     def _settings(self) -> Open311Settings:
         return cast(Open311Settings, self.settings)
-
-    def _form(self, assignment: Assignment) -> dict[str, str]:
-        """The form of a new request; nothing of the reporter is in it."""
-        settings = self._settings
-        place = assignment.place or ""
-        body = "\n".join(
-            part for part in (assignment.title, assignment.text, assignment.task and f"任务：{assignment.task}") if part
-        )
-        mark = f"\n〔来源编号 {assignment.key}〕"
-        form = {
-            "service_code": self._service(assignment),
-            "description": body[: MOST_DESCRIPTION - len(mark)] + mark,
-            "address_string": f"{''.join(assignment.area_path)}{_DEGREES.sub('', place).replace('；）', '）').replace('（）', '')}",
-            f"attribute[{settings.key_attribute}]": assignment.key,
-            **{f"attribute[{code}]": value for code, value in settings.attributes.items()},
-        }
-        match = _DEGREES.search(place)
-        if match is not None:
-            form |= {"lat": match[1], "long": match[2]}
-        elif settings.lat is not None and settings.long is not None:
-            form |= {"lat": str(settings.lat), "long": str(settings.long)}
-        for name in ("email", "first_name", "last_name", "phone"):
-            if value := getattr(settings, name):
-                form[name] = value
-        return form
 
     def _service(self, assignment: Assignment) -> str:
         """The server's code of our category: by the settings, the crosswalk, the default; raises Refused."""
