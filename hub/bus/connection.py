@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import ssl
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -94,11 +95,15 @@ class Bus:
         url: str,
         *,
         credentials: str | None = None,
+        seed: str | None = None,
+        inbox: str | None = None,
+        tls: ssl.SSLContext | None = None,
         name: str = "hub",
         fatal: Callable[[str], None] | None = None,
         publish_timeout: float = 10.0,
     ) -> Bus:
-        """Connect; reconnects for ever. `fatal` hears of permission denials, which no retry can cure.
+        """Connect; reconnects for ever. `fatal` hears of permission denials, which no retry can cure. `seed`: NKey of the user;
+        `inbox`: prefix of its reply subjects; `tls`: whom to trust, else the system's authorities when the server asks for TLS.
 
         Raises BusUnavailable when the first connection can't be made within 10 s.
         """
@@ -126,6 +131,12 @@ class Bus:
         options: dict[str, Any] = {}
         if credentials is not None:
             options["user_credentials"] = credentials
+        if seed is not None:
+            options["nkeys_seed_str"] = seed
+        if inbox is not None:
+            options["inbox_prefix"] = inbox
+        if tls is not None:
+            options["tls"] = tls
         try:
             nc = _Client()
             await asyncio.wait_for(

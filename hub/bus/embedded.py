@@ -15,12 +15,14 @@ import secrets
 import shutil
 import signal
 import socket
+import ssl
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import structlog
 
+from hub.bus.permissions import HUB_ACCOUNT, RemoteUser, exports_block, remotes_account
 from hub.errors import BusUnavailable, ConfigError
 
 log = structlog.get_logger("hub.bus")
@@ -29,6 +31,7 @@ MINIMUM = (2, 14, 0)
 """Message schedules came with 2.12; 2.12.6 fixed eleven CVEs; durability was measured from 2.14 on."""
 
 _PR_SET_PDEATHSIG = 1
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 def die_with_parent() -> None:
@@ -47,17 +50,36 @@ class EmbeddedServer:
         port: int = 4222,
         binary: Path | None = None,
         sync_always: bool = True,
+        host: str = "127.0.0.1",
+        certificate: Path | None = None,
+        certificate_key: Path | None = None,
         failed: Callable[[str], None] | None = None,
     ) -> None:
+        if host not in _LOOPBACK and certificate is None:
+            raise ConfigError("departments' connections need a certificate: set nats.certificate", key="nats.host")
+        if (certificate is None) != (certificate_key is None):
+            raise ConfigError("certificate and key belong together", key="nats.certificate")
         self._directory = directory
         self._port = port
         self._binary = binary
         self._sync_always = sync_always
+        self._host = host
+        self._certificate = certificate
+        self._certificate_key = certificate_key
         self._failed = failed
+        self._remotes: tuple[RemoteUser, ...] = ()
+        self._address = (0, "")
         self._child: asyncio.subprocess.Process | None = None
         self._watch: asyncio.Task[None] | None = None
         self._stopping = False
         self.url = ""
+        self.tls = _trusting(certificate) if certificate is not None else None
+        """How this machine's own processes trust the server; None without TLS."""
+
+    @property
+    def port(self) -> int:
+        """The port it listens on."""
+        return self._address[0]
 
     async def start(self, *, within: float = 60.0) -> str:
         """Start and wait until it serves; returns its URL (with the password of this data directory).
@@ -70,14 +92,13 @@ class EmbeddedServer:
         binary = await self._choose()
         port = await asyncio.to_thread(self._free_port)
         password = self._password()
-        config = directory / "nats.conf"
-        with contextlib.suppress(FileNotFoundError):
-            config.unlink()
-        descriptor = os.open(config, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(self._config(port, password))
+        self._remotes = _remembered(directory / "remotes.json")
+        self._address = (port, password)
+        self._adopt_store()
+        config = self._write()
         await self._spawn(binary, config)
-        self.url = f"nats://hub:{password}@127.0.0.1:{port}"
+        scheme = "tls" if self._certificate is not None else "nats"
+        self.url = f"{scheme}://hub:{password}@127.0.0.1:{port}"
         await self._wait(port, within)
         self._watch = asyncio.create_task(self._supervise(binary, config, port), name="nats-server")
         return self.url
@@ -99,18 +120,51 @@ class EmbeddedServer:
             await child.wait()
         (self._directory / "nats.pid").unlink(missing_ok=True)
 
+    async def admit(self, users: Sequence[RemoteUser]) -> None:
+        """From now on exactly these users of remote adapters may connect; others are cut off at once. No restart."""
+        users = tuple(sorted(set(users)))
+        if users == self._remotes:
+            return
+        self._remotes = users
+        _keep(self._directory / "remotes.json", json.dumps([[user.adapter, user.key] for user in users]))
+        if self.port:
+            self._write()
+            if self._child is not None and self._child.returncode is None:
+                self._child.send_signal(signal.SIGHUP)
+
+    def _write(self) -> Path:
+        """Write the configuration; whoever reads it finds the old one or the new one, never a part."""
+        config = self._directory / "nats.conf"
+        _keep(config, self._config(*self._address))
+        return config
+
+    def _adopt_store(self) -> None:
+        """A store from before there were accounts lies under the name of the global one."""
+        store = self._directory / "jetstream" / "jetstream"
+        if (store / "$G").is_dir() and not (store / HUB_ACCOUNT).exists():
+            (store / "$G").rename(store / HUB_ACCOUNT)
+
     def _config(self, port: int, password: str) -> str:
         sync = "always" if self._sync_always else "2m"
         quote = json.dumps
         return (
             "# written by the hub at every start\n"
             'server_name: "hub-embedded"\n'
-            f"host: 127.0.0.1\nport: {port}\n"
-            "max_payload: 4MB\nmax_pending: 256MB\n"
+            f"host: {quote(self._host)}\nport: {port}\n"
+            "max_payload: 16MB\nmax_pending: 256MB\n"  # a report may bring a file of 10 MiB, base64
             f"pid_file: {quote(str((self._directory / 'nats.pid').resolve()))}\n"
-            f"authorization {{ user: hub, password: {quote(password)} }}\n"
+            f"accounts {{\n{HUB_ACCOUNT}: {{\n  jetstream: enabled\n"
+            f"  users: [{{ user: hub, password: {quote(password)} }}]\n  {exports_block()}\n}}\n"
+            f"{remotes_account(self._remotes)}\n}}\n"
+            f"{self._tls_block()}"
             f"jetstream {{ store_dir: {quote(str((self._directory / 'jetstream').resolve()))}, sync_interval: {sync} }}\n"
         )
+
+    def _tls_block(self) -> str:
+        if self._certificate is None:
+            return ""
+        certificate, key = str(self._certificate.resolve()), str((self._certificate_key or self._certificate).resolve())
+        return f"tls {{ cert_file: {json.dumps(certificate)}, key_file: {json.dumps(key)}, timeout: 5 }}\n"
 
     def _password(self) -> str:
         file = self._directory / "nats.secret"
@@ -128,7 +182,7 @@ class EmbeddedServer:
             with socket.socket() as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 try:
-                    probe.bind(("127.0.0.1", wanted))
+                    probe.bind((self._host, wanted))
                 except OSError:
                     log.info("port is taken, using a free one", port=wanted)
                     continue
@@ -221,6 +275,35 @@ class EmbeddedServer:
                     await asyncio.sleep(0.05)
         except TimeoutError as problem:
             raise BusUnavailable(f"another nats-server (pid {pid}) holds {self._directory}") from problem
+
+
+def _keep(file: Path, text: str) -> None:
+    """Replace a file that only its owner may read, at once."""
+    fresh = file.with_name(f".{file.name}.new")
+    fresh.unlink(missing_ok=True)
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as handle:
+        handle.write(text)
+    fresh.replace(file)
+
+
+def _remembered(file: Path) -> tuple[RemoteUser, ...]:
+    """The users of the last run: a department may connect before the hub has read its bucket."""
+    try:
+        return tuple(RemoteUser(adapter=adapter, key=key) for adapter, key in json.loads(file.read_text()))
+    except (FileNotFoundError, ValueError, TypeError):
+        return ()
+
+
+def _trusting(certificate: Path) -> ssl.SSLContext:
+    """Trust exactly this certificate, whatever name it is for: the server is reached by its loopback address."""
+    try:
+        context = ssl.create_default_context(cafile=str(certificate))
+    except (OSError, ssl.SSLError) as problem:
+        raise ConfigError(f"{certificate} can't be read as a certificate: {problem}", key="nats.certificate") from problem
+    context.check_hostname = False
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    return context
 
 
 def _is_nats(pid: int) -> bool:

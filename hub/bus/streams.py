@@ -9,6 +9,7 @@ from hub.bus.connection import Bus, JetStreamRefused
 
 LEDGER = "LEDGER"
 DISPATCH = "DISPATCH"
+ORDERS = "ORDERS"
 REPORTS = "REPORTS"
 TIMERS = "TIMERS"
 KEYS = "KEYS"
@@ -19,6 +20,8 @@ ACK_WAIT = 10.0
 """Seconds without a sign of life after which a message in hand is given to another process."""
 
 _MIB = 1024 * 1024
+REPORT_BYTES = 128 * _MIB
+"""Most bytes of reports of one adapter that wait to be taken."""
 _SECOND = 1_000_000_000
 
 
@@ -55,8 +58,16 @@ def stream_configs(*, replicas: int, ledger_bytes: int) -> list[dict[str, Any]]:
         },
         common
         | {
+            "name": ORDERS,
+            "subjects": ["order.>"],
+            "retention": "workqueue",
+            "max_bytes": 1024 * _MIB,
+            "duplicate_window": 600 * _SECOND,
+        },
+        common
+        | {
             "name": REPORTS,
-            "subjects": ["report.>", "waiting.>"],
+            "subjects": ["waiting.>"],
             "retention": "workqueue",
             "max_bytes": 1024 * _MIB,
             "duplicate_window": 600 * _SECOND,
@@ -107,14 +118,42 @@ def stream_configs(*, replicas: int, ledger_bytes: int) -> list[dict[str, Any]]:
 async def ensure_streams(bus: Bus, *, replicas: int = 1, ledger_bytes: int = 8 * 1024 * _MIB) -> None:
     """Create the streams that are missing and bring the others' limits up to date; never deletes anything."""
     for config in stream_configs(replicas=replicas, ledger_bytes=ledger_bytes):
-        try:
-            await bus.api(f"STREAM.INFO.{config['name']}")
-        except JetStreamRefused as problem:
-            if problem.status != 404:
-                raise
-            await bus.api(f"STREAM.CREATE.{config['name']}", config)
-        else:
-            await bus.api(f"STREAM.UPDATE.{config['name']}", config)
+        await _ensure_stream(bus, config)
+
+
+async def _ensure_stream(bus: Bus, config: dict[str, Any]) -> None:
+    try:
+        await bus.api(f"STREAM.INFO.{config['name']}")
+    except JetStreamRefused as problem:
+        if problem.status != 404:
+            raise
+        await bus.api(f"STREAM.CREATE.{config['name']}", config)
+    else:
+        await bus.api(f"STREAM.UPDATE.{config['name']}", config)
+
+
+async def ensure_report_stream(bus: Bus, adapter: str, *, replicas: int = 1) -> str:
+    """The stream of what one adapter that runs elsewhere reports, made when it is missing; returns its name.
+
+    One each, so that a flood fills only its own: what does not fit is refused, and waits with whoever reports it.
+    """
+    config: dict[str, Any] = {
+        "name": f"{REPORTS}-{adapter}",
+        "subjects": [f"report.{adapter}.>"],
+        "storage": "file",
+        "num_replicas": replicas,
+        "discard": "new",
+        "retention": "workqueue",
+        "max_bytes": REPORT_BYTES,
+        "duplicate_window": 600 * _SECOND,
+    }
+    await _ensure_stream(bus, config)
+    return str(config["name"])
+
+
+async def withdraw(bus: Bus, stream: str, subject: str) -> int:
+    """Remove what waits under a subject; returns how many messages went."""
+    return int((await bus.api(f"STREAM.PURGE.{stream}", {"filter": subject}))["purged"])
 
 
 async def stream_state(bus: Bus, stream: str) -> StreamState:

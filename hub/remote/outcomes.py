@@ -1,0 +1,178 @@
+"""What adapters elsewhere say of attempts and effects, as the lifecycle's commands. Idempotent: each message has its own command id.
+
+A report that names an attempt nobody announced (its `started` was lost, or comes later) begins it first. Called by `answers`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import structlog
+
+from hub import telemetry
+from hub.adapters import Away
+from hub.desk import Desk
+from hub.errors import InvalidInput, NotAllowed, TransitionRefused
+from hub.handover import awaits_delivery
+from hub.logs import redact_text
+from hub.model.cases import SYSTEM, Assignment, AttemptOutcome, Case, CaseId, parse_case_id, parse_delivery_key
+from hub.model.commands import (
+    AnyCommand,
+    RecordDead,
+    RecordDelivered,
+    RecordEffect,
+    RecordFailed,
+    RecordRefused,
+    RecordUncertain,
+    StartDelivery,
+)
+from hub.model.events import DeadLetter
+from hub.remote import messages
+from hub.remote.protocol import Event
+
+log = structlog.get_logger("hub.remote")
+
+MOST_AHEAD = 100
+"""How many unannounced attempts are begun at most."""
+MOST_REASON = 500
+
+
+class Outcomes:
+    """Records outcomes."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    async def record(self, away: Away, event: Event) -> None:
+        """Commit one message. Raises InvalidInput or NotAllowed when it can never be used, BusUnavailable and LedgerConflict."""
+        data = event.data
+        if isinstance(data, messages.Effect):
+            await self._effect(away, event, data)
+            return
+        try:
+            case_id, assignment_id = parse_delivery_key(data.key)
+        except ValueError as problem:
+            raise InvalidInput("data.key: not a key", subject="data.key") from problem
+        case = await self._desk.load(case_id)
+        found = case.assignment(assignment_id) if case is not None else None
+        if case is None or found is None or found.adapter != away.name:
+            raise NotAllowed("the assignment is not this adapter's", subject=data.key)
+        attempt = getattr(data, "attempt", None)
+        if attempt is not None:
+            case = await self._reach(case, found, attempt, f"{_command_id(away.name, event)}:start")
+        command = self._command(away, event, case, assignment_id)
+        if command is not None:
+            await self._execute(case_id, command, _command_id(away.name, event))
+
+    async def _reach(self, case: Case, found: Assignment, attempt: int, command_id: str) -> Case:
+        """Begin attempts until `attempt` is there, as far as the assignment still waits for one."""
+        if attempt > len(found.attempts) + MOST_AHEAD:
+            raise InvalidInput(f"data.attempt: {attempt} is far beyond what was begun", subject="data.attempt")
+        while awaits_delivery(found) and (not found.attempts or found.attempts[-1].number < attempt):
+            last = found.attempts[-1] if found.attempts else None
+            if last is not None and last.outcome is AttemptOutcome.STARTED:
+                ended = RecordFailed(
+                    assignment=found.id, attempt=last.number, error="interrupted", reason="another attempt began", unknown=True
+                )
+                await self._execute(case.id, ended, f"{command_id}:{last.number}:end")
+            number = 1 if last is None else last.number + 1
+            if not await self._execute(case.id, StartDelivery(assignment=found.id), f"{command_id}:{number}"):
+                break
+            again = await self._desk.load(case.id)
+            assert again is not None
+            case, found = again, again.assignment(found.id) or found
+            if not found.attempts or found.attempts[-1].number < number:
+                break
+        return case
+
+    def _command(self, away: Away, event: Event, case: Case, assignment: str) -> AnyCommand | None:
+        data = event.data
+        found = case.assignment(assignment)
+        assert found is not None
+        match data:
+            case messages.Started():
+                return None  # `_reach` did it
+            case messages.Filed():
+                known = data.attempt is not None and any(one.number == data.attempt for one in found.attempts)
+                return RecordDelivered(
+                    assignment=assignment, ticket=data.ticket, attempt=data.attempt if known else None, via=data.via
+                )
+            case messages.Refusal():
+                return RecordRefused(assignment=assignment, attempt=data.attempt, reason=_kept(data.reason), status=data.status)
+            case messages.Failure():
+                return RecordFailed(
+                    assignment=assignment,
+                    attempt=data.attempt,
+                    error=data.error[:100],
+                    reason=_kept(data.reason),
+                    unknown=data.unknown,
+                    retry_at=data.retry_at,
+                    status=data.status,
+                )
+            case messages.Doubt():
+                return RecordUncertain(assignment=assignment, attempt=data.attempt, reason=_kept(data.reason))
+            case messages.Buried():
+                letter = DeadLetter(
+                    event_id=data.order,
+                    subject=f"order.{away.name}.{case.id}",
+                    attempts=data.attempts,
+                    first_at=data.first_at,
+                    last_at=data.last_at,
+                    error=data.error[:100],
+                    reason=_kept(data.reason),
+                    adapter_version=data.version[:100],
+                    payload_hash=hashlib.sha256(data.order.encode()).hexdigest(),
+                    traceparent=event.traceparent,
+                )
+                return RecordDead(assignment=assignment, letter=letter)
+            case _:
+                raise InvalidInput(f"type: {event.kind} is not about an attempt", subject="type")
+
+    async def _effect(self, away: Away, event: Event, data: messages.Effect) -> None:
+        try:
+            case_id = parse_case_id(data.case)
+        except ValueError as problem:
+            raise InvalidInput("data.case: not a case", subject="data.case") from problem
+        case = await self._desk.load(case_id)
+        if case is None or not await self._concerns(case, away.name, data.effect):
+            raise NotAllowed("the effect is not this adapter's", subject=data.case)
+        command = RecordEffect(
+            effect=data.effect[:100],
+            adapter=away.name,
+            error=data.error[:100] if data.error else None,
+            reason=_kept(data.reason) if data.reason else None,
+            final=data.final,
+        )
+        await self._execute(case_id, command, _command_id(away.name, event))
+
+    async def _concerns(self, case: Case, adapter: str, effect: str) -> bool:
+        """Whether an effect was one of this adapter's: on an assignment it has, or told to the source it is."""
+        kind, _, what = effect.partition(":")
+        if kind != "inform":
+            assignment = case.assignment(what)
+            return assignment is not None and assignment.adapter == adapter
+        sources = [case.source, *case.attached_reports]
+        for other in case.absorbed:
+            merged = await self._desk.load(other)
+            sources.append(merged.source if merged is not None else None)
+        return any(source is not None and source.adapter == adapter for source in sources)
+
+    async def _execute(self, case: CaseId, command: AnyCommand, command_id: str) -> bool:
+        """Do it; false when the lifecycle does not want it any more (recalled meanwhile, ended): nothing is owed then."""
+        try:
+            await self._desk.execute(
+                case, command, actor=SYSTEM, command_id=command_id, cause=telemetry.traceparent(), strict=False
+            )
+        except TransitionRefused as problem:
+            log.info("an outcome comes too late", case=case, reason=problem.message)
+            return False
+        return True
+
+
+def _command_id(adapter: str, event: Event) -> str:
+    return f"remote:{adapter}:{hashlib.sha256(event.id.encode()).hexdigest()[:24]}:{event.kind}"
+
+
+def _kept(reason: str) -> str:
+    """A department may repeat what it was sent."""
+    return redact_text(reason)[:MOST_REASON]
