@@ -19,8 +19,9 @@ from hub.errors import InvalidInput
 from hub.hookspecs import API_VERSION, PROJECT
 
 TEMPLATE: Final = Path(__file__).parent / "template"
-_NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,39}")
-_LINE: Final = re.compile(r"[^\x00-\x1f\x7f\"\\{}]{0,100}")
+_NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,23}")
+_LINE: Final = re.compile(r"[^\x00-\x1f\x7f\"\\{}]*")
+_MOST: Final = {"department": 20, "owner": 60}
 
 
 class Kind(StrEnum):
@@ -95,15 +96,16 @@ def _check(plugin: NewPlugin) -> None:
     name = plugin.name
     if not _NAME.fullmatch(name) or name.endswith("_") or "__" in name or keyword.iskeyword(name):
         raise InvalidInput(
-            f"{name!r} is no plugin name: lower-case letters, digits and single _, a letter first", subject="name"
+            f"{name!r} is no plugin name: at most 24 lower-case letters, digits and single _, a letter first", subject="name"
         )
     if name in {entry.name for entry in entry_points(group=PROJECT)}:
         raise InvalidInput(f"a plugin named {name} is installed already", subject="name")
     if find_spec(plugin.package) is not None:
         raise InvalidInput(f"a Python package named {plugin.package} is installed already", subject="name")
-    for field in ("department", "owner"):
-        if not _LINE.fullmatch(getattr(plugin, field)):
-            raise InvalidInput("one line of at most 100 characters without quotes, braces and backslashes", subject=field)
+    for field, most in _MOST.items():
+        text = getattr(plugin, field)
+        if len(text) > most or not _LINE.fullmatch(text):
+            raise InvalidInput(f'{field}: one line of at most {most} characters without ", \\ and braces', subject=field)
     if not plugin.department.strip():
         raise InvalidInput("the department needs a name", subject="department")
     directory = plugin.directory

@@ -173,10 +173,12 @@ class Simulator:
     def call_back(
         self, id: str, body: Mapping[str, Any], *, ticket: Ticket | None = None, case: str | None = None, path: str = ""
     ) -> None:
-        """Queue a JSON callback to `<callback url><path>`; `id` is the same however often it is sent.
+        """Queue a JSON callback to `<callback url><path>`; `id` (ASCII: it is a header) is the same however often it is sent.
 
         Callbacks of one case (given, or that of the ticket's key) go out in order.
         """
+        if not id.isascii() or not id.isprintable():
+            raise ValueError(f"the id of a callback is printable ASCII: {id!r}")
         if case is None and ticket is not None and ticket.key is not None:
             case = ticket.key.partition(".")[0]
         self.store.post(
