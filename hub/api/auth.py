@@ -92,6 +92,13 @@ class Caller:
         """What the token may do, in scopes."""
         return rights_of(self.token)
 
+    @property
+    def commands(self) -> list[str]:
+        """The commands the token may give, by name."""
+        return sorted(
+            name for name in COMMANDS[self.token.role] if refusal(self.token, "POST", f"/api/v1/cases/x/{name}") is None
+        )
+
     def require(self, roles: frozenset[Role]) -> None:
         """Raises Failure(403) unless the role is one of them."""
         if self.token.role not in roles:

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from hub.api.answers import Fresh, answer, settle, utc_now
-from hub.api.auth import ADMINS, COMMANDS, POLICY_READERS, CallerHere, ServicesHere
+from hub.api.auth import ADMINS, POLICY_READERS, CallerHere, ServicesHere
 from hub.api.bodies import ExplainBody, PolicyBody, read_body
 from hub.api.models import (
     AreaAnswer,
@@ -53,7 +53,7 @@ async def me(services: ServicesHere, caller: CallerHere) -> Response:
             unit=None if unit is None else unit.code,
             unit_name=None if unit is None else unit.name,
             level=None if unit is None or unit.level is None else unit.level.word,
-            commands=sorted(COMMANDS[caller.token.role]),
+            commands=caller.commands,
             scopes=sorted(caller.rights),
             district=district.name,
             zone=district.zone.key,

@@ -164,7 +164,10 @@ def list_tokens(session: Session) -> None:
                 ("角色", "role"),
                 ("单位", "unit"),
                 ("区划", "area"),
+                ("权限", lambda row: "全部" if row.get("scopes") is None else "、".join(row["scopes"])),
                 ("签发时间", when("issued_at", session.zone)),
+                ("到期", when("expires_at", session.zone)),
+                ("最近使用", when("last_used_at", session.zone)),
             ),
         ),
     )

@@ -64,6 +64,8 @@ async def test_key_does_what_its_scopes_name_and_nothing_else(world: World) -> N
     assert (await world.client.get("/deliveries", headers=headers)).status_code == 200
     me = (await world.client.get("/me", headers=headers)).json()
     assert me["scopes"] == ["cases:read", "deliveries:read"]
+    assert me["commands"] == []
+    assert "accept" in (await world.client.get("/me", headers=world.as_("police"))).json()["commands"]
     refused = await world.client.get("/keys", headers=headers)
     assert refused.status_code == 403
     assert refused.json()["detail"] == "The key does not have the scope keys."
