@@ -6,6 +6,7 @@ Called by the hub only; see README.md for the protocol.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any, ClassVar, cast
 
@@ -15,7 +16,9 @@ from hub import (
     Adapter,
     AdapterSettings,
     Assignment,
+    Audit,
     Capability,
+    Crosswalk,
     Health,
     Manifest,
     Poll,
@@ -24,18 +27,27 @@ from hub import (
     Report,
     ReportKind,
     Severity,
+    Standing,
+    StandingState,
 )
 from hub_police.soap import IncidentService, plain
 
 PRIORITY = {Severity.URGENT: 1, Severity.MAJOR: 2, Severity.ORDINARY: 3, Severity.MINOR: 4}
 """警情等级: 1 is answered within seconds."""
 _CHINA = timezone(timedelta(hours=8))
-_KINDS = {
+STATUSES = {
     "ACCEPTED": ReportKind.ACCEPTED,
     "DISPATCHED": ReportKind.PROGRESS,
     "ON_SITE": ReportKind.PROGRESS,
     "DONE": ReportKind.RESOLVED,
     "RETURNED": ReportKind.RETURNED,
+}
+"""Every kind of receipt the interface documents."""
+_STANDINGS = {
+    "filed": StandingState.FILED,
+    "done": StandingState.RESOLVED,
+    "returned": StandingState.RETURNED,
+    "recalled": StandingState.RECALLED,
 }
 
 
@@ -54,7 +66,8 @@ class PoliceAdapter(Adapter):
     manifest = Manifest(
         name="police",
         department="公安",
-        version="0.1.0",
+        version="0.2.0",
+        owner="City Hub maintainers",
         capabilities=frozenset(
             {
                 Capability.LOOKUP,
@@ -63,9 +76,13 @@ class PoliceAdapter(Adapter):
                 Capability.POLL,
                 Capability.NEEDS_CONTACT,
                 Capability.IDEMPOTENT,
+                Capability.AUDIT,
+                Capability.CATALOGUE,
             }
         ),
         poll_every=timedelta(seconds=2),
+        concurrency=4,
+        crosswalk=Crosswalk(statuses=STATUSES),
     )
     Settings: ClassVar[type[AdapterSettings]] = PoliceSettings
 
@@ -103,8 +120,29 @@ class PoliceAdapter(Adapter):
         """Fetch receipts after the sequence number `cursor`."""
         since = int(cursor) if cursor is not None else 0
         answer = await self._service.call("QueryReceipts", since=since, limit=self._settings.page_size)
-        reports = [report for report in map(_report, answer.receipt or ()) if report is not None]
+        reports = [self._report(receipt) for receipt in answer.receipt or ()]
         return Poll(items=reports, cursor=str(answer.next), more=bool(answer.more))
+
+    async def audit(self, cursor: str | None) -> Audit:
+        """A page of all incidents we reported, by serial number; the cursor is the last one of the page before."""
+        answer = await self._service.call("ListIncidents", after=cursor, limit=self._settings.page_size)
+        found = answer.standing or ()
+        return Audit(
+            items=[
+                Standing(
+                    ticket=str(standing.serial),
+                    key=str(standing.reference),
+                    state=_STANDINGS.get(str(standing.state), StandingState.ACCEPTED),
+                )
+                for standing in found
+            ],
+            cursor=str(found[-1].serial) if answer.more and found else None,
+        )
+
+    async def catalogue(self) -> Mapping[str, str]:
+        """The police's own kinds of incidents 警情类别."""
+        answer = await self._service.call("ListCategories")
+        return {str(category.code): str(category.name) for category in answer.category or ()}
 
     async def health(self) -> Health:
         """Ask whether the system is there and knows us."""
@@ -114,6 +152,18 @@ class PoliceAdapter(Adapter):
     @property
     def _settings(self) -> PoliceSettings:
         return cast(PoliceSettings, self.settings)
+
+    def _report(self, receipt: Any) -> Report:
+        """One receipt as a report; a kind the interface gained later is progress, and a repair says so."""
+        return Report(
+            id=str(receipt.receiptId),
+            kind=self.words.kind(str(receipt.kind), about=str(receipt.serial)),
+            key=str(receipt.reference),
+            ticket=str(receipt.serial),
+            at=_aware(receipt.at),
+            by=receipt.squad,
+            note=receipt.note,
+        )
 
     async def _serial(self, assignment: Assignment) -> str | None:
         if assignment.ticket is not None:
@@ -145,22 +195,6 @@ def incident(assignment: Assignment) -> dict[str, Any]:
         fields = {"name": contact.name, "phone": contact.phone, "address": contact.address}
         body["contact"] = {name: plain(value) for name, value in fields.items() if value is not None}
     return body
-
-
-def _report(receipt: Any) -> Report | None:
-    """One receipt as a report; None for kinds the interface may gain later."""
-    kind = _KINDS.get(str(receipt.kind))
-    if kind is None:
-        return None
-    return Report(
-        id=str(receipt.receiptId),
-        kind=kind,
-        key=str(receipt.reference),
-        ticket=str(receipt.serial),
-        at=_aware(receipt.at),
-        by=receipt.squad,
-        note=receipt.note,
-    )
 
 
 def _aware(at: datetime) -> datetime:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
@@ -32,6 +32,17 @@ _NOTES = {
 _KINDS = {"accepted": "ACCEPTED", "on_site": "ON_SITE", "done": "DONE", "returned": "RETURNED"}
 
 
+CATEGORIES = {
+    "10": "刑事警情",
+    "20": "治安警情",
+    "30": "交通警情",
+    "40": "纠纷警情",
+    "50": "群众求助",
+    "90": "其他警情",
+}
+"""The police's own kinds of incidents."""
+
+
 def adapter_settings(url: str, secret: str) -> dict[str, object]:
     """Adapter settings that match a running simulator."""
     return {"url": f"{url}{PATH}", "username": "city-hub", "secret": secret}
@@ -42,6 +53,7 @@ class PoliceSimulator(Simulator):
 
     department: ClassVar[str] = "police"
     prefix: ClassVar[str] = "JQ"
+    statuses: ClassVar[Sequence[str]] = ("ACCEPTED", "DISPATCHED", "ON_SITE", "DONE", "RETURNED")
 
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
@@ -86,6 +98,11 @@ class PoliceSimulator(Simulator):
                 return self._urge(text_of(call, "serial"), text_of(call, "message"))
             case "QueryReceipts":
                 return self._receipts(_number(call, "since"), _number(call, "limit"))
+            case "ListIncidents":
+                return self._incidents(str(fields_of(call).get("after", "")), _number(call, "limit"))
+            case "ListCategories":
+                listed = [("category", {"code": code, "name": name}) for code, name in CATEGORIES.items()]
+                return answer(name, {"count": str(len(listed))}, listed)
             case "Ping":
                 return answer(name, {"service": "公安接处警系统", "at": iso(time.time())})
             case _:
@@ -141,6 +158,17 @@ class PoliceSimulator(Simulator):
             items.reverse()
         fields = {"next": str(page[-1].seq if page else since), "more": "true" if len(page) == size else "false"}
         return answer("QueryReceipts", fields, items)
+
+    def _incidents(self, after: str, limit: int) -> bytes:
+        """A page of everything reported from outside, by serial number."""
+        size = min(max(limit, 1), 1000)
+        later = sorted(item.ticket for item in self.store.tickets() if item.key is not None and item.ticket > after)
+        items: list[tuple[str, Fields]] = []
+        for serial in later[:size]:
+            found = self.store.ticket(serial)
+            assert found is not None
+            items.append(("standing", {"serial": serial, "reference": found.key, "state": found.state}))
+        return answer("ListIncidents", {"more": "true" if len(later) > size else "false"}, items)
 
     def planned(self, ticket: Ticket) -> None:
         """An urgent incident is taken within seconds, whatever the pace."""

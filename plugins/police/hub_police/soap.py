@@ -22,7 +22,7 @@ from zeep.wsse.username import UsernameToken
 from hub import PASS_STATUSES, AdapterFault, CredentialsRejected, DeliveryError, OutcomeUnknown, Refused, Unavailable
 
 NAMESPACE = "urn:city-hub:police:incident:1"
-_READS = frozenset({"FindIncident", "QueryReceipts", "Ping"})
+_READS = frozenset({"FindIncident", "QueryReceipts", "ListIncidents", "ListCategories", "Ping"})
 _AUTHENTICATION = ("FailedAuthentication", "InvalidSecurity", "InvalidSecurityToken")
 
 
