@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
-PLUGINS := plugins/hotline plugins/mailbox plugins/page plugins/police plugins/property plugins/utilities plugins/webhook plugins/open311
+PLUGINS := plugins/hotline plugins/mailbox plugins/page plugins/police plugins/property plugins/table plugins/utilities plugins/webhook plugins/open311
 STAMP := .venv/.ready
 
 .PHONY: run test setup check unit system browser fault bench lock clean
@@ -30,7 +30,7 @@ check: setup
 	$(BIN)/ruff check hub plugins tests
 	$(BIN)/ruff format --check hub plugins tests
 	$(BIN)/mypy
-	$(BIN)/mypy -p hub_hotline -p hub_mailbox -p hub_page -p hub_police -p hub_property -p hub_utilities -p hub_open311 -p hub_webhook
+	$(BIN)/mypy -p hub_hotline -p hub_mailbox -p hub_page -p hub_police -p hub_property -p hub_table -p hub_utilities -p hub_open311 -p hub_webhook
 	$(BIN)/lint-imports --config pyproject.toml
 
 unit: setup
