@@ -22,9 +22,11 @@ from hub import (
     AdapterFault,
     AdapterSettings,
     Assignment,
+    Audit,
     CallbackRejected,
     CallbackRequest,
     Capability,
+    Crosswalk,
     Health,
     IncomingCase,
     Manifest,
@@ -34,7 +36,17 @@ from hub import (
     Refused,
     Report,
 )
-from hub_hotline.messages import Changes, Consultations, Consulted, Event, OrderCreated, OrderVisited
+from hub_hotline.messages import (
+    STATUSES,
+    Changes,
+    Consultations,
+    Consulted,
+    Event,
+    OrderCreated,
+    OrderVisited,
+    Standings,
+    Topics,
+)
 from hub_hotline.signing import (
     EVENT,
     NONCE,
@@ -65,7 +77,8 @@ class HotlineAdapter(Adapter):
     manifest = Manifest(
         name="hotline",
         department="12345热线",
-        version="0.1.0",
+        version="0.2.0",
+        owner="City Hub maintainers",
         capabilities=frozenset(
             {
                 Capability.LOOKUP,
@@ -75,9 +88,13 @@ class HotlineAdapter(Adapter):
                 Capability.POLL,
                 Capability.CALLBACK,
                 Capability.IDEMPOTENT,
+                Capability.AUDIT,
+                Capability.CATALOGUE,
             }
         ),
         poll_every=timedelta(seconds=15),
+        concurrency=8,
+        crosswalk=Crosswalk(statuses=STATUSES),
     )
     Settings: ClassVar[type[AdapterSettings]] = HotlineSettings
 
@@ -129,7 +146,9 @@ class HotlineAdapter(Adapter):
         query = urlencode({"after": after, "limit": self._settings.page_size, "pending": "true"})
         answer = await self._send("GET", f"/api/v1/changes?{query}")
         changes = _read(Changes, _json(answer, 200))
-        return Poll(items=[change.event.item() for change in changes.items], cursor=str(changes.next), more=changes.more)
+        return Poll(
+            items=[change.event.item(self.words) for change in changes.items], cursor=str(changes.next), more=changes.more
+        )
 
     async def parse_callback(self, request: CallbackRequest) -> Sequence[Report | IncomingCase]:
         """Check signature and time, read one event."""
@@ -145,7 +164,18 @@ class HotlineAdapter(Adapter):
             raise CallbackRejected(f"callback body can't be read: {_first_problem(error)}", status=400) from error
         if said.event_id != event:
             raise CallbackRejected("callback body and header name different events", status=400)
-        return (said.item(),)
+        return (said.item(self.words),)
+
+    async def audit(self, cursor: str | None) -> Audit:
+        """A page of all consultations; the cursor is the last number of the page before."""
+        query = urlencode({"after": cursor or "", "limit": self._settings.page_size})
+        page = _read(Standings, _json(await self._send("GET", f"/api/v1/consultations/standings?{query}"), 200))
+        return Audit(items=[consultation.standing() for consultation in page.items], cursor=page.next)
+
+    async def catalogue(self) -> Mapping[str, str]:
+        """The hotline's own kinds of matters."""
+        found = _read(Topics, _json(await self._send("GET", "/api/v1/topics"), 200))
+        return {topic.code: topic.name for topic in found.items}
 
     async def health(self) -> Health:
         """Ask the hotline's system whether it is there and knows us."""

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Discriminator, Field, Tag
 
-from hub import Channel, Contact, IncomingCase, Report, ReportKind, Severity
+from hub import Channel, Contact, IncomingCase, Report, ReportKind, Severity, Standing, StandingState, Words
 
 _URGENCY = {"特急": Severity.URGENT, "紧急": Severity.MAJOR}
-_CONSULTED = {
+STATUSES = {
     "consultation.accepted": ReportKind.ACCEPTED,
     "consultation.progress": ReportKind.PROGRESS,
     "consultation.answered": ReportKind.RESOLVED,
     "consultation.returned": ReportKind.RETURNED,
+}
+"""Every event about a consultation that the interface documents."""
+_STANDINGS = {
+    "filed": StandingState.FILED,
+    "answered": StandingState.RESOLVED,
+    "returned": StandingState.RETURNED,
+    "recalled": StandingState.RECALLED,
 }
 
 
@@ -47,7 +55,7 @@ class OrderCreated(_Message):
     urgency: str | None = None
     contact: Caller | None = None
 
-    def item(self) -> IncomingCase:
+    def item(self, words: Words) -> IncomingCase:
         """As the hub takes it; the urgency is only passed on when it is above the ordinary."""
         contact = None if self.contact is None else Contact(**self.contact.model_dump())
         return IncomingCase(
@@ -77,7 +85,7 @@ class OrderVisited(_Message):
     rating: int | None = Field(None, ge=1, le=5)
     comment: str | None = None
 
-    def item(self) -> Report:
+    def item(self, words: Words) -> Report:
         """A rating; `ticket` is the hotline's own order number, by which the hub finds the case."""
         return Report(
             id=self.event_id,
@@ -96,18 +104,18 @@ class OrderVisited(_Message):
 class Consulted(_Message):
     """The hotline says something about a consultation it was asked for."""
 
-    event: Literal["consultation.accepted", "consultation.progress", "consultation.answered", "consultation.returned"]
+    event: str = Field(pattern=r"^consultation\.[a-z_.]{1,60}$")
     event_id: str = Field(min_length=1, max_length=100)
     ticket: str = Field(min_length=1, max_length=100)
     ref: str | None = None
     at: AwareDatetime
     note: str | None = None
 
-    def item(self) -> Report:
+    def item(self, words: Words) -> Report:
         """A report under our key, which the hotline keeps as `ref`."""
         return Report(
             id=self.event_id,
-            kind=_CONSULTED[self.event],
+            kind=words.kind(self.event, about=self.ticket),
             key=self.ref,
             ticket=self.ticket,
             at=self.at,
@@ -116,7 +124,18 @@ class Consulted(_Message):
         )
 
 
-Event = Annotated[OrderCreated | OrderVisited | Consulted, Field(discriminator="event")]
+def _which(said: object) -> str:
+    """By which of them an event is read; whatever happens to a consultation, words that come later too, is `Consulted`."""
+    event = said.get("event") if isinstance(said, Mapping) else getattr(said, "event", None)
+    return "consultation" if str(event).startswith("consultation.") else str(event)
+
+
+Event = Annotated[
+    Annotated[OrderCreated, Tag("order.created")]
+    | Annotated[OrderVisited, Tag("order.visited")]
+    | Annotated[Consulted, Tag("consultation")],
+    Discriminator(_which),
+]
 
 
 class Change(_Message):
@@ -142,8 +161,32 @@ class Consultation(_Message):
     state: str
     created_at: datetime | None = None
 
+    def standing(self) -> Standing:
+        """How it stands; whatever is neither new nor ended is in the hotline's hands."""
+        return Standing(ticket=self.ticket, key=self.ref, state=_STANDINGS.get(self.state, StandingState.ACCEPTED))
+
 
 class Consultations(_Message):
     """Answer of the search by our reference."""
 
     items: list[Consultation]
+
+
+class Standings(_Message):
+    """A page of all consultations; `next` None: the last one."""
+
+    items: list[Consultation]
+    next: str | None = None
+
+
+class Topic(_Message):
+    """A kind of matter 诉求类别 in the hotline's own words."""
+
+    code: str = Field(min_length=1, max_length=100)
+    name: str = Field(min_length=1, max_length=200)
+
+
+class Topics(_Message):
+    """The hotline's catalogue."""
+
+    items: list[Topic]

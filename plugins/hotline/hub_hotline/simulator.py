@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC
 from typing import Any, ClassVar
 
@@ -85,11 +85,29 @@ class Remark(BaseModel):
     message: str = ""
 
 
+TOPICS: Mapping[str, str] = {
+    "01": "城乡建设",
+    "02": "环境保护",
+    "03": "交通运输",
+    "04": "劳动和社会保障",
+    "05": "教育文体",
+    "06": "商贸旅游",
+    "07": "卫生健康",
+}
+"""What the hotline calls the kinds of matters."""
+
+
 class HotlineSimulator(Simulator):
     """Simulated 12345 work-order system."""
 
     department: ClassVar[str] = "hotline"
     prefix: ClassVar[str] = "ZX"
+    statuses: ClassVar[Sequence[str]] = (
+        "consultation.accepted",
+        "consultation.progress",
+        "consultation.answered",
+        "consultation.returned",
+    )
 
     @classmethod
     def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
@@ -112,6 +130,8 @@ class HotlineSimulator(Simulator):
         app.get("/api/v1/ping")(self.ping)
         app.post("/api/v1/consultations", status_code=201)(self.consult)
         app.get("/api/v1/consultations")(self.find)
+        app.get("/api/v1/consultations/standings")(self.standings)
+        app.get("/api/v1/topics")(self.topics)
         app.post("/api/v1/consultations/{ticket}/withdrawal")(self.withdraw)
         app.post("/api/v1/consultations/{ticket}/reminders")(self.remind)
         app.put("/api/v1/orders/{order}/standing")(self.set_standing)
@@ -220,6 +240,20 @@ class HotlineSimulator(Simulator):
         note_case(ref.partition(".")[0])
         found = self.store.ticket_of_key(ref)
         return {"items": [] if found is None else [{"ticket": found.ticket, "ref": ref, "state": found.state}]}
+
+    async def standings(self, request: Request, after: str = "", limit: int = 100) -> dict[str, Any]:
+        """How every consultation stands, by number."""
+        await self._authorised(request)
+        size = min(max(limit, 1), 500)
+        later = [item for item in self.store.tickets() if item.key is not None and item.ticket > after]
+        later.sort(key=lambda item: item.ticket)
+        page = [{"ticket": item.ticket, "ref": item.key, "state": item.state} for item in later[:size]]
+        return {"items": page, "next": page[-1]["ticket"] if len(later) > size else None}
+
+    async def topics(self, request: Request) -> dict[str, Any]:
+        """The hotline's own kinds of matters."""
+        await self._authorised(request)
+        return {"items": [{"code": code, "name": name} for code, name in TOPICS.items()]}
 
     async def withdraw(self, ticket: str, request: Request) -> Response:
         """The asker takes a consultation back."""
