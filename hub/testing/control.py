@@ -72,7 +72,7 @@ class Control:
         return {
             "files": [
                 {"id": file.id, "ticket": file.ticket, "name": file.name, "media_type": file.media_type, "sha256": file.sha256}
-                for file in self._simulator.store.files()
+                for file in self._simulator.kept_files()
             ]
         }
 

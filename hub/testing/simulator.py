@@ -129,6 +129,10 @@ class Simulator:
         """The records `/_sim/tickets` shows: the chassis's own unless a department keeps its records itself."""
         return self.store.tickets()
 
+    def kept_files(self) -> Sequence[KeptFile]:
+        """What `/_sim/files` shows its people attached: the chassis's own files unless a department keeps them itself."""
+        return self.store.files()
+
     def unsent(self) -> int:
         """How many callbacks wait, for `/_sim/state`."""
         return self.store.unsent()

@@ -39,7 +39,17 @@ from hub import (
     Standing,
     StandingState,
 )
-from hub_page.messages import PHOTO_PIECE, DeskEvent, DeskEvents, DeskStatus, OrdersFound, OrderStanding, PhotoNote, Team
+from hub_page.messages import (
+    PHOTO_PIECE,
+    DeskEvent,
+    DeskEvents,
+    DeskStatus,
+    OrdersFound,
+    OrderStanding,
+    PhotoNote,
+    Team,
+    TeamsFound,
+)
 from hub_page.routing import TeamEntry, doubled, team_of
 from hub_page.signing import SignatureWrong, check_signature, webhook
 
@@ -79,6 +89,7 @@ CAPABILITIES = frozenset(
         Capability.CALLBACK,
         Capability.POLL,
         Capability.AUDIT,
+        Capability.CATALOGUE,
         Capability.IDEMPOTENT,
     }
 )
@@ -122,7 +133,7 @@ class PageSettings(DeskSettings):
 
 
 class PageAdapter(Adapter):
-    """Any units without a system of their own, behind one desk. Subclass it with a manifest, settings and `team_of` for a special kind."""
+    """Any units without a system of their own, behind one desk. Subclass it with a manifest, settings and `routing` for a special kind."""
 
     manifest = Manifest(
         name="page",
@@ -130,15 +141,16 @@ class PageAdapter(Adapter):
         version="0.1.0",
         owner="City Hub maintainers",
         poll_every=POLL_EVERY,
+        concurrency=8,
         capabilities=CAPABILITIES,
         crosswalk=CROSSWALK,
     )
     Settings: ClassVar[type[AdapterSettings]] = PageSettings
 
-    def team_of(self, assignment: Assignment) -> Team:
-        """Whose page an assignment goes on."""
+    def routing(self) -> tuple[Sequence[TeamEntry], Team]:
+        """The teams, and who gets what no team is for; a subclass with other settings says so here."""
         settings = cast(PageSettings, self.settings)
-        return team_of(assignment.unit, assignment.area, settings.teams, settings.fallback)
+        return settings.teams, settings.fallback
 
     async def start(self) -> None:
         """Prepare the verifier of callbacks; asks nothing of the desk."""
@@ -151,7 +163,7 @@ class PageAdapter(Adapter):
 
     async def deliver(self, assignment: Assignment) -> Receipt:
         """Put an order on the page of its team; the same key files nothing new."""
-        team = self.team_of(assignment)
+        team = team_of(assignment.unit, assignment.area, *self.routing())
         body = {**assignment.summary(), "team": team.model_dump()}
         answer = await self._send("POST", "/api/v1/orders", body=body, headers={"Idempotency-Key": assignment.key})
         if answer.status_code == 422:
@@ -228,6 +240,20 @@ class PageAdapter(Adapter):
         query = {"after": cursor or "0", "limit": str(_AUDITED)}
         found = _read(OrdersFound, await self._send("GET", "/api/v1/orders", query=query), 200)
         return Audit(items=[_standing(order) for order in found.items], cursor=None if found.next is None else str(found.next))
+
+    async def catalogue(self) -> Mapping[str, str]:
+        """The teams that take orders: those of the settings and those the desk knows, under its names, without the closed ones.
+
+        So the nightly comparison shows the centre which team was closed, opened or renamed at the desk.
+        """
+        teams, fallback = self.routing()
+        found = {team.id: team.name for team in (*teams, fallback)}
+        for team in _read(TeamsFound, await self._send("GET", "/api/v1/teams"), 200).items:
+            if team.closed:
+                found.pop(team.id, None)
+            else:
+                found[team.id] = team.name
+        return found
 
     async def health(self) -> Health:
         """Ask the desk whether it is there and knows us; reports it has given up are said."""

@@ -33,6 +33,18 @@ class Team(BaseModel):
     name: str = Field(min_length=1, max_length=100)
 
 
+class TeamStanding(Team):
+    """A team the desk knows, and whether it takes orders."""
+
+    closed: bool = False
+
+
+class TeamsFound(BaseModel):
+    """`GET /api/v1/teams`."""
+
+    items: list[TeamStanding]
+
+
 class NewOrder(BaseModel):
     """`POST /api/v1/orders`: an assignment for one team. Nothing personal."""
 

@@ -18,9 +18,11 @@ from opentelemetry.trace import SpanKind
 
 from hub.testing.faults import FaultKind, Faults
 from hub.testing.simulator import Simulator, Ticket
+from hub.testing.store import KeptFile
 from hub.testing.tracing import SimulatorTracing, current_traceparent, failed
 from hub_page.desk.app import PLAIN, create_desk, links_of
 from hub_page.desk.courier import Courier
+from hub_page.desk.orders import Step
 from hub_page.desk.outbox import Callback, Outbox
 from hub_page.desk.store import DeskStore
 from hub_page.desk.wording import Wording
@@ -48,6 +50,7 @@ class PageSimulator(Simulator):
 
     department: ClassVar[str] = "page"
     prefix: ClassVar[str] = "GD"
+    statuses: ClassVar[tuple[str, ...]] = tuple(step.value for step in Step)
     words: ClassVar[Wording] = PLAIN
     refusal: ClassVar[str] = "不属于我们的服务范围"
     """Why it does not take an order whose title contains 不予受理."""
@@ -104,6 +107,16 @@ class PageSimulator(Simulator):
                 trace=row["trace"],
                 body={},
             )
+            for row in rows
+        ]
+
+    def kept_files(self) -> Sequence[KeptFile]:
+        """The photos that went out with reports."""
+        rows = self.desk.db.execute(
+            "SELECT id, ticket, media_type, content FROM photos WHERE event IS NOT NULL ORDER BY at, id"
+        )
+        return [
+            KeptFile(id=row["id"], ticket=row["ticket"], name="", media_type=row["media_type"], content=bytes(row["content"]))
             for row in rows
         ]
 

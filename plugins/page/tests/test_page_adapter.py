@@ -388,6 +388,19 @@ async def test_state_the_adapter_does_not_know_is_a_fault_of_its_own() -> None:
             await adapter.audit(None)
 
 
+async def test_catalogue_is_who_takes_orders() -> None:
+    at_the_desk = [
+        {"id": "urban", "name": "城管执法中队", "closed": True},
+        {"id": "mediation", "name": "调解委员会", "closed": False},
+        {"id": "by-hand", "name": "临时小组", "closed": False},
+    ]
+    async with _adapter(lambda request: httpx.Response(200, json={"items": at_the_desk})) as adapter:
+        found = await adapter.catalogue()
+    assert "urban" not in found
+    assert (found["mediation"], found["by-hand"], found["duty"]) == ("调解委员会", "临时小组", "值班人员")
+    assert found["landscaping"] == "园林绿化养护队"
+
+
 async def test_health_says_what_was_given_up_and_diagnostics_what_waits() -> None:
     standing = {"status": "ok", "waiting": 3, "given_up": 2}
     async with _adapter(lambda request: httpx.Response(200, json=standing)) as adapter:

@@ -49,6 +49,16 @@ async def test_former_hub_that_says_company_is_understood(desk: Any) -> None:
     assert (answer.status_code, answer.json()["team"]) == (201, "jinyao")
 
 
+async def test_teams_are_listed_with_the_closed_ones(desk: Any) -> None:
+    desk.put_order()
+    desk.put_order(key="320113001001001-0123456789abcdef.a2", team={"id": "other", "name": "别家"})
+    desk.store.set_closed("other", True)
+    assert (await desk.api("GET", "/teams")).json()["items"] == [
+        {"id": "jinyao", "name": "金尧花园物业服务处", "closed": False},
+        {"id": "other", "name": "别家", "closed": True},
+    ]
+
+
 async def test_orders_are_listed_page_by_page(desk: Any) -> None:
     tickets = [desk.put_order(key=f"320113001001001-0123456789abcdef.a{number}") for number in (1, 2, 3)]
     first = (await desk.api("GET", "/orders?limit=2")).json()

@@ -5,14 +5,15 @@ One adapter for all companies: the area of the assignment decides which one gets
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar, Self, cast
 
 from hub_page.adapter import CAPABILITIES, CROSSWALK, POLL_EVERY, DeskSettings, PageAdapter
 from hub_page.messages import Team
-from hub_page.routing import TeamEntry, doubled, team_of
+from hub_page.routing import TeamEntry, doubled
 from pydantic import Field, model_validator
 
-from hub import AdapterSettings, Assignment, Manifest
+from hub import AdapterSettings, Manifest
 
 
 class PropertySettings(DeskSettings):
@@ -40,12 +41,13 @@ class PropertyAdapter(PageAdapter):
         version="0.2.0",
         owner="City Hub maintainers",
         poll_every=POLL_EVERY,
+        concurrency=8,
         capabilities=CAPABILITIES,
         crosswalk=CROSSWALK,
     )
     Settings: ClassVar[type[AdapterSettings]] = PropertySettings
 
-    def team_of(self, assignment: Assignment) -> Team:
-        """The company of the assignment's area."""
+    def routing(self) -> tuple[Sequence[TeamEntry], Team]:
+        """The companies, and who gets the rest."""
         settings = cast(PropertySettings, self.settings)
-        return team_of(assignment.unit, assignment.area, settings.companies, settings.fallback)
+        return settings.companies, settings.fallback

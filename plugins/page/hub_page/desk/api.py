@@ -143,6 +143,11 @@ def api_routes(store: DeskStore, secrets: Sequence[str], refuses: Refuses) -> AP
             raise Denied(409, "finished", "工单已结束，无需催办") from error
         return _standing(store, _known_order(store, ticket))
 
+    @router.get("/teams")
+    async def teams() -> dict[str, Any]:
+        """Every team the desk knows."""
+        return {"items": [team.model_dump() for team in store.all_teams()]}
+
     @router.get("/photos/{id}")
     async def photo(
         id: str, offset: Annotated[int, Query(ge=0)] = 0, length: Annotated[int, Query(ge=1, le=PHOTO_PIECE)] = PHOTO_PIECE

@@ -19,7 +19,7 @@ from typing import Any
 
 from hub_page.desk.images import CheckedImage
 from hub_page.desk.orders import LogLine, Order, OrderState, Photo, Step, after
-from hub_page.messages import MOST_OF_PHOTOS, MOST_PHOTOS, DeskEvent, NewOrder, PhotoNote, Team
+from hub_page.messages import MOST_OF_PHOTOS, MOST_PHOTOS, DeskEvent, NewOrder, PhotoNote, Team, TeamStanding
 
 _RANK = {"urgent": 0, "major": 1, "ordinary": 2, "minor": 3}
 
@@ -112,6 +112,11 @@ class DeskStore:
         """Every team that is not closed, by name, with the generation of its link."""
         rows = self.db.execute("SELECT * FROM teams WHERE closed = 0 ORDER BY name")
         return [(Team(id=row["id"], name=row["name"]), int(row["generation"])) for row in rows]
+
+    def all_teams(self) -> list[TeamStanding]:
+        """Every team, closed ones too, by code."""
+        rows = self.db.execute("SELECT id, name, closed FROM teams ORDER BY id")
+        return [TeamStanding(id=row["id"], name=row["name"], closed=bool(row["closed"])) for row in rows]
 
     def renew_link(self, id: str) -> bool:
         """Make the team's link worthless, so that a new one has to be handed out; False when it is unknown."""
