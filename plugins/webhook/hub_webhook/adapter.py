@@ -22,6 +22,7 @@ from hub import (
     AdapterFault,
     AdapterSettings,
     Assignment,
+    Audit,
     CallbackRejected,
     CallbackRequest,
     Capability,
@@ -65,6 +66,7 @@ from hub_webhook.inbound import (
     type_of,
     wrong,
 )
+from hub_webhook.listings import audit_of, catalogue_of
 from hub_webhook.pointers import at, text_at
 from hub_webhook.settings import Bodies, WebhookSettings
 from hub_webhook.templates import BodyTemplate, BodyWrong
@@ -90,8 +92,11 @@ class WebhookAdapter(Adapter):
                 Capability.INFORM,
                 Capability.CALLBACK,
                 Capability.IDEMPOTENT,
+                Capability.AUDIT,
+                Capability.CATALOGUE,
             }
         ),
+        concurrency=8,
         retry_schedule=RETRY_DELAYS,
         crosswalk=Crosswalk(
             statuses={
@@ -194,6 +199,25 @@ class WebhookAdapter(Adapter):
             "down": self._down,
             "templates": sorted(self._templates),
         }
+
+    async def audit(self, cursor: str | None) -> Audit:
+        """A page of `audit.url`; without one there is nothing to compare, and it says so."""
+        rules = self._settings.audit
+        if rules is None:
+            raise Refused("该接口没有配置工单清单地址（audit），无法对账")
+        return audit_of(await self._listed(rules.url.replace("{cursor}", quote(cursor or "", safe=""))), rules, self._zone)
+
+    async def catalogue(self) -> Mapping[str, str]:
+        """The categories of `catalogue.url`."""
+        rules = self._settings.catalogue
+        if rules is None:
+            raise Refused("该接口没有配置分类清单地址（catalogue）")
+        return catalogue_of(await self._listed(rules.url), rules)
+
+    async def _listed(self, url: str) -> Any:
+        answer = await self._ask("GET", url, "listing")
+        self._needs_success(answer)
+        return _json(answer)
 
     # in
 

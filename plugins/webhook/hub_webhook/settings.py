@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, HttpUrl, SecretStr, field_validator, model_validator
 
-from hub import AdapterSettings, Channel
+from hub import AdapterSettings, Channel, StandingState
 from hub.webhooks import AddressForbidden, AddressGuard, check_secret
 from hub_webhook.pointers import Pointer
 from hub_webhook.templates import BodyTemplate, BodyWrong
@@ -101,6 +101,31 @@ class Callbacks(_Part):
     channel: Channel = Field(Channel.DEPARTMENT, description="Channel of the cases it brings in.")
 
 
+class AuditRules(_Part):
+    """Where the department lists how all our tickets stand, for the nightly comparison."""
+
+    url: str = Field(description="Asked by GET; {cursor} is filled in, empty at first.")
+    items: Pointer = Field("/items", description="The list.")
+    next: Pointer = Field("/next", description="The cursor of the next page; nothing there: the last one.")
+    ticket: Pointers = Field(("/ticket",), description="In an item: their number.")
+    key: Pointers = Field(("/key",), description="In an item: our key.")
+    state: Pointers = Field(("/state",), description="In an item: the state.")
+    at: Pointers = Field(("/at",), description="In an item: since when, ISO 8601.")
+    states: dict[str, StandingState] = Field(
+        {state.value: state for state in StandingState},
+        description="Their states → filed, accepted, resolved, returned, recalled.",
+    )
+
+
+class CatalogueRules(_Part):
+    """Where the department lists its own categories."""
+
+    url: str = Field(description="Asked by GET.")
+    items: Pointer = Field("/items", description="The list.")
+    code: Pointers = Field(("/code",), description="In an item: the code.")
+    name: Pointers = Field(("/name",), description="In an item: the name.")
+
+
 class WebhookSettings(AdapterSettings):
     """One department's endpoint."""
 
@@ -117,6 +142,8 @@ class WebhookSettings(AdapterSettings):
     callbacks: Callbacks = Field(Callbacks(), description="How callbacks are read.")
     lookup_url: str | None = Field(None, description="Asked by GET with {key} filled in; 404 means: not there.")
     health_url: HttpUrl | None = Field(None, description="Asked by GET whether the system is there; empty: HEAD of the url.")
+    audit: AuditRules | None = Field(None, description="Where all tickets are listed; empty: no nightly comparison.")
+    catalogue: CatalogueRules | None = Field(None, description="Where their categories are listed; empty: not watched.")
     translate_categories: bool = Field(False, description="Send the department's category codes of the crosswalk.")
     private_networks: tuple[IPv4Network | IPv6Network, ...] = Field(
         (), description="Private networks the address may lie in, e.g. 10.20.0.0/16; nothing private else."
@@ -162,11 +189,12 @@ class WebhookSettings(AdapterSettings):
     @model_validator(mode="after")
     def _addresses(self) -> Self:
         guard = AddressGuard(allowed=self.private_networks, plain_http=self.plain_http)
-        for name in ("url", "lookup_url", "health_url"):
-            address = getattr(self, name)
+        given = {name: getattr(self, name) for name in ("url", "lookup_url", "health_url")}
+        given |= {f"{part}.url": rules.url for part in ("audit", "catalogue") if (rules := getattr(self, part)) is not None}
+        for name, address in given.items():
             try:
                 if address is not None:
-                    guard.check(str(address).replace("{key}", "x"))
+                    guard.check(str(address).replace("{key}", "x").replace("{cursor}", "x"))
             except AddressForbidden as error:
                 raise ValueError(f"{name}: {error}") from None
         return self

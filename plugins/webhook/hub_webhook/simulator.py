@@ -23,6 +23,16 @@ from hub.testing.tracing import note_case
 from hub.webhooks import SignatureRejected, Signer, Verifier
 
 _NEXT = {"accepted": ("progressed", 1.0), "progressed": ("resolved", 1.5)}
+_STANDINGS = {
+    "received": "filed",
+    "accepted": "accepted",
+    "progressed": "accepted",
+    "resolved": "resolved",
+    "returned": "returned",
+    "recalled": "recalled",
+}
+_CATALOGUE = {"LH01": "树木修剪", "LH02": "绿地养护", "LH03": "设施维修"}
+_PAGE = 100
 _NOTES = {"accepted": "已接单", "progressed": "正在现场处置", "resolved": "已处理完毕", "returned": "不属于本单位职责"}
 
 
@@ -41,6 +51,8 @@ def adapter_settings(url: str, secret: str) -> dict[str, object]:
         "answers": {"ticket_required": True},
         "lookup_url": f"{url}/orders?key={{key}}",
         "health_url": f"{url}/status",
+        "audit": {"url": f"{url}/audit?after={{cursor}}", "states": dict(_STANDINGS)},
+        "catalogue": {"url": f"{url}/catalogue"},
         "plain_http": True,
         "private_networks": ["127.0.0.0/8"],
     }
@@ -75,6 +87,8 @@ class WebhookSimulator(Simulator):
         app.post("/events")(self.event)
         app.get("/orders")(self.order)
         app.get("/status")(self.status)
+        app.get("/audit")(self.audit)
+        app.get("/catalogue")(self.catalogue)
         app.get("/_sim/events")(self.events)
 
     async def event(self, request: Request) -> JSONResponse:
@@ -107,6 +121,21 @@ class WebhookSimulator(Simulator):
         """It is there, and knows who asks or not."""
         known = self._checked(request, b"") is not None
         return JSONResponse({"status": "ok" if known else "unknown caller"}, status_code=200 if known else 401)
+
+    async def audit(self, request: Request, after: str = "") -> JSONResponse:
+        """How all orders stand, a page at a time."""
+        if self._checked(request, b"") is None:
+            return JSONResponse({"reason": "签名无效"}, status_code=401)
+        start = int(after) if after.isdigit() else 0
+        known = [ticket for ticket in self.store.tickets() if ticket.key is not None]
+        page = {"items": [_standing(ticket) for ticket in known[start : start + _PAGE]]}
+        return JSONResponse(page | ({"next": start + _PAGE} if len(known) > start + _PAGE else {}))
+
+    async def catalogue(self, request: Request) -> JSONResponse:
+        """What it deals with."""
+        if self._checked(request, b"") is None:
+            return JSONResponse({"reason": "签名无效"}, status_code=401)
+        return JSONResponse({"items": [{"code": code, "name": name} for code, name in _CATALOGUE.items()]})
 
     async def events(self) -> dict[str, Any]:
         """The ids of all events that were taken, in order."""
