@@ -18,7 +18,8 @@ from hub.bus.buckets import Bucket, KeyExists
 from hub.contract import Crosswalk
 from hub.desk import utc_now
 from hub.errors import InvalidInput, LedgerConflict, NotAllowed
-from hub.repairs import Repair, RepairKind, Repairs, named
+from hub.repair_items import named
+from hub.repairs import Repair, RepairKind, Repairs
 
 log = structlog.get_logger("hub.catalogues")
 

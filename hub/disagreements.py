@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from hub.contract import ReportKind, Standing, StandingState
 from hub.model.cases import Assignment, AssignmentState, Case, CaseId, delivery_key
-from hub.repairs import Repair, RepairKind
+from hub.repair_items import Repair, RepairKind
 
 HANDED_OVER = frozenset({AssignmentState.DELIVERED, AssignmentState.ACCEPTED, AssignmentState.IN_PROGRESS})
 """We say: the department has it and works on it."""
