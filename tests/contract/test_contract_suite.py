@@ -21,13 +21,14 @@ from hub_hotline import HotlineAdapter
 from hub_hotline.messages import Event
 from hub_hotline.simulator import adapter_settings
 from pydantic import TypeAdapter
-
-class Broken(HotlineAdapter):
 """
-TAIL = """
+MUTANT = """
 
-class TestBroken(AdapterContract):
-    adapter_class = Broken
+class Broken{number}(HotlineAdapter):
+{code}
+
+class TestBroken{number}(AdapterContract):
+    adapter_class = Broken{number}
     simulator_module = "hub_hotline.simulator"
     adapter_settings = staticmethod(adapter_settings)
 """
@@ -92,27 +93,108 @@ MUTANTS = {
 """,
         "test_wrong_secret_is_rejected_by_the_department",
     ),
+    "lets rubbish through as an error of its own": (
+        """
+    async def deliver(self, assignment):
+        try:
+            return await super().deliver(assignment)
+        except (AdapterFault, OutcomeUnknown) as error:
+            raise ValueError("not JSON") from error
+""",
+        "test_garbage_is_a_fault_and_never_a_second_ticket",
+    ),
+    "reads whatever comes over a client of its own": (
+        """
+    async def deliver(self, assignment):
+        try:
+            return await super().deliver(assignment)
+        except (AdapterFault, OutcomeUnknown):
+            self.heap = bytearray(50 * 1024 * 1024)
+            raise
+""",
+        "test_huge_answer_is_refused_without_eating_memory",
+    ),
+    "leaves a task behind": (
+        """
+    async def start(self):
+        await super().start()
+        import asyncio
+        self.task = asyncio.create_task(asyncio.sleep(60))
+""",
+        "test_stop_leaves_nothing_behind",
+    ),
+    "leaves a connection behind": (
+        """
+    async def start(self):
+        await super().start()
+        import socket
+        self.wire = socket.create_connection(("127.0.0.1", self.settings.url.port))
+        type(self).kept = self.wire
+""",
+        "test_stop_leaves_nothing_behind",
+    ),
+    "says again and again that the department is down": (
+        """
+    async def health(self):
+        try:
+            return await super().health()
+        except Unavailable:
+            self.log.warning("department is down")
+            raise
+""",
+        "test_department_that_is_down_is_logged_once",
+    ),
+    "shows its secret in an error": (
+        """
+    async def deliver(self, assignment):
+        try:
+            return await super().deliver(assignment)
+        except CredentialsRejected as error:
+            raise CredentialsRejected(f"{self.settings.secret.get_secret_value()} is rejected") from error
+""",
+        "test_secrets_never_show",
+    ),
+    "does not end when its time is over": (
+        """
+    async def deliver(self, assignment):
+        import asyncio
+        try:
+            return await super().deliver(assignment)
+        except asyncio.CancelledError:
+            await asyncio.sleep(30)
+            raise
+""",
+        "test_attempt_ends_in_time_whatever_the_department_does",
+    ),
+    "takes news it can't read for no news": (
+        """
+    async def poll(self, cursor):
+        try:
+            return await super().poll(cursor)
+        except AdapterFault:
+            return Poll(items=[], cursor=cursor)
+""",
+        "test_garbage_instead_of_news_is_a_fault",
+    ),
 }
 
 
+@pytest.fixture(scope="module")
+def failed(tmp_path_factory: pytest.TempPathFactory) -> frozenset[str]:
+    """`TestBroken<number>::test_…` of what failed; all mutants in one run, each in the test that is to find it."""
+    directory = tmp_path_factory.mktemp("mutants")
+    code = [MUTANT.format(number=number, code=code) for number, (code, _) in enumerate(MUTANTS.values())]
+    file = directory / "test_broken.py"
+    file.write_text(HEAD + "".join(code), encoding="utf-8")
+    chosen = [f"{file}::TestBroken{number}::{test}" for number, (_, test) in enumerate(MUTANTS.values())]
+    options = ["-q", "-c", str(ROOT / "pyproject.toml"), "-p", "no:cacheprovider", "--tb=line"]
+    command = [sys.executable, "-m", "pytest", *options, *chosen]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=directory, check=False, timeout=110)
+    assert result.returncode == 1, result.stdout
+    return frozenset(re.findall(r"^FAILED \S*::(TestBroken\d+::test_\w+)", result.stdout, re.MULTILINE))
+
+
 @pytest.mark.parametrize("mutant", MUTANTS)
-def test_broken_adapter_fails_in_the_test_that_says_so(tmp_path: Path, mutant: str) -> None:
-    code, test = MUTANTS[mutant]
-    file = tmp_path / "test_broken.py"
-    file.write_text(HEAD + code + TAIL, encoding="utf-8")
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-c",
-        str(ROOT / "pyproject.toml"),
-        "-p",
-        "no:cacheprovider",
-        str(file),
-        "-k",
-        test,
-    ]
-    result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False, timeout=60)
-    assert re.search(r"\b1 failed\b", result.stdout), result.stdout
-    assert re.search(rf"^FAILED \S*::TestBroken::{test}\b", result.stdout, re.MULTILINE), result.stdout
+def test_broken_adapter_fails_in_the_test_that_says_so(mutant: str, failed: frozenset[str]) -> None:
+    number = list(MUTANTS).index(mutant)
+    assert f"TestBroken{number}::{MUTANTS[mutant][1]}" in failed
