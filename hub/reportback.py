@@ -377,6 +377,8 @@ class ReportBack:
             more = False
             try:
                 stored = await self._cursors.get(key)
+                if stored is None and running.instance.version == 0:
+                    stored = await self._cursors.get(f"{running.name}.cursor")  # what it was called at first
                 cursor = stored.value.decode() if stored is not None and stored.value else None
                 found = await running.poll(cursor)
                 if found.items or found.rejected:

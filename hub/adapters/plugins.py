@@ -114,13 +114,13 @@ def _loaded() -> pluggy.PluginManager:
         try:
             manager.register(entry.load(), name=entry.name)
         except pluggy.PluginValidationError as problem:
-            raise PluginError(f"plugin {entry.name}: {problem}", subject=entry.name) from problem
+            raise PluginError(f"plugin {entry.name}: {' '.join(str(problem).split())}", subject=entry.name) from problem
         except Exception as problem:
             raise PluginError(f"plugin {entry.name} can't be loaded: {problem}", subject=entry.name) from problem
     try:
         manager.check_pending()
     except pluggy.PluginValidationError as problem:
-        raise PluginError(f"unknown hook: {problem}", subject="hooks") from problem
+        raise PluginError(f"unknown hook: {' '.join(str(problem).split())}", subject="hooks") from problem
     return manager
 
 

@@ -18,14 +18,15 @@ import msgspec
 import structlog
 
 from hub.adapters.book import InstanceRecord, follows_file, instance_of
+from hub.adapters.calls import Calls, TookTooLong
 from hub.adapters.plugins import Plugins
 from hub.adapters.registry import Registry
 from hub.adapters.running import Away, Gate, Instance, Pause, Running, build
 from hub.adapters.status import NOWHERE, AdapterStatus, Slot, kind_of, status_of
 from hub.adapters.watchdog import INTERRUPT_AFTER
 from hub.bus.buckets import AdapterBucketStore, Bucket
-from hub.contract import AdapterInstance, Classifier, Manifest, Notifier, Placement, Plugin, ReportKind
-from hub.errors import CredentialsRejected, HubError, NotAllowed, PluginError, Withdrawn
+from hub.contract import AdapterInstance, Classifier, ConsolePage, Manifest, Notifier, Placement, Plugin, ReportKind
+from hub.errors import AdapterFault, CredentialsRejected, HubError, NotAllowed, PluginError, Unavailable, Withdrawn
 from hub.model.bindings import Binding
 from hub.model.cases import SYSTEM
 
@@ -37,6 +38,8 @@ Note = Callable[[str, str, str, str], Coroutine[Any, Any, None]]
 Isolate = Callable[[str, str], Coroutine[Any, Any, None]]
 """Gets an instance out of the hub's process: (instance, reason)."""
 
+PAGE_WITHIN = 5.0
+MOST_PAGE = 2_000_000
 MOST_HELD_UP = 3
 """Times an instance may hold the event loop up for more than a second before it is isolated."""
 
@@ -354,6 +357,16 @@ class Adapters:
         """What a plugin is: adapter, channel, classifier, notifier, or unknown when it is not installed here."""
         return kind_of(self.plugins.kinds.get(plugin))
 
+    async def rendered(self, page: ConsolePage) -> str:
+        """A plugin's console page as HTML; raises Unavailable when it is not given in time, AdapterFault when it is no text."""
+        try:
+            body = await Calls(f"page-{page.path}").call("render", _rendering(page), within=PAGE_WITHIN)
+        except TookTooLong as problem:
+            raise Unavailable(f"the page {page.path} was not there within {PAGE_WITHIN:.0f} s") from problem
+        if not isinstance(body, str) or len(body) > MOST_PAGE:
+            raise AdapterFault(f"the page {page.path} is no text of at most {MOST_PAGE} characters")
+        return body
+
     async def diagnostics(self, name: str) -> Mapping[str, object]:
         """What an instance's plugin says for somebody who looks for a fault; empty when it does not run here."""
         slot = self._slots.get(name)
@@ -451,6 +464,10 @@ class Adapters:
 def _rebuilt(before: InstanceRecord, after: InstanceRecord) -> bool:
     """Whether a change needs other plugins built, not only another switch."""
     return (before.stable, before.stable_version, before.candidate) != (after.stable, after.stable_version, after.candidate)
+
+
+async def _rendering(page: ConsolePage) -> object:
+    return await page.render()
 
 
 def _without_queue(one: Instance) -> bool:

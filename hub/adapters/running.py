@@ -159,8 +159,6 @@ class Running(Instance):
     @property
     def cursor_name(self) -> str:
         """Under which name its poll's cursor is kept: other settings (secrets aside) may mean another system, read from its beginning."""
-        if self.instance.version == 0:
-            return "cursor"
         public = self._plugin.settings.model_dump_json()
         return f"cursor-{hashlib.sha256(public.encode()).hexdigest()[:12]}"
 

@@ -265,6 +265,19 @@ class AdapterAnswer(Answer, frozen=True, kw_only=True):
     tier: str
 
 
+class PageAnswer(Answer, frozen=True, kw_only=True):
+    """A page a plugin adds to the console."""
+
+    path: str
+    title: str
+
+
+class PageList(Answer, frozen=True, kw_only=True):
+    """The pages of plugins."""
+
+    items: list[PageAnswer]
+
+
 class AdapterList(Answer, frozen=True, kw_only=True):
     """Adapter instances."""
 

@@ -22,10 +22,12 @@ from hub.contract import CallbackRejected
 from hub.errors import (
     BusUnavailable,
     ConfigError,
+    DeliveryError,
     HubError,
     InvalidInput,
     LedgerConflict,
     NotAllowed,
+    PluginError,
     TransitionRefused,
 )
 from hub.open311.errors import asks_here, refusal
@@ -95,6 +97,8 @@ TITLES: Mapping[str, str] = {
     "unavailable": "The hub can't take this now",
     "callback_rejected": "The callback was not taken",
     "config_error": "The configuration can't be used",
+    "plugin_error": "A plugin breaks its contract",
+    "department_failed": "The department's system or its plugin failed",
     "internal": "The hub made a mistake",
     "http": "The request was refused",
 }
@@ -172,6 +176,10 @@ def _hub_error(request: Request, error: Exception) -> Response:
         case ConfigError():
             where = ":".join(str(part) for part in (error.file, error.line, error.key) if part is not None)
             return problem(scope, 422, "config_error", str(error), errors=(FieldError(field=where, message=error.reason),))
+        case PluginError():
+            return problem(scope, 422, "plugin_error", error.message)
+        case DeliveryError():
+            return problem(scope, 502, "department_failed", error.message)
         case LedgerConflict():
             return problem(
                 scope, 503, "conflict", "Others changed it again and again; try again.", headers={"Retry-After": "1"}

@@ -16,6 +16,7 @@ from hub.cli.cases import case_app
 from hub.cli.crosswalk import add_reconciling
 from hub.cli.deliveries import delivery_app
 from hub.cli.district import add_top_level, area_app, dead_app, token_app, unit_app
+from hub.cli.extra import extended
 from hub.cli.generated import add_commands
 from hub.cli.grading import add_grading
 from hub.cli.keys import key_app
@@ -66,6 +67,9 @@ app = _built()
 
 def main() -> None:
     """Entry point of the `hub` command."""
+    problem = extended(app, sys.argv[1:])
+    if problem is not None:
+        typer.echo(f"hub: {problem}", err=True)
     try:
         app()
     except KeyboardInterrupt:

@@ -121,7 +121,7 @@ async def test_polled_items_are_taken_once_and_the_cursor_survives_a_restart(tmp
         department.items.append(item)
 
         async def read() -> bool:
-            entry = await hub.reportback._cursors.get("police.cursor")
+            entry = await hub.reportback._cursors.get(f"police.{hub.adapters.running()[0].cursor_name}")
             return entry is not None and entry.value == b"2"
 
         await eventually(read)
