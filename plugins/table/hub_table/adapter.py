@@ -19,6 +19,7 @@ from hub import (
     AdapterFault,
     AdapterSettings,
     Assignment,
+    Audit,
     Capability,
     CredentialsRejected,
     Crosswalk,
@@ -30,6 +31,7 @@ from hub import (
     Refused,
     ReportedFile,
     Severity,
+    Standing,
     Unavailable,
 )
 from hub_table import sheets
@@ -38,9 +40,12 @@ from hub_table.folder import Folder, Found, digest_of
 from hub_table.journal import EntryState, Journal
 from hub_table.returns import Form, Returned, RowError, read_back
 from hub_table.settings import STATUSES, TableSettings
+from hub_table.standings import Reading, categories, standings
 from hub_table.worklists import Worklists
 
 _T = TypeVar("_T")
+_Page = tuple[int, str, str, str]
+"""A page of the audit: step, folder, table, what is looked for; pages are in this order."""
 _SEVERITY = {Severity.MINOR: "轻微", Severity.ORDINARY: "一般", Severity.MAJOR: "较大", Severity.URGENT: "紧急"}
 _ATTACHMENT_MOST = 10 * 2**20
 
@@ -53,7 +58,17 @@ class TableAdapter(Adapter):
         department="表格单位",
         version="0.1.0",
         owner="City Hub maintainers",
-        capabilities=frozenset({Capability.LOOKUP, Capability.RECALL, Capability.URGE, Capability.POLL, Capability.IDEMPOTENT}),
+        capabilities=frozenset(
+            {
+                Capability.LOOKUP,
+                Capability.RECALL,
+                Capability.URGE,
+                Capability.POLL,
+                Capability.IDEMPOTENT,
+                Capability.AUDIT,
+                Capability.CATALOGUE,
+            }
+        ),
         poll_every=timedelta(seconds=10),
         attempt_timeout=timedelta(seconds=60),
         concurrency=16,
@@ -160,6 +175,53 @@ class TableAdapter(Adapter):
             start = position if (found.name, digest_of(content)) == (name, digest) and position >= 0 else 0
             return await self._table(found.name, content, start)
         return Poll(items=[], cursor=cursor)
+
+    async def audit(self, cursor: str | None) -> Audit:
+        """How assignments stand by the tables in the folder: one table a page, the last page that names a ticket counts."""
+        page = _parse_page(cursor)
+        pages = await self._in_thread(self._audit_pages)
+        later = [item for item in pages if cursor is None or item >= page]
+        if not later:
+            return Audit(items=())
+        _, folder, name, reading = later[0]
+
+        def look() -> tuple[Standing, ...]:
+            try:
+                content = self._folder.read_any(folder, name, most=self._settings.file_max_bytes + 1) or b""
+                return standings(sheets.read(name, content, rows_max=self._settings.rows_max), self._form, Reading(reading))
+            except (sheets.Unreadable, ValueError):
+                return ()
+
+        items = await self._in_thread(look)
+        return Audit(items=items, cursor=json.dumps(later[1], ensure_ascii=False) if len(later) > 1 else None)
+
+    async def catalogue(self) -> Mapping[str, str]:
+        """The department's categories by its own table; empty when it keeps none. Raises Refused when the table can't be read."""
+        name = self._settings.categories_file
+
+        def look() -> dict[str, str]:
+            try:
+                content = self._folder.read_any("", name, most=self._settings.file_max_bytes)
+                return {} if content is None else categories(sheets.read(name, content, rows_max=10_000), self._form)
+            except (sheets.Unreadable, ValueError) as problem:
+                raise Refused(f"{name} 无法读取：{problem}") from problem
+
+        return await self._in_thread(look)
+
+    def _audit_pages(self) -> list[_Page]:
+        """In the thread: every table, in the order in which they are read."""
+        settings = self._settings
+        order = (
+            (settings.out, Reading.FILED),
+            (settings.archive, Reading.REPORTED),
+            (settings.inbox, Reading.REPORTED),
+            (settings.out, Reading.RECALLED),
+        )
+        return [
+            (step, folder, name, reading.value)
+            for step, (folder, reading) in enumerate(order)
+            for name in self._folder.tables(folder)
+        ]
 
     async def _table(self, name: str, content: bytes, start: int) -> Poll:
         """Rows of one table from `start`; its errors are written beside it when it is begun."""
@@ -296,3 +358,12 @@ def _parse_cursor(cursor: str | None) -> tuple[str, str, int]:
     except (ValueError, TypeError) as problem:
         raise AdapterFault(f"not a cursor of the table: {cursor[:100]!r}") from problem
     return name, digest, position
+
+
+def _parse_page(cursor: str | None) -> _Page:
+    """The page of the audit a cursor names; raises AdapterFault."""
+    try:
+        step, folder, name, reading = json.loads(cursor or '[0, "", "", ""]')
+        return int(step), str(folder), str(name), str(reading)
+    except (ValueError, TypeError) as problem:
+        raise AdapterFault(f"not a cursor of the table's audit: {str(cursor)[:100]!r}") from problem

@@ -59,10 +59,7 @@ class Folder:
 
     def lists(self) -> list[str]:
         """The names of all work lists."""
-        with _errors(self.out):
-            return sorted(
-                name for name in os.listdir(self._folder(self.out)) if name.lower().endswith(_TABLES) and name[0] not in ".~"
-            )
+        return self.tables(self.out)
 
     def changed_ns(self, name: str) -> int | None:
         """When a work list was last changed; None when it isn't there."""
@@ -152,6 +149,19 @@ class Folder:
         """A table of the inbox, cut at `most` bytes; None when it isn't there. Raises ValueError when it is no plain file."""
         with _errors(name):
             return self._read(self.inbox, name, most=most, cut=True)
+
+    def tables(self, folder: str) -> list[str]:
+        """The names of all tables in one of the three folders, oldest name first; error files aren't tables."""
+        with _errors(folder):
+            names = os.listdir(self._folder(folder))
+        return sorted(
+            name for name in names if name.lower().endswith(_TABLES) and name[0] not in ".~" and not name.endswith(ERRORS)
+        )
+
+    def read_any(self, folder: str, name: str, *, most: int) -> bytes | None:
+        """A table of one of the three folders, or (`folder` empty) of the shared folder itself; None when it isn't there."""
+        with _errors(name):
+            return self._read(folder, name, most=most, cut=True)
 
     def write_errors(self, name: str, content: bytes | None) -> None:
         """Put the error file beside a table; None: there are none, an older one goes."""

@@ -94,6 +94,10 @@ class TableSettings(AdapterSettings):
     )
     new_cases: bool = Field(False, description="Rows without a number of ours open cases.")
     channel: Channel = Field(Channel.DEPARTMENT, description="Channel of those cases.")
+    categories_file: str = Field(
+        "事项分类.csv",
+        description="The department's categories (分类代码, 分类名称) in the shared folder; none: no categories.",
+    )
     ready: Literal["stable", "marker"] = Field(
         "stable",
         description="stable: read when size and time don't change any more; marker: when `<name>.done` lies beside it.",
@@ -117,6 +121,13 @@ class TableSettings(AdapterSettings):
     def _one_name(cls, value: str) -> str:
         if not _NAME.fullmatch(value):
             raise ValueError(f"not the name of a folder: {value}")
+        return value
+
+    @field_validator("categories_file")
+    @classmethod
+    def _one_table(cls, value: str) -> str:
+        if not (_NAME.fullmatch(value) and value.lower().endswith((".csv", ".xlsx"))):
+            raise ValueError(f"not the name of a table: {value}")
         return value
 
     @field_validator("zone")

@@ -79,6 +79,7 @@ class TableSimulator(Simulator):
         faults.come_back()
         for name in ("派单", "反馈", "归档"):
             (self.share / name).mkdir(parents=True, exist_ok=True)
+        (self.share / "事项分类.csv").write_text("分类代码,分类名称\r\nHW01,道路保洁\r\nHW02,垃圾清运\r\n", "utf-8-sig")
         self.faults = faults
         self._known: dict[str, int] = {}
 

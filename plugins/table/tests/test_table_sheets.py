@@ -316,6 +316,7 @@ def test_filled_in_workbook_is_read() -> None:
         ({"folder": "share"}, "absolute"),
         ({"out": "../x"}, "name of a folder"),
         ({"inbox": ".hidden"}, "name of a folder"),
+        ({"categories_file": "../x.csv"}, "name of a table"),
         ({"out": "反馈"}, "three folders"),
         ({"columns": {"title": "事项"}}, "column for key"),
         ({"columns": {"key": "编号", "title": "编号"}}, "different"),
