@@ -16,6 +16,7 @@ from hub import (
     AdapterFault,
     AdapterSettings,
     Assignment,
+    Audit,
     Capability,
     CredentialsRejected,
     Crosswalk,
@@ -28,8 +29,11 @@ from hub import (
     Refused,
     Report,
     ReportKind,
+    Standing,
+    StandingState,
     Unavailable,
 )
+from hub_mailbox.decoding import header_of
 from hub_mailbox.fetching import Fetcher, Header
 from hub_mailbox.journal import Journal, Sent, SentState
 from hub_mailbox.letters import Letter, Letters
@@ -48,6 +52,13 @@ from hub_mailbox.settings import WORDS, MailboxSettings
 from hub_mailbox.trust import is_allowed, sender_of, why_not_genuine
 
 _T = TypeVar("_T")
+_STATES = {
+    ReportKind.ACCEPTED: StandingState.ACCEPTED,
+    ReportKind.PROGRESS: StandingState.ACCEPTED,
+    ReportKind.RESOLVED: StandingState.RESOLVED,
+    ReportKind.RETURNED: StandingState.RETURNED,
+    ReportKind.VISITED: StandingState.RESOLVED,
+}
 _UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
 """What the standard library's parser may raise on rubbish."""
 
@@ -60,7 +71,16 @@ class MailboxAdapter(Adapter):
         department="邮箱单位",
         version="0.1.0",
         owner="City Hub maintainers",
-        capabilities=frozenset({Capability.LOOKUP, Capability.RECALL, Capability.URGE, Capability.POLL, Capability.IDEMPOTENT}),
+        capabilities=frozenset(
+            {
+                Capability.LOOKUP,
+                Capability.RECALL,
+                Capability.URGE,
+                Capability.POLL,
+                Capability.IDEMPOTENT,
+                Capability.AUDIT,
+            }
+        ),
         poll_every=timedelta(seconds=30),
         attempt_timeout=timedelta(seconds=60),
         concurrency=2,
@@ -191,6 +211,35 @@ class MailboxAdapter(Adapter):
                     break
         return Poll(items=reports, cursor=f"{look.validity}.{last}", more=more)
 
+    async def audit(self, cursor: str | None) -> Audit:
+        """How assignments stand by the mails in the mailbox, in their order; the last page that names a ticket counts.
+
+        Raises Refused with proof none: our own mails are in no folder then.
+        """
+        settings = self._settings
+        folders = {"copy": (settings.inbox,), "sent": (settings.sent_folder, settings.inbox), "none": ()}[settings.proof]
+        if not folders:
+            raise Refused("未保存发出邮件的副本（proof: none），无法对账")
+        step, validity, after = _parse_page(cursor, len(folders))
+        look = await self._checked("imap", self._fetcher.look(folders[step], validity, after, settings.batch))
+        items = [standing for header in look.headers if (standing := await self._standing(header, folders[step])) is not None]
+        if look.more:
+            return Audit(items=items, cursor=f"{step}.{look.validity}.{look.last}")
+        return Audit(items=items, cursor=f"{step + 1}.0.0" if step + 1 < len(folders) else None)
+
+    async def _standing(self, header: Header, folder: str) -> Standing | None:
+        """What one mail says of how its assignment stands."""
+        head = parsed(header.content)
+        own = self._numbers.own(header_of(head, "Message-ID")) if sender_of(head) == self._settings.address.lower() else None
+        if own is not None:
+            state = {"deliver": StandingState.FILED, "recall": StandingState.RECALLED}.get(own[1])
+            return None if state is None else Standing(ticket=ticket_of(own[0]), key=own[0], state=state)
+        report = await self._read(header) if folder == self._settings.inbox else None
+        if report is None:
+            return None
+        ticket = report.ticket or ticket_of(report.key or "")
+        return Standing(ticket=ticket, key=report.key, state=_STATES[report.kind], at=report.at)
+
     async def _read(self, header: Header) -> Report | None:
         """The report in a mail; decided by its head whether the rest is fetched at all."""
         now = datetime.now(UTC)
@@ -281,6 +330,16 @@ async def _outcome(call: Awaitable[None]) -> DeliveryError | None:
     except DeliveryError as problem:
         return problem
     return None
+
+
+def _parse_page(cursor: str | None, folders: int) -> tuple[int, int | None, int]:
+    """Folder, UIDVALIDITY and UID of a page of the audit; raises AdapterFault."""
+    if cursor is None:
+        return 0, None, 0
+    step, _, rest = cursor.partition(".")
+    if not (step.isascii() and step.isdigit() and int(step) < folders):
+        raise AdapterFault(f"not a cursor of the mailbox's audit: {cursor[:100]!r}")
+    return int(step), *_parse_cursor(rest)
 
 
 def _parse_cursor(cursor: str | None) -> tuple[int | None, int]:

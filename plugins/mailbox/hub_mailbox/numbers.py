@@ -55,6 +55,13 @@ class Numbers:
                     return str(key)
         return None
 
+    def own(self, message_id: str) -> tuple[str, str] | None:
+        """Key and verb of a Message-ID we made, None for any other."""
+        found = _ID.search(message_id)
+        if found is None or not hmac.compare_digest(found[3], self._mark(found[1], found[2])):
+            return None
+        return found[1], found[2].partition("-")[0]
+
     def _mark(self, key: str, what: str) -> str:
         return hmac.new(self._secret, f"{key}.{what}".encode(), hashlib.sha256).hexdigest()[:16]
 

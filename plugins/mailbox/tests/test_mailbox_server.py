@@ -27,6 +27,8 @@ from hub import (
     Refused,
     Report,
     ReportKind,
+    Standing,
+    StandingState,
     Unavailable,
 )
 from hub.contract import Context, WordTable
@@ -225,6 +227,56 @@ async def test_words_of_the_settings_and_of_the_crosswalk_count(department: Simu
 async def test_cursor_of_another_form_is_a_fault(cursor: str, adapter: Adapter) -> None:
     with pytest.raises(AdapterFault):
         await adapter.poll(cursor)
+
+
+# reconciliation
+
+
+async def audited(adapter: Adapter) -> dict[str, Standing]:
+    found: dict[str, Standing] = {}
+    cursor: str | None = None
+    while True:
+        page = await adapter.audit(cursor)
+        found |= {standing.ticket: standing for standing in page.items}
+        cursor = page.cursor
+        if cursor is None:
+            return found
+
+
+@pytest.mark.parametrize("proof", ["copy", "sent"])
+async def test_standings_are_those_of_the_mails_in_the_mailbox(
+    proof: str, open_adapter: Callable[..., Any], department: SimulatorProcess
+) -> None:
+    filed, resolved, returned, recalled = (sample_assignment() for _ in range(4))
+    store = MemoryStore()
+    async with open_adapter(store) as adapter:
+        for assignment in (filed, resolved, returned, recalled):
+            await adapter.deliver(assignment)
+        await adapter.urge(filed, "请尽快")
+        await adapter.recall(recalled, "重复")
+    put(department, reply(resolved))
+    put(department, reply(returned, "退回"))
+    put(department, reply(filed, From="mallory@evil.example"))
+    async with open_adapter(store, proof=proof, batch=3) as adapter:
+        found = await audited(adapter)
+    assert [found[ticket_of(assignment.key)].state for assignment in (filed, resolved, returned, recalled)] == [
+        StandingState.FILED,
+        StandingState.RESOLVED,
+        StandingState.RETURNED,
+        StandingState.RECALLED,
+    ]
+
+
+async def test_without_copies_there_is_nothing_to_compare(open_adapter: Callable[..., Any]) -> None:
+    async with open_adapter(proof="none") as adapter:
+        with pytest.raises(Refused, match="对账"):
+            await adapter.audit(None)
+
+
+@pytest.mark.parametrize("cursor", ["", "9.1.1", "0.x.1", "-1.1.1"])
+async def test_cursor_of_the_audit_of_another_form_is_a_fault(cursor: str, adapter: Adapter) -> None:
+    with pytest.raises(AdapterFault):
+        await adapter.audit(cursor)
 
 
 # what goes out
