@@ -46,9 +46,13 @@ from hub.ledger import POLICY, CheckpointFile, Ledger, PolicyRecord, decode_poli
 from hub.linkage import Linkage
 from hub.metrics import Metrics
 from hub.model.bindings import Binding
-from hub.model.cases import SYSTEM, Actor, Source
+from hub.model.cases import SYSTEM, Actor, ActorKind, Source
 from hub.privacy import Vault
 from hub.reconciliation import Reconciliation
+from hub.remote.answers import Answers
+from hub.remote.credentials import Credentials, access_of
+from hub.remote.orders import Orders
+from hub.remote.worker import Workers
 from hub.repairs import Repairs
 from hub.reportback import ReportBack
 from hub.spans import SpanStore
@@ -140,6 +144,11 @@ class Hub:
         self.upkeep: Upkeep
         self.views: Views
         self.projector: Projector
+        self.credentials: Credentials
+        self.orders: Orders
+        self.answers: Answers
+        self.workers: Workers
+        self._server: EmbeddedServer | None = None
         self.spans: SpanStore | None = None
         self.damaged: LedgerDamaged | None = None
 
@@ -173,19 +182,13 @@ class Hub:
             stack.callback(tracer.close)
             hub.metrics = Metrics()
             stack.callback(hub.metrics.close)
-            url = settings.nats.url
+            url, tls = settings.nats.url, None
             if url is None:
-                server = EmbeddedServer(
-                    data / "nats",
-                    port=settings.nats.port,
-                    binary=settings.nats.binary,
-                    sync_always=settings.nats.sync_always,
-                    failed=hub.fail,
-                )
-                url = await server.start()
+                server = hub._server = EmbeddedServer.of(data / "nats", settings.nats, hub.fail)
+                url, tls = await server.start(), server.tls
                 stack.push_async_callback(server.stop)
             credentials = str(settings.nats.credentials) if settings.nats.credentials else None
-            hub.bus = await Bus.connect(url, credentials=credentials, fatal=hub.fail)
+            hub.bus = await Bus.connect(url, credentials=credentials, tls=tls, fatal=hub.fail)
             stack.push_async_callback(hub.bus.close)
             await hub._build(instances if instances is not None else district.adapters, plugins, public_url)
             stack.callback(hub.views.close)
@@ -238,13 +241,49 @@ class Hub:
         self.views = Views(settings.views.url or f"sqlite:///{settings.data / 'views.db'}")
         self.projector = Projector(self.views, self.ledger)
         self.linkage = Linkage(bus, self.desk)
-        self.dispatch = Dispatch(bus, self.desk, self.adapters, district, self.vault, clock=self._clock, metrics=self.metrics)
+        self.orders = Orders(bus, clock=self._clock)
+        self.dispatch = Dispatch(
+            bus,
+            self.desk,
+            self.adapters,
+            district,
+            self.vault,
+            orders=self.orders,
+            clock=self._clock,
+            metrics=self.metrics,
+        )
 
         async def incoming(adapter: str, item: IncomingCase, actor: Actor, cause: str | None) -> Outcome:
             return await self.intake.report(entry_of(adapter, item), actor=actor, cause=cause)
 
         self.reportback = ReportBack(
             bus, self.desk, self.adapters, incoming, self.views, self.objects, buckets["CURSORS"], self.repairs
+        )
+
+        async def brought_in(adapter: str, item: IncomingCase) -> None:
+            await incoming(adapter, item, Actor(kind=ActorKind.SYSTEM, name=adapter), telemetry.traceparent())
+
+        self.answers = Answers(
+            bus,
+            self.desk,
+            self.adapters,
+            self.orders,
+            take=self.reportback.take,
+            incoming=brought_in,
+            open_contact=self.vault.open,
+            note=self._note,
+            clock=self._clock,
+            replicas=replicas,
+        )
+        outside, local = access_of(self._server, settings.nats)
+        self.credentials = Credentials(buckets["REMOTES"], self._server, outside, local=local, clock=self._clock)
+        await self.credentials.start()
+        self.workers = Workers(
+            self.adapters,
+            self.credentials,
+            settings.data,
+            public_url=public_url or settings.api.public_url or f"http://{settings.api.host}:{settings.api.port}",
+            clock=self._clock,
         )
         self.deadlines = Deadlines(bus, self.desk)
         self.upkeep = self._upkeep(buckets["RECONCILIATION"])
@@ -336,6 +375,8 @@ class Hub:
             "report-back": self.reportback.run,
             "deadlines": self.deadlines.run,
             "alerts": self.alerts.run,
+            "answers": self.answers.run,
+            "workers": self.workers.run,
             "reconciliation": self.upkeep.reconciliation.run,
             "policy": self._follow_policy,
             "adapters": self.adapters.follow,
@@ -400,7 +441,7 @@ class Hub:
                 self.rulebook.put_in_force(record)
 
 
-_BUCKETS = ("ADAPTERS", "REPAIRS", "RECONCILIATION", "SECRETS", "PERSONAL", "VAULT_KEYS", "TOKENS", "CURSORS")
+_BUCKETS = ("ADAPTERS", "REMOTES", "REPAIRS", "RECONCILIATION", "SECRETS", "PERSONAL", "VAULT_KEYS", "TOKENS", "CURSORS")
 
 
 def entry_of(adapter: str, item: IncomingCase) -> Entry:

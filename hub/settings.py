@@ -20,6 +20,18 @@ class NatsSettings(BaseModel):
     url: str | None = Field(None, description="Use this NATS server or cluster; empty: start the embedded one.")
     credentials: Path | None = Field(None, description="NATS credentials file for `url`.")
     port: int = Field(4222, description="Port of the embedded server on 127.0.0.1; a free one is taken when it is in use.")
+    host: str = Field(
+        "127.0.0.1",
+        description="Address of the embedded server; another than loopback lets departments in and needs a certificate.",
+    )
+    certificate: Path | None = Field(None, description="TLS certificate (PEM) of the embedded server.")
+    certificate_key: Path | None = Field(None, description="Its key (PEM).")
+    authority: Path | None = Field(
+        None, description="Certificate authority (PEM) that departments' adapters trust; empty: exactly the certificate."
+    )
+    public_url: str | None = Field(
+        None, description="How departments' adapters reach the bus, e.g. `tls://hub.example.cn:4222`; empty: the server's own."
+    )
     binary: Path | None = Field(None, description="nats-server binary; empty: the newer of PATH's and the bundled one.")
     sync_always: bool = Field(True, description="Flush every message to disk before it is acknowledged (embedded server).")
     replicas: int = Field(1, description="Copies of every stream (3 on a cluster).")

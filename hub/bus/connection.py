@@ -108,8 +108,10 @@ class Bus:
         Raises BusUnavailable when the first connection can't be made within 10 s.
         """
         holder: list[Bus] = []
+        said: set[str] = set()  # while it is away it says the same five times a second
 
         async def reconnected() -> None:
+            said.clear()
             log.warning("bus reconnected", url=_bare(url))
             for bus in holder:
                 for callback in bus._reconnected:
@@ -125,7 +127,8 @@ class Bus:
                 log.error("bus permission denied", error=text)
                 if fatal is not None:
                     fatal(text)
-            else:
+            elif text not in said:
+                said.add(text)
                 log.warning("bus error", error=text or type(exception).__name__)
 
         options: dict[str, Any] = {}

@@ -19,11 +19,15 @@ import ssl
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 
 from hub.bus.permissions import HUB_ACCOUNT, RemoteUser, exports_block, remotes_account
 from hub.errors import BusUnavailable, ConfigError
+
+if TYPE_CHECKING:
+    from hub.settings import NatsSettings
 
 log = structlog.get_logger("hub.bus")
 
@@ -75,6 +79,20 @@ class EmbeddedServer:
         self.url = ""
         self.tls = _trusting(certificate) if certificate is not None else None
         """How this machine's own processes trust the server; None without TLS."""
+
+    @classmethod
+    def of(cls, directory: Path, settings: NatsSettings, failed: Callable[[str], None]) -> EmbeddedServer:
+        """The server that the settings ask for; raises ConfigError."""
+        return cls(
+            directory,
+            port=settings.port,
+            binary=settings.binary,
+            sync_always=settings.sync_always,
+            host=settings.host,
+            certificate=settings.certificate,
+            certificate_key=settings.certificate_key,
+            failed=failed,
+        )
 
     @property
     def port(self) -> int:

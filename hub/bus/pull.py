@@ -171,6 +171,11 @@ class PullConsumer:
         for delivery in held:
             delivery.forget()
 
+    def resize(self, capacity: int) -> None:
+        """Keep up to so many messages in hand from now on."""
+        self._capacity = capacity
+        self._replenish()
+
     def pause(self) -> None:
         """Ask for no more messages; what was asked for may still arrive within two seconds."""
         self._paused = True

@@ -1,0 +1,116 @@
+"""A plugin for tests, and the process that runs it: its department is a SQLite file, so that it outlives every kill.
+
+`python -m tests.system.remote_office STEP NAME …`: kills itself (SIGKILL) when it comes to STEP for the first time; `-`: never.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import ClassVar
+
+from hub.contract import (
+    Adapter,
+    AdapterSettings,
+    Assignment,
+    CallbackRejected,
+    CallbackRequest,
+    Capability,
+    Health,
+    IncomingCase,
+    Manifest,
+    Poll,
+    Receipt,
+    Report,
+    ReportKind,
+)
+
+
+class OfficeSettings(AdapterSettings):
+    books: str = ""
+
+
+class OfficeAdapter(Adapter):
+    """Files a second ticket when the same key comes again: only a lookup keeps it from doing so."""
+
+    manifest = Manifest(
+        name="office",
+        department="测试部门",
+        version="3",
+        capabilities=frozenset(
+            {
+                Capability.LOOKUP,
+                Capability.RECALL,
+                Capability.URGE,
+                Capability.POLL,
+                Capability.CALLBACK,
+                Capability.NEEDS_CONTACT,
+            }
+        ),
+        poll_every=timedelta(seconds=0.05),
+        attempt_timeout=timedelta(seconds=5),
+    )
+    Settings: ClassVar[type[AdapterSettings]] = OfficeSettings
+
+    def _do(self, query: str, *values: object) -> list[tuple[object, ...]]:
+        assert isinstance(self.settings, OfficeSettings)
+        with sqlite3.connect(self.settings.books, timeout=10) as db:
+            return db.execute(query, values).fetchall()
+
+    async def deliver(self, assignment: Assignment) -> Receipt:
+        contact = assignment.contact.phone if assignment.contact is not None else None
+        self._do("INSERT INTO filed (key, contact) VALUES (?, ?)", assignment.key, contact)
+        step("filed there")
+        found = await self.lookup(assignment)
+        assert found is not None
+        return found
+
+    async def lookup(self, assignment: Assignment) -> Receipt | None:
+        found = self._do("SELECT max(number) FROM filed WHERE key = ?", assignment.key)
+        return None if found[0][0] is None else Receipt(ticket=f"T-{found[0][0]}")
+
+    async def recall(self, assignment: Assignment, reason: str) -> None:
+        self._do("INSERT INTO heard (what) VALUES (?)", f"recall {assignment.key} {assignment.ticket}")
+
+    async def urge(self, assignment: Assignment, message: str) -> None:
+        self._do("INSERT INTO heard (what) VALUES (?)", f"urge {assignment.key} {message}")
+
+    async def poll(self, cursor: str | None) -> Poll:
+        rows = self._do("SELECT number, key, kind FROM said WHERE number > ? ORDER BY number", int(cursor or 0))
+        items: list[Report | IncomingCase] = [
+            Report(id=f"S-{number}", key=str(key), kind=ReportKind(str(kind)), note="已到场") for number, key, kind in rows
+        ]
+        return Poll(items=items, cursor=str(rows[-1][0]) if rows else cursor)
+
+    async def parse_callback(self, request: CallbackRequest) -> list[Report | IncomingCase]:
+        if request.headers.get("x-secret") != "open":
+            raise CallbackRejected("wrong secret")
+        key, kind = request.body.decode().split()
+        return [Report(id=f"C-{key}-{kind}", key=key, kind=ReportKind(kind), note="回调")]
+
+    async def health(self) -> Health:
+        return Health(ok=Path(getattr(self.settings, "books", "")).exists())
+
+
+_DIE_AT = ""
+
+
+def step(name: str) -> None:
+    """Kill this process, as the kernel's out-of-memory killer would, when it comes to the step it is to die at."""
+    if name == _DIE_AT:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    import tests.system.remote_office as this
+
+    this._DIE_AT = sys.argv.pop(1)
+    from hub.remote import __main__ as entry
+    from hub.remote.program import run
+
+    entry.run = lambda options: run(options, plugins=(this.OfficeAdapter,), step=this.step)  # type: ignore[assignment]
+    sys.exit(entry.main())
