@@ -52,13 +52,8 @@ from hub_mailbox.settings import WORDS, MailboxSettings
 from hub_mailbox.trust import is_allowed, sender_of, why_not_genuine
 
 _T = TypeVar("_T")
-_STATES = {
-    ReportKind.ACCEPTED: StandingState.ACCEPTED,
-    ReportKind.PROGRESS: StandingState.ACCEPTED,
-    ReportKind.RESOLVED: StandingState.RESOLVED,
-    ReportKind.RETURNED: StandingState.RETURNED,
-    ReportKind.VISITED: StandingState.RESOLVED,
-}
+_ENDED = {ReportKind.RESOLVED: StandingState.RESOLVED, ReportKind.RETURNED: StandingState.RETURNED}
+"""Replies that end an assignment. Others may be found after those, so they don't say how it stands: the copy does, as filed."""
 _UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
 """What the standard library's parser may raise on rubbish."""
 
@@ -235,10 +230,10 @@ class MailboxAdapter(Adapter):
             state = {"deliver": StandingState.FILED, "recall": StandingState.RECALLED}.get(own[1])
             return None if state is None else Standing(ticket=ticket_of(own[0]), key=own[0], state=state)
         report = await self._read(header) if folder == self._settings.inbox else None
-        if report is None:
+        if report is None or report.kind not in _ENDED:
             return None
         ticket = report.ticket or ticket_of(report.key or "")
-        return Standing(ticket=ticket, key=report.key, state=_STATES[report.kind], at=report.at)
+        return Standing(ticket=ticket, key=report.key, state=_ENDED[report.kind], at=report.at)
 
     async def _read(self, header: Header) -> Report | None:
         """The report in a mail; decided by its head whether the rest is fetched at all."""

@@ -255,6 +255,7 @@ async def test_standings_are_those_of_the_mails_in_the_mailbox(
         await adapter.urge(filed, "请尽快")
         await adapter.recall(recalled, "重复")
     put(department, reply(resolved))
+    put(department, reply(resolved, "处理中，晚到的进展"))
     put(department, reply(returned, "退回"))
     put(department, reply(filed, From="mallory@evil.example"))
     async with open_adapter(store, proof=proof, batch=3) as adapter:

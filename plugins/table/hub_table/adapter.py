@@ -44,8 +44,8 @@ from hub_table.standings import Reading, categories, standings
 from hub_table.worklists import Worklists
 
 _T = TypeVar("_T")
-_Page = tuple[int, str, str, str]
-"""A page of the audit: step, folder, table, what is looked for; pages are in this order."""
+_Page = tuple[int, int, str, str, str]
+"""A page of the audit: step, when the table was changed, folder, table, what is looked for; pages are in this order."""
 _SEVERITY = {Severity.MINOR: "轻微", Severity.ORDINARY: "一般", Severity.MAJOR: "较大", Severity.URGENT: "紧急"}
 _ATTACHMENT_MOST = 10 * 2**20
 
@@ -183,7 +183,7 @@ class TableAdapter(Adapter):
         later = [item for item in pages if cursor is None or item >= page]
         if not later:
             return Audit(items=())
-        _, folder, name, reading = later[0]
+        _, _, folder, name, reading = later[0]
 
         def look() -> tuple[Standing, ...]:
             try:
@@ -213,14 +213,16 @@ class TableAdapter(Adapter):
         settings = self._settings
         order = (
             (settings.out, Reading.FILED),
-            (settings.archive, Reading.REPORTED),
-            (settings.inbox, Reading.REPORTED),
+            (settings.archive, Reading.ACCEPTED),
+            (settings.inbox, Reading.ACCEPTED),
+            (settings.archive, Reading.ENDED),
+            (settings.inbox, Reading.ENDED),
             (settings.out, Reading.RECALLED),
         )
         return [
-            (step, folder, name, reading.value)
+            (step, changed, folder, name, reading.value)
             for step, (folder, reading) in enumerate(order)
-            for name in self._folder.tables(folder)
+            for changed, name in self._folder.tables_by_age(folder)
         ]
 
     async def _table(self, name: str, content: bytes, start: int) -> Poll:
@@ -363,7 +365,7 @@ def _parse_cursor(cursor: str | None) -> tuple[str, str, int]:
 def _parse_page(cursor: str | None) -> _Page:
     """The page of the audit a cursor names; raises AdapterFault."""
     try:
-        step, folder, name, reading = json.loads(cursor or '[0, "", "", ""]')
-        return int(step), str(folder), str(name), str(reading)
+        step, changed, folder, name, reading = json.loads(cursor or '[0, 0, "", "", ""]')
+        return int(step), int(changed), str(folder), str(name), str(reading)
     except (ValueError, TypeError) as problem:
         raise AdapterFault(f"not a cursor of the table's audit: {str(cursor)[:100]!r}") from problem

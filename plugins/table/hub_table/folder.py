@@ -158,6 +158,17 @@ class Folder:
             name for name in names if name.lower().endswith(_TABLES) and name[0] not in ".~" and not name.endswith(ERRORS)
         )
 
+    def tables_by_age(self, folder: str) -> list[tuple[int, str]]:
+        """When each table of one of the three folders was changed, and its name; the oldest first."""
+        names = self.tables(folder)
+        found: list[tuple[int, str]] = []
+        with _errors(folder):
+            place = self._folder(folder)
+            for name in names:
+                with suppress(FileNotFoundError):
+                    found.append((os.lstat(place / name).st_mtime_ns, name))
+        return sorted(found)
+
     def read_any(self, folder: str, name: str, *, most: int) -> bytes | None:
         """A table of one of the three folders, or (`folder` empty) of the shared folder itself; None when it isn't there."""
         with _errors(name):

@@ -1,7 +1,7 @@
 """How assignments stand by what lies in the shared folder, for the nightly reconciliation; and the department's list of categories. Pure.
 
-The audit reads one table a page: work lists first (filed), then tables that came back (what they say), then work lists again (recalled),
-so that the last page that names a ticket says how it stands.
+The audit reads one table a page: work lists first (filed), then tables that came back (accepted; then, again, resolved or returned: reports
+may come in any order), then work lists again (recalled), so that the last page that names a ticket says how it stands.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ class Reading(StrEnum):
     """What a page looks for."""
 
     FILED = "filed"
-    REPORTED = "reported"
+    ACCEPTED = "accepted"
+    ENDED = "ended"
     RECALLED = "recalled"
 
 
@@ -64,6 +65,7 @@ def _state(value: Mapping[str, str], form: Form, reading: Reading) -> StandingSt
             return StandingState.FILED if kind in ("派单", "") else None
         case Reading.RECALLED:
             return StandingState.RECALLED if kind == "撤回" else None
-        case Reading.REPORTED:
+        case Reading.ACCEPTED | Reading.ENDED:
             status = value.get("status", "")
-            return _STATES.get(form.statuses.get(status, ReportKind.PROGRESS)) if status else None
+            state = _STATES.get(form.statuses.get(status, ReportKind.PROGRESS)) if status else None
+            return state if (state is StandingState.ACCEPTED) == (reading is Reading.ACCEPTED) else None

@@ -50,7 +50,8 @@ async def test_standings_are_those_of_lists_and_returned_tables(adapter: TableAd
     poll = Poll(items=[], cursor=None, more=True)
     while poll.more:
         poll = await adapter.poll(poll.cursor)
-    (share / "反馈" / "b.csv").write_text(HEAD + f"{ticket_of(accepted.key)},,会办中,")
+    late = (f"{ticket_of(accepted.key)},,会办中,", f"{ticket_of(resolved.key)},,处理中,晚到的进展")
+    (share / "反馈" / "b.csv").write_text(HEAD + "\r\n".join(late))
     (share / "反馈" / "c.xlsx").write_bytes(b"rubbish")
     await adapter.recall(recalled, "重复")
     found = await audited(adapter)
