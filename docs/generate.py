@@ -5,7 +5,7 @@ A generated part lies between `<!-- generated: NAME -->` and `<!-- end -->`; eve
 
 from __future__ import annotations
 
-import inspect
+import importlib.util
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -48,39 +48,6 @@ def _shown(value: object) -> str:
     return f"`{value}`"
 
 
-def hooks_list() -> str:
-    """Every hook with its signature as hub/hookspecs.py has it, and what it is for."""
-    from hub import hookspecs
-
-    parts = []
-    for name, hook in sorted(vars(hookspecs).items()):
-        if hasattr(hook, f"{hookspecs.PROJECT}_spec"):
-            signature = str(inspect.signature(hook)).replace("'", "")
-            parts.append(f"```text\n{name}{signature}\n```\n\n{inspect.getdoc(hook)}")
-    return "\n\n".join(parts)
-
-
-def adapter_table() -> str:
-    """Every method of Adapter: when it is called and what it must do."""
-    from hub.contract import Adapter, Plugin
-
-    rows = []
-    for name, method in (dict(vars(Plugin)) | dict(vars(Adapter))).items():
-        if not name.startswith("_") and callable(method):
-            says = " ".join((inspect.getdoc(method) or "").split())
-            rows.append(f"| `{name}{_arguments(method)}` | {says} |")
-    return "| method | what |\n|---|---|\n" + "\n".join(rows)
-
-
-def _arguments(method: Callable[..., object]) -> str:
-    signature = inspect.signature(method)
-    names = [str(parameter) for parameter in signature.parameters.values() if parameter.name != "self"]
-    answer = (
-        "" if signature.return_annotation in (None, "None", inspect.Signature.empty) else f" -> {signature.return_annotation}"
-    )
-    return f"({', '.join(names)}){answer}".replace("|", "\\|")
-
-
 def command_list() -> str:
     """Every command of `hub` with its arguments and first line of help."""
     import typer.main
@@ -114,11 +81,20 @@ _EVERYWHERE = ("help", "url", "token", "data", "as_json")
 """Options said once for all commands."""
 
 
+def _sibling(name: str) -> Any:
+    """Another file of this directory, which is no package."""
+    spec = importlib.util.spec_from_file_location(f"docs_{name}", DOCS / f"{name}.py")
+    if spec is None or spec.loader is None:
+        raise ImportError(name)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "settings": settings_table,
-    "hooks": hooks_list,
-    "adapter-methods": adapter_table,
     "commands": command_list,
+    **_sibling("plugin_reference").parts(),
 }
 
 
