@@ -8,6 +8,7 @@ the same server right after the load; the ratio of the two is what can be compar
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import sys
 import tempfile
@@ -64,8 +65,15 @@ class Run:
     arrived: dict[str, float] = field(default_factory=dict)
     made: dict[str, float] = field(default_factory=dict)
     closed: int = 0
+    doubled: int = 0
+    """Assignments that were handed over more than once."""
     done: asyncio.Event = field(default_factory=asyncio.Event)
     reports: asyncio.Queue[tuple[str, Report]] = field(default_factory=asyncio.Queue)
+
+    def resolved(self, adapter: str, key: str) -> None:
+        """The department says that it is done."""
+        report = Report(id=key, kind=ReportKind.RESOLVED, key=key, note="已处理", at=datetime.now(UTC))
+        self.reports.put_nowait((adapter, report))
 
 
 def null_adapter(run: Callable[[], Run]) -> type[Adapter]:
@@ -85,11 +93,9 @@ def null_adapter(run: Callable[[], Run]) -> type[Adapter]:
         async def deliver(self, assignment: Assignment) -> Receipt:
             """Note when it arrived; the report follows by itself."""
             now = run()
+            now.doubled += assignment.key in now.arrived
             now.arrived[assignment.key] = time.time()
-            report = Report(
-                id=assignment.key, kind=ReportKind.RESOLVED, key=assignment.key, note="已处理", at=datetime.now(UTC)
-            )
-            now.reports.put_nowait((self.context.instance, report))
+            now.resolved(self.context.instance, assignment.key)
             return Receipt(ticket=f"N-{assignment.key}")
 
     return NullAdapter
@@ -244,9 +250,9 @@ def _quantile(values: list[float], share: float) -> float:
     return values[min(len(values) - 1, int(len(values) * share))] if values else 0.0
 
 
-def run(options: BenchOptions) -> int:
+def run(options: BenchOptions, kind: type[Bench] = Bench) -> int:
     """`hub bench`: measure and print; `json` prints one object and nothing else on stdout."""
-    logs.setup(level="warning", json=False)
+    logs.setup(level="warning", json=False, stream=None if kind is Bench else io.StringIO())  # a poisoned adapter is loud
     console = Console(stderr=options.json)
     with Progress(
         TextColumn("{task.description}"),
@@ -263,7 +269,7 @@ def run(options: BenchOptions) -> int:
                 tasks[name] = bars.add_task(name, total=total)
             bars.update(tasks[name], completed=done)
 
-        figures = run_loop(lambda: Bench(options).measure(progress))
+        figures = run_loop(lambda: kind(options).measure(progress))
     if options.json:
         sys.stdout.write(json.dumps(figures) + "\n")
         return 0
@@ -276,4 +282,4 @@ def run(options: BenchOptions) -> int:
     return 0
 
 
-__all__ = ["Bench", "BenchOptions", "run"]
+__all__ = ["Bench", "BenchOptions", "Run", "Step", "null_adapter", "run", "three_departments"]

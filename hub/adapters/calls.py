@@ -6,6 +6,7 @@ Refuses to be held up: a call that ignores its cancellation is left behind and c
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
@@ -18,6 +19,9 @@ log = structlog.get_logger("hub.adapters")
 
 T = TypeVar("T")
 
+TRACED_EVERY = 60.0
+"""Seconds within which the same fault is logged without its traceback."""
+MOST_TRACED = 100
 GRACE = 1.0
 """Seconds a cancelled call gets to end."""
 TASK_PREFIX = "plugin "
@@ -34,6 +38,7 @@ class Calls:
     def __init__(self, instance: str) -> None:
         self._instance = instance
         self._strays: set[asyncio.Task[Any]] = set()
+        self._traced: dict[str, float] = {}
         self.active = 0
         """Calls under way."""
 
@@ -58,13 +63,25 @@ class Calls:
                 return task.result()
             if isinstance(problem, HubError | CallbackRejected):
                 raise problem
-            log.error("adapter fault", adapter=self._instance, call=method, error=words(problem), exc_info=problem)
+            self._say(method, problem)
             raise AdapterFault(f"{self._instance}: {method} failed: {words(problem)}", subject=self._instance) from problem
         except asyncio.CancelledError:
             task.cancel()
             raise
         finally:
             self.active -= 1
+
+    def _say(self, method: str, problem: BaseException) -> None:
+        """Log a fault; where it comes from only once a minute, or a plugin that always fails fills the disk."""
+        what, now = f"{method}: {words(problem)}", time.monotonic()
+        traced = now - self._traced.get(what, -TRACED_EVERY) >= TRACED_EVERY
+        if traced:
+            if len(self._traced) > MOST_TRACED:
+                self._traced.clear()
+            self._traced[what] = now
+        log.error(
+            "adapter fault", adapter=self._instance, call=method, error=words(problem), exc_info=problem if traced else None
+        )
 
     async def _give_up(self, task: asyncio.Task[Any], method: str) -> None:
         task.cancel()

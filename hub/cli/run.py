@@ -109,18 +109,27 @@ def bench(
     rate: Annotated[float, typer.Option(min=1.0, help="Cases per second of the latency run.")] = 150.0,
     config: ConfigDirectory = None,
     tracing: Annotated[bool, typer.Option("--tracing/--no-tracing", help="Make spans.")] = True,
+    install: Annotated[
+        bool, typer.Option("--install", help="Instead: the others' latency while a plugin is installed and added.")
+    ] = False,
+    poisoned: Annotated[
+        bool, typer.Option("--poisoned", help="Instead: the others' throughput beside a poisoned adapter.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
 ) -> None:
     """Measure closed cases per second, the latency the hub adds, and the floor a bare process reaches.
 
-    Example: hub bench --cases 3000 --json
+    Examples: hub bench --cases 3000 --json
+    ·  hub bench --install --rate 60
+    ·  hub bench --poisoned
     """
-    from hub.bench import BenchOptions, run
+    from hub.bench import Bench, BenchOptions, run
+    from hub.bench_platform import InstallBench, PoisonBench
 
     options = BenchOptions(
         cases=cases, sync=sync.value, rate=rate, tracing=tracing, json=as_json, config=config or Path("config")
     )
-    raise typer.Exit(run(options))
+    raise typer.Exit(run(options, InstallBench if install else PoisonBench if poisoned else Bench))
 
 
 @views_app.command("rebuild")
