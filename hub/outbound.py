@@ -2,25 +2,30 @@
 
 Owns the mapping from what the transport says to what dispatch does (docs/design/spine.md, "Plugin boundary"):
 
-====================================================  ==========================  =====================
-what happened                                          GET, HEAD, OPTIONS          other methods
-====================================================  ==========================  =====================
-no connection, no free connection, proxy unreachable   Unavailable                 Unavailable
-time-out or loss of the connection after sending       Unavailable                 OutcomeUnknown
-429, 503 (Retry-After honoured), other 5xx             Unavailable                 Unavailable
-504                                                    Unavailable                 OutcomeUnknown
-401, 403                                               CredentialsRejected         CredentialsRejected
-an answer above 5 MiB, or compressed unasked           AdapterFault                OutcomeUnknown
-the request itself can't be sent (bad URL)             AdapterFault                AdapterFault
-====================================================  ==========================  =====================
+======================================================  ==========================  =====================
+what happened                                            GET, HEAD, OPTIONS          other methods
+======================================================  ==========================  =====================
+no connection, no free connection, proxy unreachable     Unavailable                 Unavailable
+time-out or loss of the connection after sending         Unavailable                 OutcomeUnknown
+429, 503 (Retry-After honoured), other 5xx               Unavailable                 Unavailable
+504                                                      Unavailable                 OutcomeUnknown
+401, 403                                                 CredentialsRejected         CredentialsRejected
+an answer above 5 MiB, or compressed unasked             AdapterFault                OutcomeUnknown
+our own rate limit leaves no turn in the attempt's time  Unavailable                 Unavailable
+the request itself can't be sent (bad URL)               AdapterFault                AdapterFault
+======================================================  ==========================  =====================
 
 Every other status comes back as a response; redirects are not followed. Spans carry method, host, port, path and status:
-never the query, headers or bodies. The composition root makes one client per adapter instance.
+never the query, headers or bodies. With a rate, requests go out in turn and never faster; one whose turn would come too late
+is Unavailable. Whoever builds a plugin makes one client per adapter instance; a trial gives a recorder along.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import asyncio
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import NoReturn
@@ -41,18 +46,52 @@ _CONNECT_WITHIN = 5.0
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
+@dataclass(frozen=True, kw_only=True)
+class Exchange:
+    """One request and what came back, as it went over the wire: secrets and all. Only a trial keeps these, and blots them."""
+
+    at: datetime
+    """When it was sent, UTC."""
+    seconds: float
+    """From sending to the end of the answer."""
+    waited: float
+    """Seconds it waited for its turn before that."""
+    method: str
+    url: str
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+    status: int | None
+    """None: no answer came."""
+    answer_headers: tuple[tuple[str, str], ...] = ()
+    answer: bytes | None = None
+    """None: not read, or not to its end."""
+    error: DeliveryError | None = None
+    """What the client made of it, if it raised."""
+
+
+Record = Callable[[Exchange], None]
+"""Told of every exchange once it is over."""
+
+
 def departmental_client(
-    instance: str, *, timeout: float, transport: httpx.AsyncBaseTransport | None = None
+    instance: str,
+    *,
+    timeout: float,
+    rate: float | None = None,
+    record: Record | None = None,
+    transport: httpx.AsyncBaseTransport | None = None,
 ) -> httpx.AsyncClient:
     """Make the client of one adapter instance; the caller closes it.
 
     `timeout` in seconds bounds sending and each wait for the answer (connecting at most 5 s).
+    `rate`: most requests a second; a request waits for its turn for up to half of `timeout`. `record` hears of every exchange.
     `transport` replaces the network in tests.
     A request may carry `extensions={PASS_STATUSES: {500}}`.
     """
     inner = transport or httpx.AsyncHTTPTransport(limits=_CONNECTIONS, trust_env=False)
+    pace = Pace(rate, most_wait=timeout / 2) if rate is not None else None
     return httpx.AsyncClient(
-        transport=DepartmentalTransport(instance, inner),
+        transport=DepartmentalTransport(instance, inner, pace=pace, record=record),
         timeout=httpx.Timeout(timeout, connect=min(timeout, _CONNECT_WITHIN)),
         headers={"accept-encoding": "identity", "user-agent": "city-hub"},
         follow_redirects=False,
@@ -60,12 +99,49 @@ def departmental_client(
     )
 
 
-class DepartmentalTransport(httpx.AsyncBaseTransport):
-    """Adds span, traceparent, size limit and error mapping to a transport."""
+class Pace:
+    """Whose turn it is: at most `per_second` requests a second, at most one second's worth at once, first come first served."""
 
-    def __init__(self, instance: str, inner: httpx.AsyncBaseTransport) -> None:
+    def __init__(self, per_second: float, *, most_wait: float, clock: Callable[[], float] = time.monotonic) -> None:
+        if per_second <= 0:
+            raise ValueError("a rate is above 0")
+        self._per_second = per_second
+        self._burst = max(1.0, per_second)
+        self._most_wait = most_wait
+        self._clock = clock
+        self._left = self._burst
+        self._at = clock()
+
+    def turn(self) -> tuple[float, bool]:
+        """Seconds until the next turn, and whether it was taken: one that is further off than `most_wait` is not.
+
+        A turn that was taken is used up, also by a request that is given up while it waits.
+        """
+        now = self._clock()
+        self._left = min(self._burst, self._left + (now - self._at) * self._per_second)
+        self._at = now
+        wait = max(0.0, (1.0 - self._left) / self._per_second)
+        if wait > self._most_wait:
+            return wait, False
+        self._left -= 1.0
+        return wait, True
+
+
+class DepartmentalTransport(httpx.AsyncBaseTransport):
+    """Adds span, traceparent, rate, size limit and error mapping to a transport."""
+
+    def __init__(
+        self,
+        instance: str,
+        inner: httpx.AsyncBaseTransport,
+        *,
+        pace: Pace | None = None,
+        record: Record | None = None,
+    ) -> None:
         self._instance = instance
         self._inner = inner
+        self._pace = pace
+        self._record = record
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request and read its answer wholly; raises the delivery errors of the table above."""
@@ -81,9 +157,13 @@ class DepartmentalTransport(httpx.AsyncBaseTransport):
             if span.traceparent:
                 request.headers["traceparent"] = span.traceparent
             try:
-                response = await self._answer(request)
-                span.set(telemetry.HTTP_STATUS, response.status_code)
-                self._check_status(request, response)
+                waited = await self._turn() if self._pace is not None else 0.0
+                if self._record is None:
+                    response = await self._answer(request)
+                    span.set(telemetry.HTTP_STATUS, response.status_code)
+                    self._check_status(request, response)
+                else:
+                    response = await self._recorded(request, span, self._record, waited)
             except DeliveryError as error:
                 span.fail(error.code)
                 raise
@@ -93,9 +173,61 @@ class DepartmentalTransport(httpx.AsyncBaseTransport):
         """Close the connections."""
         await self._inner.aclose()
 
-    async def _answer(self, request: httpx.Request) -> httpx.Response:
+    async def _turn(self) -> float:
+        """Wait for this request's turn; seconds it took. Raises Unavailable when the turn is too far off."""
+        assert self._pace is not None
+        wait, taken = self._pace.turn()
+        if not taken:
+            raise Unavailable(
+                f"too many requests to {self._instance} wait for their turn",
+                retry_after=timedelta(seconds=wait),
+                subject=self._instance,
+            )
+        if wait > 0:
+            await asyncio.sleep(wait)
+        return wait
+
+    async def _recorded(
+        self, request: httpx.Request, span: telemetry.ActiveSpan, record: Record, waited: float
+    ) -> httpx.Response:
+        """The same with a record of it, also of what was given up half-way."""
+        body = await request.aread()
+        at, began = datetime.now(UTC), time.monotonic()
+        problem: DeliveryError | None = None
+        answered: list[httpx.Response] = []
+        answer: bytes | None = None
+        try:
+            response = await self._answer(request, answered)
+            answer = response.content
+            span.set(telemetry.HTTP_STATUS, response.status_code)
+            self._check_status(request, response)
+            return response
+        except DeliveryError as error:
+            problem = error
+            raise
+        finally:
+            record(
+                Exchange(
+                    at=at,
+                    seconds=time.monotonic() - began,
+                    waited=waited,
+                    method=request.method,
+                    url=str(request.url),
+                    headers=tuple(request.headers.items()),
+                    body=body,
+                    status=answered[0].status_code if answered else None,
+                    answer_headers=tuple(answered[0].headers.items()) if answered else (),
+                    answer=answer,
+                    error=problem,
+                )
+            )
+
+    async def _answer(self, request: httpx.Request, answered: list[httpx.Response] | None = None) -> httpx.Response:
+        """The answer with its body read; `answered` gets it as soon as it begins."""
         try:
             response = await self._inner.handle_async_request(request)
+            if answered is not None:
+                answered.append(response)
             try:
                 body = await self._body(request, response)
             finally:

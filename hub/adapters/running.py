@@ -324,6 +324,14 @@ def crosswalk_of(kind: type[Plugin], instance: AdapterInstance) -> Crosswalk:
     return own if instance.crosswalk is None else instance.crosswalk.over(own)
 
 
+def rate_of(kind: type[Plugin], instance: AdapterInstance) -> float | None:
+    """Most requests a second to the department's system: the instance's, else what its plugin says; None: no limit."""
+    rate = instance.rate_per_second if instance.rate_per_second is not None else kind.manifest.rate_per_second
+    if rate is not None and rate <= 0:
+        raise PluginError(f"{instance.name}: rate_per_second must be above 0", subject="rate_per_second")
+    return rate
+
+
 def by_published_schedule(manifest: Manifest, instance: AdapterInstance) -> AdapterInstance:
     """The instance with the schedule its plugin publishes, unless it has its own or says how often and how patiently to try."""
     plain = AdapterInstance(name=instance.name, plugin=instance.plugin)
@@ -343,18 +351,23 @@ def build(
     unmapped: Unmapped | None = None,
     heard: Heard | None = None,
     client: httpx.AsyncClient | None = None,
+    log: Any = None,
 ) -> Running:
-    """Build a plugin for an instance, not started yet; raises PluginError. `client` replaces the one to the department's system."""
+    """Build a plugin for an instance, not started yet; raises PluginError.
+
+    `client` replaces the one to the department's system, `log` the logger the plugin gets.
+    """
     settings = check_settings(kind, instance)
     instance = by_published_schedule(kind.manifest, instance)
     limit = kind.manifest.attempt_timeout.total_seconds()
-    http = client or departmental_client(instance.name, timeout=limit)
+    rate = instance.rate_per_second or kind.manifest.rate_per_second
+    http = client or departmental_client(instance.name, timeout=limit, rate=rate)
     crosswalk = crosswalk_of(kind, instance)
     context = Context(
         instance=instance.name,
         http=http,
         store=store,
-        log=structlog.get_logger("hub.adapter").bind(adapter=instance.name),
+        log=log or structlog.get_logger("hub.adapter").bind(adapter=instance.name),
         callback_url=callback_url,
         words=WordTable(crosswalk, unmapped, heard),
     )

@@ -9,9 +9,9 @@ import structlog
 
 from hub import telemetry
 from hub.adapters import Adapters, Running
+from hub.attempts import delay_before
 from hub.contract import Capability, Notice
 from hub.desk import Desk
-from hub.dispatch.retry import delay_before
 from hub.errors import Disposition, HubError, disposition_of
 from hub.handover import assignment_for
 from hub.logs import redact_text

@@ -14,9 +14,9 @@ import structlog
 
 from hub import telemetry
 from hub.adapters import Adapters, Running
+from hub.attempts import FAULT_ATTEMPTS, delay_before, within_attempt
 from hub.contract import Capability, Contact
 from hub.desk import Desk, Outcome
-from hub.dispatch.retry import FAULT_ATTEMPTS, delay_before, within_attempt
 from hub.errors import DeliveryError, Disposition, HubError, InvalidInput, disposition_of
 from hub.handover import assignment_for, awaits_delivery
 from hub.logs import redact_text

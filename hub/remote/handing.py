@@ -15,8 +15,8 @@ import msgspec
 import structlog
 
 from hub.adapters.running import Running
+from hub.attempts import FAULT_ATTEMPTS, delay_before, within_attempt
 from hub.contract import AdapterInstance, Assignment, Capability, Contact, Notice
-from hub.dispatch.retry import FAULT_ATTEMPTS, delay_before, within_attempt
 from hub.errors import DeliveryError, Disposition, HubError, disposition_of
 from hub.logs import redact_text
 from hub.remote import messages

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hub import telemetry
 from hub.contract import PASS_STATUSES
 from hub.errors import AdapterFault, CredentialsRejected, DeliveryError, OutcomeUnknown, Unavailable
-from hub.outbound import MAX_ANSWER, MAX_RETRY_AFTER, departmental_client, parse_retry_after
+from hub.outbound import MAX_ANSWER, MAX_RETRY_AFTER, Exchange, Pace, departmental_client, parse_retry_after
 from hub.settings import Settings
 
 NOW = datetime(2024, 5, 6, 12, 0, 0, tzinfo=UTC)
@@ -250,3 +250,170 @@ async def test_url_that_cannot_be_sent_is_the_plugins_fault() -> None:
     async with departmental_client("lamps", timeout=1) as http:
         with pytest.raises(AdapterFault):
             await http.post("ftp://lamps.test/")
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_turns_come_at_the_rate_and_in_order() -> None:
+    clock = Clock()
+    pace = Pace(2, most_wait=10, clock=clock)
+    assert [pace.turn() for _ in range(5)] == [(0, True), (0, True), (0.5, True), (1.0, True), (1.5, True)]
+    clock.now = 10.0
+    assert [pace.turn() for _ in range(3)] == [(0, True), (0, True), (0.5, True)]
+
+
+def test_turn_too_far_off_is_not_taken_and_leaves_the_others_theirs() -> None:
+    clock = Clock()
+    pace = Pace(1, most_wait=2, clock=clock)
+    assert [pace.turn() for _ in range(5)] == [(0, True), (1, True), (2, True), (3, False), (3, False)]
+    clock.now = 1.0
+    assert pace.turn() == (2, True)
+
+
+@given(st.lists(st.floats(0, 3), min_size=1, max_size=60), st.floats(0.1, 50))
+def test_never_more_than_the_rate_whenever_asked(pauses: list[float], rate: float) -> None:
+    clock = Clock()
+    pace = Pace(rate, most_wait=5, clock=clock)
+    due = []
+    for pause in pauses:
+        clock.now += pause
+        wait, taken = pace.turn()
+        if taken:
+            due.append(clock.now + wait)
+    assert due == sorted(due)
+    for first in range(len(due)):
+        for last in range(first, len(due)):
+            most = max(1.0, rate) + rate * (due[last] - due[first])
+            assert last - first + 1 <= most + 1e-6
+
+
+async def test_requests_above_the_rate_wait_and_hopeless_ones_are_unavailable() -> None:
+    def reply(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200)
+
+    async with departmental_client("lamps", timeout=0.4, rate=10, transport=httpx.MockTransport(reply)) as http:
+        found = await asyncio.gather(*(http.get("http://lamps.test/") for _ in range(20)), return_exceptions=True)
+    refused = [one for one in found if isinstance(one, Unavailable)]
+    assert 6 <= len(refused) <= 8  # ten at once and two or three in the 0.2 s that each may wait
+    assert all(one.retry_after is not None and one.retry_after > timedelta(seconds=0.1) for one in refused)
+
+
+async def test_every_exchange_is_recorded_with_what_was_made_of_it() -> None:
+    answers = iter([httpx.Response(200, json={"ok": 1}, headers={"x-a": "b"}), httpx.Response(503), httpx.ReadTimeout("oh")])
+
+    def reply(request: httpx.Request) -> httpx.Response:
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    kept: list[Exchange] = []
+    transport = httpx.MockTransport(reply)
+    async with departmental_client("lamps", timeout=1, record=kept.append, transport=transport) as http:
+        await http.post("http://lamps.test/orders?a=1", json={"n": 1})
+        with pytest.raises(Unavailable):
+            await http.get("http://lamps.test/orders")
+        with pytest.raises(OutcomeUnknown):
+            await http.post("http://lamps.test/orders", files={"f": b"123"})
+    first, second, third = kept
+    assert (first.method, first.url, first.status) == ("POST", "http://lamps.test/orders?a=1", 200)
+    assert (first.body, first.answer, first.error) == (b'{"n":1}', b'{"ok":1}', None)
+    assert dict(first.answer_headers)["x-a"] == "b"
+    assert (second.status, type(second.error)) == (503, Unavailable)
+    assert (third.status, third.answer, type(third.error)) == (None, None, OutcomeUnknown)
+    assert b"123" in third.body
+
+
+async def test_answer_too_long_is_recorded_with_its_head() -> None:
+    kept: list[Exchange] = []
+    transport = httpx.MockTransport(lambda request: httpx.Response(200, content=b"x" * (MAX_ANSWER + 1)))
+    async with departmental_client("lamps", timeout=1, record=kept.append, transport=transport) as http:
+        with pytest.raises(AdapterFault):
+            await http.get("http://lamps.test/")
+    assert (kept[0].status, kept[0].answer) == (200, None)
+
+
+class HandClock:
+    def __init__(self) -> None:
+        self.at = 100.0
+
+    def __call__(self) -> float:
+        return self.at
+
+
+@given(st.floats(0.5, 50), st.lists(st.floats(0, 2), min_size=1, max_size=60))
+def test_no_more_requests_get_a_turn_than_the_rate_allows(per_second: float, pauses: list[float]) -> None:
+    clock = HandClock()
+    pace = Pace(per_second, most_wait=10, clock=clock)
+    turns = []
+    for pause in pauses:
+        clock.at += pause
+        wait, taken = pace.turn()
+        if taken:
+            turns.append(clock.at + wait)
+    assert turns == sorted(turns), "first come, first served"
+    burst = max(1.0, per_second)
+    for first in range(len(turns)):
+        for last in range(first, len(turns)):
+            assert last - first + 1 <= burst + (turns[last] - turns[first]) * per_second + 1e-6
+
+
+async def test_requests_above_the_rate_wait_their_turn_and_those_too_far_back_are_unavailable() -> None:
+    asked: list[float] = []
+
+    def reply(request: httpx.Request) -> httpx.Response:
+        asked.append(asyncio.get_running_loop().time())
+        return httpx.Response(200)
+
+    async with departmental_client("lamps", timeout=0.5, rate=10, transport=httpx.MockTransport(reply)) as http:
+        answers = await asyncio.gather(*(http.get("http://lamps.test/") for _ in range(20)), return_exceptions=True)
+    refused = [answer for answer in answers if isinstance(answer, Unavailable)]
+    assert len(asked) == 12, "a second's worth at once, then those whose turn comes within half the time-out"
+    assert asked[-1] - asked[0] >= 0.19
+    assert len(refused) == 8
+    assert all(problem.retry_after is not None and problem.retry_after > timedelta(seconds=0.25) for problem in refused)
+
+
+async def test_a_recorder_is_shown_every_exchange_whole_and_what_became_of_it() -> None:
+    answers = iter([httpx.Response(201, json={"ticket": "T-1"}), httpx.Response(503), httpx.ReadTimeout("lost")])
+
+    def reply(request: httpx.Request) -> httpx.Response:
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    seen: list[Exchange] = []
+    async with departmental_client("lamps", timeout=1, record=seen.append, transport=httpx.MockTransport(reply)) as http:
+        assert (await http.post("http://lamps.test/a?b=c", json={"x": 1})).json() == {"ticket": "T-1"}
+        with pytest.raises(Unavailable):
+            await http.post("http://lamps.test/a")
+        with pytest.raises(OutcomeUnknown):
+            await http.post("http://lamps.test/a")
+    assert [(one.method, one.status, type(one.error)) for one in seen] == [
+        ("POST", 201, type(None)),
+        ("POST", 503, Unavailable),
+        ("POST", None, OutcomeUnknown),
+    ]
+    assert seen[0].url == "http://lamps.test/a?b=c"
+    assert (seen[0].body, seen[0].answer) == (b'{"x":1}', b'{"ticket":"T-1"}')
+    assert dict(seen[0].headers)["user-agent"] == "city-hub"
+
+
+async def test_an_exchange_that_is_given_up_is_recorded_too() -> None:
+    async def reply(request: httpx.Request) -> httpx.Response:
+        await asyncio.Event().wait()
+        raise AssertionError("never answered")
+
+    seen: list[Exchange] = []
+    async with departmental_client("lamps", timeout=1, record=seen.append, transport=httpx.MockTransport(reply)) as http:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await http.post("http://lamps.test/a", content=b"x")
+    assert [(one.status, one.error, one.body) for one in seen] == [(None, None, b"x")]
