@@ -229,7 +229,7 @@ def adapter_settings(url: str, secret: str) -> dict[str, object]:
         "to": CLERK_ADDRESS,
         "senders": [CLERK_ADDRESS],
         "authenticated_by": SERVER_NAME,
-        "timeout": 1.5,
+        "timeout": 2.0,
     }
 
 
