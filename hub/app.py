@@ -15,11 +15,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import structlog
 
 from hub import telemetry
 from hub.adapters import Adapters, Plugins
-from hub.adapters.registration import Registration
+from hub.adapters.registration import By, Patch, Registration
 from hub.adapters.registry import Registry
 from hub.adapters.sealing import Sealing, load_key
 from hub.adapters.watchdog import Watchdog
@@ -32,20 +33,19 @@ from hub.bus.streams import DISPATCH, consumer_backlog
 from hub.cancellation import raise_if_cancelled
 from hub.catalogues import Catalogues
 from hub.classification import Classification
-from hub.config import District, load_district, policy_from_sources
-from hub.contract import Alert, AlertKind
+from hub.config import load_district, policy_from_sources
+from hub.contract import Alert, AlertKind, Placement
 from hub.crosswalk import Crosswalks
 from hub.deadlines import Deadlines
 from hub.desk import Desk, Outcome, utc_now
 from hub.dispatch import Dispatch, durable_of
-from hub.errors import BusUnavailable, ConfigError, LedgerConflict, LedgerDamaged
+from hub.errors import BusUnavailable, ConfigError, HubError, LedgerConflict, LedgerDamaged, NotAllowed
 from hub.grading import tier_of
 from hub.heard_words import HeardWords
 from hub.intake import Entry, Intake
-from hub.ledger import POLICY, CheckpointFile, Ledger, PolicyRecord, decode_policy
+from hub.ledger import POLICY, CheckpointFile, Ledger, decode_policy
 from hub.linkage import Linkage
 from hub.metrics import Metrics
-from hub.model.bindings import Binding
 from hub.model.cases import SYSTEM, Actor, ActorKind, Source
 from hub.privacy import Vault
 from hub.reconciliation import Reconciliation
@@ -55,12 +55,12 @@ from hub.remote.orders import Orders
 from hub.remote.worker import Workers
 from hub.repairs import Repairs
 from hub.reportback import ReportBack
+from hub.rulebook import Rulebook
 from hub.spans import SpanStore
 from hub.views import Projector, Views
 
 if TYPE_CHECKING:
-    from hub.contract import AdapterInstance, Health, IncomingCase, Plugin
-    from hub.model.policy import Policy
+    from hub.contract import AdapterInstance, CallbackRequest, Health, IncomingCase, Plugin
     from hub.settings import Settings
 
 log = structlog.get_logger("hub.app")
@@ -75,44 +75,6 @@ HELD_UP = "held-up"
 
 MARK_EVERY = 1.0
 """Seconds between checkpoints outside the store."""
-
-
-class Rulebook:
-    """The district with the policy in force; replaced as a whole when a new policy is published."""
-
-    def __init__(self, configured: District) -> None:
-        self._configured = configured
-        self._current = configured
-        self._bindings: tuple[Binding, ...] = ()
-
-    def district(self) -> District:
-        """Areas, units and the policy in force."""
-        return self._current
-
-    def rules(self) -> Policy:
-        """The policy in force."""
-        return self._current.policy
-
-    def bind(self, bindings: tuple[Binding, ...]) -> None:
-        """Use these adapter instances from now on."""
-        self._bindings = bindings
-        self._current = self._current.with_policy(self._current.policy.with_bindings(bindings))
-
-    def put_in_force(self, record: PolicyRecord) -> None:
-        """Use a published policy from now on; raises ConfigError when it can't be read with the configured areas and units."""
-        policy = policy_from_sources(
-            record.sources,
-            self._configured.areas,
-            self._configured.directory,
-            version=record.version,
-            zone=self._configured.zone,
-        )
-        self._current = self._configured.with_policy(policy.with_bindings(self._bindings))
-        log.info("policy in force", version=record.version)
-
-    def differs_from(self, record: PolicyRecord) -> bool:
-        """Whether the files in config/ are not the published ones."""
-        return dict(self._configured.policy.sources) != record.sources
 
 
 class Hub:
@@ -236,6 +198,8 @@ class Hub:
             tier=tier_of,
             heard=self.words.heard,
             in_hand=lambda name: self.dispatch.in_hand(name),
+            isolate=self._isolate,
+            afar=self._known_of,
         )
         self.registration = Registration(self.adapters, self.registry, district, self._try, clock=self._clock)
         self.views = Views(settings.views.url or f"sqlite:///{settings.data / 'views.db'}")
@@ -321,6 +285,30 @@ class Hub:
             )
             with contextlib.suppress(BusUnavailable):  # it stands in the repairs
                 await self.alerts.tell(alert)
+
+    def _known_of(self, name: str) -> dict[str, object]:
+        """What is known of an instance that runs elsewhere: its last sign of life, and its worker if it has one."""
+        found: dict[str, object] = {}
+        seen = self.answers.seen(name)
+        if seen is not None:
+            found |= {"seen_at": seen.at.isoformat(), "silent": seen.silent(self._clock()), **msgspec.to_builtins(seen.beat)}
+        worker = self.workers.status(name)
+        if worker is not None:
+            found |= {"worker": worker.state, "pid": worker.pid, "restarts": worker.restarts, "worker_detail": worker.detail}
+        return found
+
+    async def _isolate(self, name: str, reason: str) -> None:
+        """Get a plugin out of this process: into a worker of its own, else it is paused. Never raises a hub error."""
+        try:
+            if self.credentials.embedded:
+                by = By(actor=SYSTEM, note=reason, untried=True)
+                await self.registration.change(name, Patch(placement=Placement.PROCESS), by)
+                log.warning("adapter moved to a process of its own", adapter=name, reason=reason)
+                return
+        except HubError as problem:
+            log.warning("adapter can't be moved to a process of its own", adapter=name, reason=problem.message)
+        with contextlib.suppress(NotAllowed):  # it was disabled meanwhile
+            await self.adapters.pause(name, reason)
 
     async def _try(self, instance: AdapterInstance, *, sample: bool) -> Health:
         """Whether an instance's department can be used with its settings, before it takes traffic."""
@@ -463,12 +451,25 @@ def entry_of(adapter: str, item: IncomingCase) -> Entry:
     )
 
 
+class _Callbacks:
+    """Callbacks go to the plugin wherever it runs: in this process, or in a worker of its own."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+
+    async def callback(self, adapter: str, request: CallbackRequest) -> int:
+        """Verify and read a callback; how many items it held. Raises CallbackRejected, NotAllowed, BusUnavailable."""
+        if self._hub.workers.status(adapter) is not None:
+            return await self._hub.workers.callback(adapter, request)
+        return await self._hub.reportback.callback(adapter, request)
+
+
 def services_of(hub: Hub) -> Services:
     """What the HTTP interface needs of a hub."""
     return Services(
         desk=hub.desk,
         intake=hub.intake,
-        reportback=hub.reportback,
+        reportback=_Callbacks(hub),
         adapters=hub.adapters,
         ledger=hub.ledger,
         views=hub.views,

@@ -21,6 +21,7 @@ from hub.adapters.registry import Registry
 from hub.adapters.roster import Adapters
 from hub.adapters.running import check_settings
 from hub.adapters.sealing import is_reference, references, shown
+from hub.adapters.status import PROGRAM_SETTINGS
 from hub.contract import AdapterInstance, Health, Placement
 from hub.errors import InvalidInput, PluginError
 
@@ -207,8 +208,10 @@ class Registration:
             if not away:
                 known = ", ".join(sorted(self._adapters.plugins.kinds)) or "none"
                 raise InvalidInput(f"no plugin named {instance.plugin} is installed (installed: {known})", subject="plugin")
-            if instance.settings:
-                raise InvalidInput("settings of a remote adapter stay beside the department", subject="settings")
+            for key, value in instance.settings.items():
+                if key not in PROGRAM_SETTINGS or not isinstance(value, PROGRAM_SETTINGS[key]):
+                    known = ", ".join(f"{name} ({kind.__name__})" for name, kind in PROGRAM_SETTINGS.items())
+                    raise InvalidInput(f"of a department's own program only {known} can be set here", subject=f"settings.{key}")
             return None
         if away and not instance.settings:
             return None

@@ -22,7 +22,7 @@ from hub.adapters.calls import Calls, TookTooLong
 from hub.adapters.plugins import Plugins
 from hub.adapters.registry import Registry
 from hub.adapters.running import Away, Gate, Instance, Pause, Running, build
-from hub.adapters.status import NOWHERE, AdapterStatus, Slot, kind_of, status_of
+from hub.adapters.status import NOWHERE, AdapterStatus, Slot, kind_of, manifest_of_program, status_of
 from hub.adapters.watchdog import INTERRUPT_AFTER
 from hub.bus.buckets import AdapterBucketStore, Bucket
 from hub.contract import AdapterInstance, Classifier, ConsolePage, Manifest, Notifier, Placement, Plugin, ReportKind
@@ -66,6 +66,7 @@ class Adapters:
         in_hand: Callable[[str], int] = lambda name: 0,
         isolate: Isolate | None = None,
         tier: Callable[[type[Plugin]], str] = lambda kind: "",
+        afar: Callable[[str], Mapping[str, object]] = lambda name: {},
     ) -> None:
         self.plugins = plugins
         self._files = {instance.name: instance for instance in instances}
@@ -78,6 +79,7 @@ class Adapters:
         self._heard = heard
         self._in_hand = in_hand
         self._tier = tier
+        self._afar = afar
         self._tiers: dict[type[Plugin], str] = {}
         self._isolate: Isolate = isolate or self._pause_for_good
         self._slots: dict[str, Slot] = {}
@@ -226,7 +228,7 @@ class Adapters:
         placement = self.placement(instance)
         if placement is Placement.HUB:
             return self.build(instance, gate)
-        return Away(instance, self._manifest(instance.plugin) or NOWHERE, gate, placement)
+        return Away(instance, self._manifest(instance.plugin) or manifest_of_program(instance), gate, placement)
 
     def _retire(self, *instances: Instance | None) -> None:
         for one in instances:
@@ -368,9 +370,11 @@ class Adapters:
         return body
 
     async def diagnostics(self, name: str) -> Mapping[str, object]:
-        """What an instance's plugin says for somebody who looks for a fault; empty when it does not run here."""
+        """What an instance's plugin says for somebody who looks for a fault; of one that runs elsewhere, what is known of it."""
         slot = self._slots.get(name)
-        return await slot.stable.diagnostics() if slot is not None and isinstance(slot.stable, Running) else {}
+        if slot is None or slot.stable is None:
+            return {}
+        return await slot.stable.diagnostics() if isinstance(slot.stable, Running) else self._afar(name)
 
     async def statuses(self) -> list[AdapterStatus]:
         """How every instance stands, disabled ones too."""

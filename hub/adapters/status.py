@@ -8,10 +8,21 @@ from dataclasses import dataclass, field
 from hub.adapters.book import Canary, InstanceRecord
 from hub.adapters.running import Gate, Instance, Running
 from hub.breaker import BreakerState
-from hub.contract import Adapter, AdapterInstance, Classifier, Manifest, Notifier, Placement, Plugin
+from hub.contract import Adapter, AdapterInstance, Capability, Classifier, Manifest, Notifier, Placement, Plugin
 
 NOWHERE = Manifest(name="-", department="", version="")
 """The manifest of a plugin that is not installed here."""
+PROGRAM_SETTINGS = {"department": str, "needs_contact": bool}
+"""What may be said of a department's own program (docs/protocol/), which has no plugin here: all it may be asked, but contacts."""
+
+
+def manifest_of_program(instance: AdapterInstance) -> Manifest:
+    """The manifest of a department's own program that speaks the protocol from outside."""
+    capabilities = {Capability.RECALL, Capability.URGE, Capability.INFORM}
+    if instance.settings.get("needs_contact") is True:
+        capabilities.add(Capability.NEEDS_CONTACT)
+    department = str(instance.settings.get("department", ""))
+    return Manifest(name=instance.plugin, department=department, version="", capabilities=frozenset(capabilities))
 
 
 @dataclass
@@ -73,7 +84,7 @@ def status_of(
 ) -> AdapterStatus:
     """The status of one slot; `file`: the instance as config/adapters.yaml has it, `in_hand`: tasks carried out here right now."""
     record, spec = slot.record, slot.record.stable
-    manifest = kind.manifest if kind is not None else NOWHERE
+    manifest = slot.stable.manifest if slot.stable is not None else kind.manifest if kind is not None else NOWHERE
     instance = slot.stable.instance if slot.stable is not None else file if spec is None else None
     source = instance if instance is not None else spec
     if slot.failed:
