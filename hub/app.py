@@ -482,6 +482,7 @@ def services_of(hub: Hub) -> Services:
         settings=hub.settings.api,
         open311=hub.settings.open311,
         instances=Instances(roster=hub.adapters, registration=hub.registration),
+        credentials=hub.credentials,
         upkeep=hub.upkeep,
         connected=lambda: hub.bus.connected and not hub.fatal.done(),
     )

@@ -21,6 +21,7 @@ from hub.api import (
     pages,
     problems,
     reconciliation,
+    remote,
     repairs,
     stream,
 )
@@ -65,6 +66,7 @@ def create_app(services: Services, *, heartbeat: float = stream.HEARTBEAT) -> Fa
         operations.router,
         instances.router,
         pages.router,
+        remote.router,
         reconciliation.router,
         repairs.router,
         deliveries.router,

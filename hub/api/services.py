@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from hub.model.commands import AnyCommand
     from hub.model.events import Commit
     from hub.reconciliation import Reconciliation
+    from hub.remote.credentials import Credentials
     from hub.repairs import Repairs
     from hub.settings import ApiSettings
     from hub.spans import SpanRecord
@@ -179,5 +180,7 @@ class Services:
     open311: Open311Settings = field(default_factory=Open311Settings)
     instances: Instances | None = None
     """None: this interface changes no instances."""
+    credentials: Credentials | None = None
+    """None: no adapters run elsewhere."""
     upkeep: Upkeep | None = None
     """None: nothing is repaired or reconciled here."""

@@ -22,6 +22,8 @@ from hub.cli.grading import add_grading
 from hub.cli.keys import key_app
 from hub.cli.plugins import plugin_app
 from hub.cli.policy import policy_app
+from hub.cli.remote import creds_app
+from hub.cli.remote import run as run_adapter
 from hub.cli.repairs import repair_app
 from hub.cli.run import bench, ledger_app, up, views_app
 
@@ -41,6 +43,8 @@ def _built() -> typer.Typer:
     add_grading(plugin_app)
     add_reconciling(adapter_app)
     area_app.command("generate")(generate)
+    adapter_app.command("run")(run_adapter)
+    adapter_app.add_typer(creds_app, name="creds")
     for name, group in (
         ("case", case_app),
         ("area", area_app),

@@ -155,7 +155,7 @@ class Answers:
         try:
             event = decode_report(delivery.data, kind)
         except InvalidInput as problem:
-            await self._aside(name, f"{kind}:{delivery.sequence}", problem.message)
+            await self._aside(name, f"{kind}: unreadable", problem.message)  # one note however many come
             await self._end(delivery, stop=True)
             return "", None
         data = event.data

@@ -10,7 +10,6 @@ import signal
 import sqlite3
 import sys
 from datetime import timedelta
-from pathlib import Path
 from typing import ClassVar
 
 from hub.contract import (
@@ -28,6 +27,7 @@ from hub.contract import (
     Report,
     ReportKind,
 )
+from hub.errors import OutcomeUnknown, Refused, Unavailable
 
 
 class OfficeSettings(AdapterSettings):
@@ -62,9 +62,16 @@ class OfficeAdapter(Adapter):
             return db.execute(query, values).fetchall()
 
     async def deliver(self, assignment: Assignment) -> Receipt:
+        script = self._do("DELETE FROM script WHERE number = (SELECT min(number) FROM script) RETURNING step")
+        if script and script[0][0] == "refused":
+            raise Refused("不属于本单位职责")
+        if script and script[0][0] == "unavailable":
+            raise Unavailable("closed", retry_after=timedelta(milliseconds=20))
         contact = assignment.contact.phone if assignment.contact is not None else None
         self._do("INSERT INTO filed (key, contact) VALUES (?, ?)", assignment.key, contact)
         step("filed there")
+        if script and script[0][0] == "no answer":
+            raise OutcomeUnknown("no answer")
         found = await self.lookup(assignment)
         assert found is not None
         return found
@@ -81,6 +88,8 @@ class OfficeAdapter(Adapter):
 
     async def poll(self, cursor: str | None) -> Poll:
         rows = self._do("SELECT number, key, kind FROM said WHERE number > ? ORDER BY number", int(cursor or 0))
+        if rows:
+            self._do("INSERT INTO heard (what) VALUES (?)", f"polled {len(rows)}")
         items: list[Report | IncomingCase] = [
             Report(id=f"S-{number}", key=str(key), kind=ReportKind(str(kind)), note="已到场") for number, key, kind in rows
         ]
@@ -93,7 +102,7 @@ class OfficeAdapter(Adapter):
         return [Report(id=f"C-{key}-{kind}", key=key, kind=ReportKind(kind), note="回调")]
 
     async def health(self) -> Health:
-        return Health(ok=Path(getattr(self.settings, "books", "")).exists())
+        return Health(ok=bool(self._do("SELECT 1")))
 
 
 _DIE_AT = ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import sqlite3
 import sys
 from collections.abc import AsyncIterator
@@ -22,7 +23,6 @@ from tests.eventually import eventually
 from tests.system.department import CONFIG, instance
 from tests.system.remote_office import OfficeAdapter
 
-PROGRAM = Path(__file__).with_name("remote_office.py")
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -34,11 +34,13 @@ def away(name: str, placement: Placement = Placement.REMOTE, **limits: Any) -> A
 async def hub_with(data: Path, *instances: AdapterInstance, **options: Any) -> AsyncIterator[Hub]:
     settings = Settings(data=data, config=CONFIG)
     settings = settings.model_copy(update={"nats": settings.nats.model_copy(update={"port": options.pop("port", 0)})})
-    async with Hub.open(settings, instances=instances, plugins=[OfficeAdapter, *options.pop("plugins", [])]) as hub:
-        async with hub.running():
-            yield hub
-            if hub.fatal.done():
-                raise AssertionError(hub.fatal.result())
+    async with (
+        Hub.open(settings, instances=instances, plugins=[OfficeAdapter, *options.pop("plugins", [])]) as hub,
+        hub.running(),
+    ):
+        yield hub
+        if hub.fatal.done():
+            raise AssertionError(hub.fatal.result())
 
 
 async def credentials_for(hub: Hub, name: str, directory: Path) -> Path:
@@ -56,6 +58,7 @@ class Office:
         with sqlite3.connect(file) as db:
             db.execute("CREATE TABLE IF NOT EXISTS filed (number INTEGER PRIMARY KEY, key TEXT, contact TEXT)")
             db.execute("CREATE TABLE IF NOT EXISTS said (number INTEGER PRIMARY KEY, key TEXT, kind TEXT)")
+            db.execute("CREATE TABLE IF NOT EXISTS script (number INTEGER PRIMARY KEY, step TEXT)")
             db.execute("CREATE TABLE IF NOT EXISTS heard (number INTEGER PRIMARY KEY, what TEXT)")
 
     def _all(self, query: str, *values: object) -> list[Any]:
@@ -71,22 +74,39 @@ class Office:
     def heard(self) -> list[str]:
         return [what for (what,) in self._all("SELECT what FROM heard ORDER BY number")]
 
+    def next(self, *steps: str) -> None:
+        """What it does with the next assignments."""
+        for step in steps:
+            self._all("INSERT INTO script (step) VALUES (?)", step)
+
     def says(self, key: str, kind: str) -> None:
         self._all("INSERT INTO said (key, kind) VALUES (?, ?)", key, kind)
 
 
 @asynccontextmanager
-async def process(name: str, creds: Path, office: Office, data: Path, *, die_at: str = "") -> AsyncIterator[asyncio.subprocess.Process]:
+async def process(
+    name: str, creds: Path, office: Office, data: Path, *, die_at: str = "", more: tuple[str, ...] = ()
+) -> AsyncIterator[asyncio.subprocess.Process]:
     """The adapter's process; `die_at` NAME: kill it (SIGKILL) when it comes to that step."""
     settings = data / f"{name}.yaml"
-    data.mkdir(parents=True, exist_ok=True)
-    settings.write_text(
-        json.dumps({"adapters": {name: {"plugin": OfficeAdapter.manifest.name, "settings": {"books": str(office.file)}}}})
-    )
-    arguments = [name, "--creds", str(creds), "--settings", str(settings), "--data", str(data)]
+    data.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240 - a test
+    own = {
+        "plugin": OfficeAdapter.manifest.name,
+        "settings": {"books": str(office.file)},
+        "breaker": {"minimum": 50, "window": 100},
+    }
+    settings.write_text(json.dumps({"adapters": {name: own}}))
+    arguments = [name, "--creds", str(creds), "--settings", str(settings), "--data", str(data), *more]
     with (data / f"{name}.log").open("ab") as output:
         child = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "tests.system.remote_office", die_at or "-", *arguments, stdout=output, stderr=output, cwd=ROOT
+            sys.executable,
+            "-m",
+            "tests.system.remote_office",
+            die_at or "-",
+            *arguments,
+            stdout=output,
+            stderr=output,
+            cwd=ROOT,
         )
     try:
         yield child
@@ -95,6 +115,12 @@ async def process(name: str, creds: Path, office: Office, data: Path, *, die_at:
             with suppress(ProcessLookupError):
                 child.kill()
             await child.wait()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 async def assignment_of(hub: Hub, outcome: Outcome, adapter: str) -> Assignment:

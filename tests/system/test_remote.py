@@ -1,17 +1,19 @@
-"""An adapter beside its department: orders reach it, its reports reach the case, and nothing is lost or doubled when either side is away."""
+"""An adapter beside its department: orders reach it, its reports reach the case, nothing is lost or doubled when a side is away."""
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
+import httpx
 import pytest
 
 from hub.contract import Contact
 from hub.model.cases import SYSTEM, AssignmentState, AttemptOutcome
-from hub.model.commands import Recall, Urge
+from hub.model.commands import Recall, Replay, Urge
 from tests.eventually import eventually
 from tests.system.department import report_gas
-from tests.system.remote_world import Office, assignment_of, away, credentials_for, hub_with, process, until
+from tests.system.remote_world import Office, assignment_of, away, credentials_for, free_port, hub_with, process, until
 
 
 async def test_an_assignment_goes_out_and_what_the_department_says_comes_back(tmp_path: Path) -> None:
@@ -28,7 +30,7 @@ async def test_an_assignment_goes_out_and_what_the_department_says_comes_back(tm
             office.says(key, "accepted")
             await until(hub, outcome, "police", AssignmentState.ACCEPTED)
             await hub.desk.execute(outcome.case.id, Urge(assignment=assignment.id, message="请尽快"), actor=SYSTEM)
-            await eventually(lambda: office.heard() == [f"urge {key} 请尽快"])
+            await eventually(lambda: office.heard()[-1:] == [f"urge {key} 请尽快"])
             office.says(key, "resolved")
             await until(hub, outcome, "police", AssignmentState.RESOLVED)
             await eventually(lambda: hub.answers.seen("police"))
@@ -76,9 +78,7 @@ async def test_what_waited_while_the_adapter_was_away_arrives_once_each(tmp_path
         assert len(office.filed()) == len(set(office.filed())) == 41
 
 
-@pytest.mark.parametrize(
-    "step", ["fetched", "begun", "filed there", "handed over", "filed", "acknowledged", "stored", "sent"]
-)
+@pytest.mark.parametrize("step", ["fetched", "begun", "filed there", "handed over", "filed", "acknowledged", "stored", "sent"])
 async def test_a_kill_at_any_step_files_one_ticket(tmp_path: Path, step: str) -> None:
     office = Office(tmp_path / "office.db")
     async with hub_with(tmp_path / "hub", away("police")) as hub:
@@ -100,22 +100,65 @@ async def test_a_kill_at_any_step_files_one_ticket(tmp_path: Path, step: str) ->
         assert AttemptOutcome.STARTED not in ended
 
 
-async def test_reports_made_while_the_hub_was_away_arrive_when_it_is_back(tmp_path: Path) -> None:
+async def test_reports_made_while_the_hub_was_away_arrive_once_when_it_is_back(tmp_path: Path) -> None:
+    office, port = Office(tmp_path / "office.db"), free_port()
+    async with contextlib.AsyncExitStack() as stack:
+        async with hub_with(tmp_path / "hub", away("police"), port=port) as hub:
+            creds = await credentials_for(hub, "police", tmp_path)
+            child = await stack.enter_async_context(process("police", creds, office, tmp_path / "remote"))
+            outcome = await report_gas(hub)
+            assignment = await until(hub, outcome, "police", AssignmentState.DELIVERED)
+            key = f"{outcome.case.id}.{assignment.id}"
+        for kind in ("accepted", "progress", "resolved"):
+            office.says(key, kind)
+        await eventually(lambda: "polled 3" in office.heard())
+        async with hub_with(tmp_path / "hub", away("police"), port=port) as hub:
+            await until(hub, outcome, "police", AssignmentState.RESOLVED)
+            assert child.returncode is None
+            child.terminate()
+            assert await child.wait() == 0
+        assert office.filed() == [key]
+
+
+async def test_a_department_that_refuses_or_fails_is_recorded_as_if_the_adapter_ran_in_the_hub(tmp_path: Path) -> None:
+    office = Office(tmp_path / "office.db")
+    async with hub_with(tmp_path / "hub", away("police", attempts=3)) as hub:
+        creds = await credentials_for(hub, "police", tmp_path)
+        async with process("police", creds, office, tmp_path / "remote"):
+            office.next("unavailable", "unavailable")
+            tried = await report_gas(hub)
+            assignment = await until(hub, tried, "police", AssignmentState.DELIVERED)
+            assert [a.outcome for a in assignment.attempts] == [AttemptOutcome.FAILED] * 2 + [AttemptOutcome.DELIVERED]
+            office.next("no answer")
+            doubted = await report_gas(hub, text="地下车库有燃气味，请派人检查")
+            assignment = await until(hub, doubted, "police", AssignmentState.DELIVERED)
+            assert office.filed().count(f"{doubted.case.id}.{assignment.id}") == 1
+            office.next("refused")
+            refused = await report_gas(hub, text="锅炉房有燃气味，请派人检查")
+            assignment = await until(hub, refused, "police", AssignmentState.REFUSED)
+            assert assignment.attempts[-1].reason == "不属于本单位职责"
+            office.next(*["unavailable"] * 3)
+            dead = await report_gas(hub, text="学校食堂有燃气味，请派人检查")
+            await until(hub, dead, "police", AssignmentState.DEAD)
+            await hub.desk.execute(
+                dead.case.id, Replay(assignment=(await assignment_of(hub, dead, "police")).id, reason="已修复"), actor=SYSTEM
+            )
+            assignment = await until(hub, dead, "police", AssignmentState.DELIVERED)
+            assert len(assignment.attempts) == 4
+
+
+async def test_callbacks_are_taken_beside_the_department(tmp_path: Path) -> None:
     office = Office(tmp_path / "office.db")
     async with hub_with(tmp_path / "hub", away("police")) as hub:
         creds = await credentials_for(hub, "police", tmp_path)
-        port = int(hub.bus.nc.connected_url.port)
-        async with process("police", creds, office, tmp_path / "remote") as child:
+        port = free_port()
+        async with process("police", creds, office, tmp_path / "remote", more=("--callback-port", str(port))):
             outcome = await report_gas(hub)
             assignment = await until(hub, outcome, "police", AssignmentState.DELIVERED)
-            await _stopped(hub)
-            office.says(f"{outcome.case.id}.{assignment.id}", "accepted")
-            assert child.returncode is None
-            async with hub_with(tmp_path / "hub2", away("police"), port=port):
-                pass  # another server on its address knows nothing of it: it stays away from there
-            office.says(f"{outcome.case.id}.{assignment.id}", "resolved")
-            assert child.returncode is None
-
-
-async def _stopped(hub: object) -> None:
-    return None
+            body = f"{outcome.case.id}.{assignment.id} accepted"
+            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as http:
+                assert (await http.post("/done", content=body, headers={"x-secret": "shut"})).status_code == 401
+                assert (await http.get("/done")).status_code == 405
+                answer = await http.post("/done", content=body, headers={"x-secret": "open"})
+                assert (answer.status_code, answer.text) == (200, "1\n")
+            await until(hub, outcome, "police", AssignmentState.ACCEPTED)
