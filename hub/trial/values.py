@@ -18,6 +18,8 @@ class Body(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     kind: str = "empty"
     """json, form, xml, text, multipart, binary, empty, or left_out (too long)."""
     content: Any = None
+    encoding: str = ""
+    """Of text that is not UTF-8."""
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
