@@ -91,7 +91,23 @@ def _sibling(name: str) -> Any:
     return module
 
 
+def protocol_messages() -> str:
+    """Every message of the protocol for adapters elsewhere."""
+    from hub.remote.documents import kinds_table
+
+    return kinds_table()
+
+
+def protocol_permissions() -> str:
+    """What the key of an adapter elsewhere may do."""
+    from hub.remote.documents import permissions_table
+
+    return permissions_table()
+
+
 PARTS: dict[str, Callable[[], str]] = {
+    "protocol-messages": protocol_messages,
+    "protocol-permissions": protocol_permissions,
     "settings": settings_table,
     "commands": command_list,
     **_sibling("plugin_reference").parts(),
@@ -113,8 +129,20 @@ def pages() -> list[Path]:
     return sorted([*DOCS.rglob("*.md"), *DOCS.parent.glob("README*.md")])
 
 
+def files() -> dict[Path, str]:
+    """Every file that is generated as a whole, with its text as it should be now."""
+    from hub.remote.documents import documents
+
+    return {DOCS / "protocol" / name: text for name, text in documents().items()}
+
+
 def main() -> int:
-    """Bring every page up to date; 0 always."""
+    """Bring every page and file up to date; 0 always."""
+    for file, text in files().items():
+        if not file.exists() or file.read_text(encoding="utf-8") != text:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text, encoding="utf-8")
+            sys.stdout.write(f"{file.relative_to(DOCS.parent)}\n")
     for page in pages():
         text = page.read_text(encoding="utf-8")
         fresh = rendered(text)
