@@ -117,7 +117,12 @@ STANDARD: dict[str, Any] = {
     "GET /units": {
         "items": [{"code": "police", "name": "区公安分局", "kind": "department", "areas": ["320113"], "adapter": "police"}]
     },
-    "GET /adapters/police": {"name": "police", "plugin": "police", "state": "running", "stable": {"settings": {"secret": "***"}}},
+    "GET /adapters/police": {
+        "name": "police",
+        "plugin": "police",
+        "state": "running",
+        "stable": {"settings": {"secret": "***"}},
+    },
     "GET /adapters": {
         "items": [{"name": "police", "department": "公安", "state": "paused", "breaker": "closed", "detail": "证书过期"}]
     },
