@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
 from random import getrandbits
 from time import time_ns
@@ -30,7 +31,7 @@ from opentelemetry.sdk.environment_variables import (
 )
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
-from opentelemetry.sdk.trace.sampling import DEFAULT_ON, Decision
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON, DEFAULT_ON, Decision
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import (
     Link,
@@ -268,6 +269,12 @@ class _Tracer:
             return _Passing(f"00-{trace}-{parent or _span_id()}-00", case)
         return _Span(self, name, kind, trace, parent, links, case, attributes)
 
+    def shown_to(self, sink: SpanSink) -> _Tracer:
+        """The same with one more place for spans, and without sampling."""
+        tracer = _Tracer(self._provider, sink if self._store is None else _Both(self._store, sink), self._exporting)
+        tracer._sampler = None
+        return tracer
+
     def end(self, span: _Span, at: int) -> None:
         """Hand an ended span over."""
         if self._store is not None:
@@ -307,6 +314,7 @@ class _Tracer:
 
 
 _tracer: _Tracer | None = None
+_watching: ContextVar[_Tracer | None] = ContextVar("hub_watching", default=None)
 
 
 def span(
@@ -329,13 +337,14 @@ def span(
     incoming = around.traceparent if parent is None and around is not None else valid_traceparent(parent)
     if case is None and around is not None:
         case = around.case
-    if _tracer is None:
+    tracer = _watching.get() or _tracer
+    if tracer is None:
         return _Passing(incoming, case)
     values: dict[str, Value] = dict(attributes) if attributes else {}
     if case is not None:
         values[CONVERSATION] = case
     linked = tuple(link for link in links if link is not None and _TRACEPARENT.fullmatch(link)) if links else ()
-    return _tracer.start(name, kind, incoming, linked, case, values)
+    return tracer.start(name, kind, incoming, linked, case, values)
 
 
 def traceparent() -> str | None:
@@ -372,6 +381,31 @@ def messaging(
     if message_id is not None:
         values[MESSAGE_ID] = message_id
     return values
+
+
+@contextmanager
+def watching(sink: SpanSink) -> Iterator[None]:
+    """Spans made inside, and in tasks started inside, also go to `sink`: all of them, sampled or not, with tracing on or off."""
+    off = _Tracer(TracerProvider(sampler=ALWAYS_ON, shutdown_on_exit=False), None, None)
+    before = _watching.get()
+    _watching.set((_tracer or off).shown_to(sink))
+    try:
+        yield
+    finally:
+        _watching.set(before)
+
+
+class _Both:
+    """Two places for spans."""
+
+    def __init__(self, one: SpanSink, other: SpanSink) -> None:
+        self._one = one
+        self._other = other
+
+    def add(self, row: Row) -> None:
+        """Take one ended span."""
+        self._one.add(row)
+        self._other.add(row)
 
 
 class Telemetry:

@@ -27,7 +27,7 @@ import msgspec
 from hub.contract import Assignment
 from hub.errors import InvalidInput
 from hub.trial.sample import recorded_sample
-from hub.trial.values import Body, Trial
+from hub.trial.values import Body, Exchange, Trial
 
 VERSION = 1
 
@@ -248,7 +248,7 @@ def raw_of(body: Body) -> bytes:
         case "binary":
             return base64.b64decode(body.content)
         case _:
-            return str(body.content).encode()
+            return str(body.content).encode(body.encoding or "utf-8")
 
 
 def _body_difference(recorded: Body, raw: bytes, free: Sequence[str]) -> str | None:
@@ -265,9 +265,11 @@ def _body_difference(recorded: Body, raw: bytes, free: Sequence[str]) -> str | N
             pairs = parse_qsl(raw.decode(errors="replace"), keep_blank_values=True)
             return _compare("body", _leaves(_by_name(_pairs(recorded.content))), _leaves(_by_name(pairs)), free)
         case "xml":
-            return _compare("body", _elements(str(recorded.content)), _elements(raw.decode(errors="replace")), free)
+            asked_xml = raw.decode(recorded.encoding or "utf-8", errors="replace")
+            return _compare("body", _elements(str(recorded.content)), _elements(asked_xml), free)
         case "text":
-            return _compare("body", {"": str(recorded.content)}, {"": raw.decode(errors="replace")}, free)
+            asked_text = raw.decode(recorded.encoding or "utf-8", errors="replace")
+            return _compare("body", {"": str(recorded.content)}, {"": asked_text}, free)
         case _:
             return None if raw else f"body: {recorded.kind} was recorded, none is sent"
 
@@ -386,13 +388,17 @@ def _by_name(pairs: Iterable[Sequence[str]]) -> dict[str, list[str]]:
     return found
 
 
-def _played(call: str, exchange: Any) -> Played:
-    for body in (exchange.request.body, exchange.answer.body if exchange.answer is not None else None):
+def _played(call: str, exchange: Exchange) -> Played:
+    answer = exchange.answer
+    for body in (exchange.request.body, answer.body if answer is not None else None):
         if body is not None and body.kind == "left_out":
             raise InvalidInput(f"a body of {body.size} bytes is too long for a cassette", subject="record")
+    if answer is not None and answer.body is not None and not _replayable(answer.body):
+        raise InvalidInput(f"an answer of kind {answer.body.kind} with secrets or parts can't be replayed", subject="record")
     parts = urlsplit(exchange.request.url)
-    answer = exchange.answer
-    whole = answer is not None and answer.body is not None
+    answered = None
+    if answer is not None and answer.body is not None:
+        answered = Answered(status=answer.status, headers=_headers(answer.headers), body=answer.body)
     return Played(
         call=call,
         request=Asked(
@@ -402,9 +408,13 @@ def _played(call: str, exchange: Any) -> Played:
             headers=_headers(exchange.request.headers),
             body=exchange.request.body,
         ),
-        answer=Answered(status=answer.status, headers=_headers(answer.headers), body=answer.body) if whole else None,
-        problem="" if whole else "unreachable" if exchange.error == "unavailable" else "lost",
+        answer=answered,
+        problem="" if answered is not None else "unreachable" if exchange.error == "unavailable" else "lost",
     )
+
+
+def _replayable(body: Body) -> bool:
+    return body.kind != "multipart" and (body.kind == "empty" or body.content is not None or body.kind == "json")
 
 
 def _headers(headers: Mapping[str, str]) -> dict[str, str]:
@@ -432,7 +442,10 @@ def _told(played: Played) -> dict[str, Any]:
 
 
 def _told_body(body: Body) -> dict[str, Any] | None:
-    return None if body.kind == "empty" else {"size": 0, "kind": body.kind, "content": body.content}
+    if body.kind == "empty":
+        return None
+    told = {"size": 0, "kind": body.kind, "content": body.content}
+    return told | {"encoding": body.encoding} if body.encoding else told
 
 
 def _without_contact(assignment: Mapping[str, Any]) -> dict[str, Any]:

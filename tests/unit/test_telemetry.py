@@ -208,3 +208,34 @@ def test_a_span_costs_far_less_than_twenty_five_microseconds(kept: Kept) -> None
         return (time.thread_time() - start) / 2000 * 1e6
 
     assert min(microseconds() for _ in range(5)) < 25
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_a_watched_piece_of_work_shows_its_spans_with_tracing_on_or_off(on: bool, request: pytest.FixtureRequest) -> None:
+    kept = request.getfixturevalue("kept") if on else None
+    watched = Kept()
+    with span("before"):
+        pass
+    with telemetry.watching(watched), span("tried", root=True) as outer, span("GET", kind="client"):
+        assert outer.traceparent is not None
+    with span("after"):
+        pass
+    assert [row[3] for row in watched.rows] == ["GET", "tried"]
+    assert watched.rows[0][2] == watched.rows[1][1], "one is the other's child"
+    if kept is not None:
+        assert [row[3] for row in kept.rows] == ["before", "GET", "tried", "after"]
+
+
+async def test_watching_concerns_no_other_task(kept: Kept) -> None:
+    watched, go = Kept(), asyncio.Event()
+
+    async def other() -> None:
+        await go.wait()
+        with span("other"):
+            pass
+
+    task = asyncio.create_task(other())
+    with telemetry.watching(watched), span("mine"):
+        go.set()
+        await task
+    assert [row[3] for row in watched.rows] == ["mine"]
