@@ -10,7 +10,7 @@ STAMP := .venv/.ready
 run: setup
 	$(BIN)/hub up --demo $(ARGS)
 
-test: setup browser-ready check
+test: setup browser-ready node-ready check
 	$(BIN)/python -m pytest -n 3 --dist loadfile $(ARGS)
 
 setup: $(STAMP)
@@ -25,6 +25,10 @@ $(STAMP): requirements.lock pyproject.toml $(wildcard plugins/*/pyproject.toml)
 .PHONY: browser-ready
 browser-ready:
 	@deploy/install-browser
+
+.PHONY: node-ready
+node-ready: setup
+	@$(BIN)/python tests/node/prepare.py
 
 check: setup
 	$(BIN)/ruff check hub plugins tests
