@@ -27,7 +27,7 @@ _LEAST_LEARNT = 8
 _LEAST_CORE = 8
 """Characters of base64 that identify a secret."""
 SECRET_NAME = re.compile(
-    r"pass(?:word|wd|phrase)|^pass$|^pwd$|secret|token|api[-_]?key|app[-_]?key|access[-_]?key|private[-_]?key|credential|signature"
+    r"pass(?:word|wd|phrase)|^pass$|^pwd$|secret|token(?![-_]?(?:type|ur[li]|endpoint|expir))|api[-_]?key|app[-_]?key|access[-_]?key|private[-_]?key|credential|signature"
     r"|^sign$|^sig$|[-_]sign?$|hmac|digest|nonce|cookie|^auth$|^auth[-_]|^x-auth|authorization|session[-_]?id|^jsessionid$|^sid$",
     re.IGNORECASE,
 )

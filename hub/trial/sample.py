@@ -84,24 +84,24 @@ def sample_in(district: District, instance: AdapterInstance, manifest: Manifest,
     return replace(sample, category=fits[0].code, category_name=fits[0].name) if fits else sample
 
 
-def given_sample(values: Mapping[str, Any], base: Assignment) -> Assignment:
+def given_sample(values: Mapping[str, Any], base: Assignment, *, subject: str = "sample") -> Assignment:
     """`base` with the fields somebody gives instead; key and case stay the sample's, the title is marked.
 
     Raises InvalidInput naming the field.
     """
     for name in values:
         if name not in Assignment.__dataclass_fields__:
-            raise InvalidInput(f"an assignment has no {name}", subject=f"assignment.{name}")
+            raise InvalidInput(f"an assignment has no {name}", subject=f"{subject}.{name}")
     given = {name: value for name, value in values.items() if name not in ("key", "case", "ticket")}
     try:
         sample = msgspec.convert({**_plain(base), **given}, Assignment)
     except msgspec.ValidationError as problem:
         field = str(problem).rpartition("`$.")[2].rstrip("`")
         raise InvalidInput(
-            str(problem).partition(" - at")[0], subject=f"assignment.{field}" if field else "assignment"
+            str(problem).partition(" - at")[0], subject=f"{subject}.{field}" if field else subject
         ) from problem
     if sample.reported_at.tzinfo is None:
-        raise InvalidInput("times need an offset", subject="assignment.reported_at")
+        raise InvalidInput("times need an offset", subject=f"{subject}.reported_at")
     return sample if sample.title.startswith(MARK) else replace(sample, title=f"{MARK}{sample.title}")
 
 

@@ -114,7 +114,7 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
     ms: float
     ok: bool
     outcome: str
-    """usable, unusable, filed, refused, not_filed, unsure or left_behind."""
+    """usable, unusable, recalled, filed, refused, not_filed, unsure or left_behind."""
     text: str
     settings: dict[str, Any]
     calls: list[Call]

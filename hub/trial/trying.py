@@ -1,0 +1,372 @@
+"""The calls of a trial, in the order dispatch makes them, and the record of everything that happened meanwhile.
+
+health; with a sample also deliver (with the retries inside one attempt), what dispatch does when the outcome is unknown (ask by key, the
+same key again) at once instead of later, lookup, recall. The plugin is built as the hub builds it, with a store that forgets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+import traceback
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import httpx
+import structlog
+
+from hub import telemetry, trace
+from hub.adapters.running import Running, build, check_settings, rate_of, secrets_of
+from hub.attempts import within_attempt
+from hub.contract import AdapterInstance, Assignment, Capability, Plugin, Receipt
+from hub.errors import AdapterFault, DeliveryError, Disposition, HubError, PluginError, Unavailable, disposition_of
+from hub.outbound import Exchange as Wired
+from hub.outbound import departmental_client
+from hub.spans import SpanRecord
+from hub.trial.blotting import Blotter
+from hub.trial.outcome import outcome_of
+from hub.trial.sample import RECALL_REASON
+from hub.trial.values import Answer, Call, Exchange, LogLine, Problem, Request, Trial
+from hub.trial.verdict import next_step
+
+T = TypeVar("T")
+
+MOST_EXCHANGES = 60
+MOST_LINES = 200
+MOST_KEPT = 8 * 1024 * 1024
+"""Bytes of bodies that are kept."""
+NOWHERE = "http://127.0.0.1:9/hooks/trial"
+"""Where a department would call back when nobody says: nobody listens there."""
+
+SpansOf = Callable[[str], Sequence[SpanRecord]]
+"""The spans of a case; may block."""
+
+
+class ForgetfulStore:
+    """An AdapterStore that is gone with the trial."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, bytes] = {}
+
+    async def get(self, key: str) -> bytes | None:
+        """The value, or None."""
+        return self._values.get(key)
+
+    async def put(self, key: str, value: bytes) -> None:
+        """Keep it until the trial ends."""
+        self._values[key] = value
+
+    async def delete(self, key: str) -> None:
+        """Forget; no error when absent."""
+        self._values.pop(key, None)
+
+
+class _Observed:
+    """Everything that happens during a trial, raw."""
+
+    def __init__(self) -> None:
+        self.exchanges: list[Wired] = []
+        self.lines: list[tuple[str, str, dict[str, Any]]] = []
+        self.unmapped: dict[str, None] = {}
+        self.left_out = 0
+        self._bytes = 0
+
+    def exchange(self, one: Wired) -> None:
+        """Called by the client."""
+        size = len(one.body) + len(one.answer or b"")
+        if len(self.exchanges) >= MOST_EXCHANGES or self._bytes + size > MOST_KEPT:
+            self.left_out += 1
+            return
+        self._bytes += size
+        self.exchanges.append(one)
+
+    def line(self, _logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        """Called for what the plugin logs; goes no further."""
+        if len(self.lines) >= MOST_LINES:
+            self.left_out += 1
+        else:
+            fields = {key: value for key, value in event.items() if key != "event"}
+            thrown = fields.pop("exc_info", None)
+            if thrown:
+                given = thrown if isinstance(thrown, BaseException) else sys.exc_info()[1]
+                fields["thrown"] = "".join(traceback.format_exception_only(given)).strip()
+            self.lines.append((method, str(event.get("event", "")), fields))
+        raise structlog.DropEvent
+
+    def word(self, table: str, word: str, about: str | None) -> None:
+        """Called for a word that is in no crosswalk."""
+        self.unmapped[f"{table}: {word}"] = None
+
+
+class _Made:
+    """One call that was made, raw."""
+
+    def __init__(self, call: str, number: int) -> None:
+        self.call = call
+        self.number = number
+        self.at = datetime.now(UTC)
+        self.ms = 0.0
+        self.result: dict[str, Any] | None = None
+        self.problem: HubError | None = None
+        self.exchanges: list[Wired] = []
+
+
+class _Calls:
+    """Makes calls and remembers them."""
+
+    def __init__(self, observed: _Observed, instance: str) -> None:
+        self.made: list[_Made] = []
+        self._observed = observed
+        self._instance = instance
+
+    async def make(self, call: str, work: Callable[[], Awaitable[T]], told: Callable[[T], dict[str, Any]]) -> T:
+        """One call; raises its hub error once it is noted."""
+        made = _Made(call, sum(one.call == call for one in self.made) + 1)
+        self.made.append(made)
+        before, began = len(self._observed.exchanges), time.monotonic()
+        attributes: dict[str, str | int | bool] = {telemetry.ADAPTER: self._instance, telemetry.ATTEMPT: made.number}
+        try:
+            with telemetry.span(f"try {call}", attributes=attributes):
+                found = await work()
+            made.result = told(found)
+            return found
+        except HubError as problem:
+            made.problem = problem
+            raise
+        finally:
+            made.ms = (time.monotonic() - began) * 1000
+            made.exchanges = self._observed.exchanges[before:]
+
+
+async def try_plugin(
+    kind: type[Plugin],
+    instance: AdapterInstance,
+    *,
+    case: str,
+    assignment: Assignment | None,
+    spans_of: SpansOf | None = None,
+    callback_url: str = NOWHERE,
+    transport: httpx.AsyncBaseTransport | None = None,
+    before_sample: Callable[[], Awaitable[None]] | None = None,
+) -> Trial:
+    """Try one instance; raises PluginError when it can't be built or started.
+
+    `case`: under which its spans are found (the sample's own when there is one). `assignment` None: only its health is asked.
+    `before_sample` is awaited before the sample is handed over (to set a fault of a simulator). `transport` replaces the network.
+    """
+    observed = _Observed()
+    settings = check_settings(kind, instance)
+    client = departmental_client(
+        instance.name,
+        timeout=kind.manifest.attempt_timeout.total_seconds(),
+        rate=rate_of(kind, instance),
+        record=observed.exchange,
+        transport=transport,
+    )
+    logger: Any = structlog.wrap_logger(None, processors=[observed.line], wrapper_class=structlog.stdlib.BoundLogger)
+    try:
+        running = build(
+            kind,
+            instance,
+            store=ForgetfulStore(),
+            callback_url=callback_url,
+            unmapped=observed.word,
+            client=client,
+            log=logger,
+        )
+    except PluginError:
+        await client.aclose()
+        raise
+    calls = _Calls(observed, instance.name)
+    at, began = datetime.now(UTC), time.monotonic()
+    with telemetry.span(f"try {instance.name}", case=case, root=True, attributes={telemetry.ADAPTER: instance.name}) as root:
+        try:
+            await running.start()
+            healthy = await _health(calls, running)
+            ticket: str | None = None
+            if assignment is not None:
+                if before_sample is not None:
+                    await before_sample()
+                ticket = await _handed(calls, running, assignment)
+                if ticket is not None:
+                    await _checked(calls, running, replace(assignment, ticket=ticket))
+        finally:
+            await running.stop()
+        if not healthy or any(made.problem is not None for made in calls.made):
+            root.set(telemetry.OUTCOME, "troubled")
+    ms = (time.monotonic() - began) * 1000
+    spans = await asyncio.to_thread(spans_of, case) if spans_of is not None else ()
+    return _told(kind, running, settings, observed, calls.made, at, ms, case, assignment, ticket, spans)
+
+
+async def _health(calls: _Calls, running: Running) -> bool:
+    with suppress(HubError):
+        found = await calls.make(
+            "health", running.ask_health, lambda health: {"ok": bool(health.ok), "detail": str(health.detail)}
+        )
+        return bool(found.ok)
+    return False
+
+
+async def _handed(calls: _Calls, running: Running, assignment: Assignment) -> str | None:
+    """Hand the sample over as dispatch would, without the pauses between attempts; its ticket if it was filed."""
+    for last in (False, True):
+        try:
+            receipt = await within_attempt(
+                lambda: calls.make("deliver", lambda: running.deliver(assignment), lambda given: {"ticket": given.ticket})
+            )
+        except HubError as problem:
+            doubt = disposition_of(problem) in (Disposition.UNKNOWN, Disposition.FAULT)
+            if not doubt:
+                return None
+            asked, found = await _asked(calls, running, assignment)
+            if found is not None:
+                return found.ticket
+            if last or not asked:
+                return None
+        else:
+            return receipt.ticket
+    return None
+
+
+async def _asked(calls: _Calls, running: Running, assignment: Assignment) -> tuple[bool, Receipt | None]:
+    """What became of it: whether it may be handed over again, and the receipt if the department has it."""
+    if not running.can(Capability.LOOKUP):
+        return running.can(Capability.IDEMPOTENT), None
+    try:
+        return True, await within_attempt(lambda: _lookup(calls, running, assignment))
+    except HubError:
+        return False, None
+
+
+async def _lookup(calls: _Calls, running: Running, assignment: Assignment) -> Receipt | None:
+    return await calls.make(
+        "lookup",
+        lambda: running.lookup(assignment),
+        lambda found: {"found": found is not None} | ({} if found is None else {"ticket": found.ticket}),
+    )
+
+
+async def _checked(calls: _Calls, running: Running, assignment: Assignment) -> None:
+    """Ask for it by key, then take it back, as far as the plugin can."""
+    with suppress(HubError):
+        if running.can(Capability.LOOKUP) and calls.made[-1].call != "lookup":
+            await within_attempt(lambda: _lookup(calls, running, replace(assignment, ticket=None)))
+    with suppress(HubError):
+        if running.can(Capability.RECALL):
+            recall = lambda: calls.make("recall", lambda: running.recall(assignment, RECALL_REASON), lambda _: {"ok": True})  # noqa: E731
+            await within_attempt(recall)
+
+
+def _told(
+    kind: type[Plugin],
+    running: Running,
+    settings: Any,
+    observed: _Observed,
+    made: Sequence[_Made],
+    at: datetime,
+    ms: float,
+    case: str,
+    assignment: Assignment | None,
+    ticket: str | None,
+    spans: Sequence[SpanRecord],
+) -> Trial:
+    """The trial as it may be shown."""
+    blotter = Blotter(secrets_of(settings))
+    for one in observed.exchanges:
+        blotter.learn_url(one.url)
+        blotter.learn_headers((*one.headers, *one.answer_headers))
+        blotter.learn_body(one.body, _media_type(one.headers))
+        blotter.learn_body(one.answer or b"", _media_type(one.answer_headers))
+    calls = [_call(blotter, running, one) for one in made]
+    outcome = outcome_of(calls, handed=assignment is not None, ticket=ticket, can_recall=running.can(Capability.RECALL))
+    tree = trace.assemble(case, (), spans).to_json() if spans else None
+    return Trial(
+        instance=running.name,
+        plugin=kind.manifest.name,
+        plugin_version=kind.manifest.version,
+        settings_version=running.instance.version,
+        at=at,
+        ms=round(ms, 1),
+        ok=outcome.ok,
+        outcome=outcome.word,
+        text=blotter.text(outcome.text),
+        settings=blotter.value(settings.model_dump(mode="json")),
+        calls=calls,
+        assignment=None if assignment is None else blotter.value(assignment.summary()),
+        ticket=None if ticket is None else blotter.struck(ticket),
+        unmapped=[blotter.text(word) for word in observed.unmapped],
+        logs=[
+            LogLine(level=level, event=blotter.text(event), fields=blotter.value(fields))
+            for level, event, fields in observed.lines
+        ],
+        left_out=observed.left_out,
+        trace=None if tree is None else blotter.value(tree),
+    )
+
+
+def _call(blotter: Blotter, running: Running, made: _Made) -> Call:
+    return Call(
+        call=made.call,
+        number=made.number,
+        at=made.at,
+        ms=round(made.ms, 1),
+        result=None if made.result is None else {name: _result(blotter, value) for name, value in made.result.items()},
+        problem=None if made.problem is None else _problem(blotter, running, made.call, made.problem),
+        exchanges=[_exchange(blotter, one) for one in made.exchanges],
+    )
+
+
+def _result(blotter: Blotter, value: Any) -> Any:
+    return blotter.struck(value) if isinstance(value, str) else value
+
+
+def _problem(blotter: Blotter, running: Running, call: str, problem: HubError) -> Problem:
+    asked = problem.retry_after if isinstance(problem, Unavailable) else None
+    return Problem(
+        error=type(problem).__name__,
+        code=problem.code,
+        disposition=disposition_of(problem).value,
+        message=blotter.text(problem.message),
+        next=next_step(running.instance, running.manifest, call, problem),
+        status=problem.status if isinstance(problem, DeliveryError) else None,
+        retry_after=None if asked is None else round(asked.total_seconds(), 1),
+        traceback=[blotter.text(line) for line in _traceback(problem)] if isinstance(problem, AdapterFault) else [],
+    )
+
+
+def _traceback(problem: AdapterFault) -> Iterable[str]:
+    """The innermost frames of what the plugin threw."""
+    if problem.__cause__ is None:
+        return []
+    cause = problem.__cause__
+    frames = traceback.extract_tb(cause.__traceback__)[-5:]
+    return [f"{frame.filename}:{frame.lineno} {frame.name}: {frame.line or ''}" for frame in frames]
+
+
+def _exchange(blotter: Blotter, one: Wired) -> Exchange:
+    answer = None
+    if one.status is not None:
+        body = None if one.answer is None else blotter.body(one.answer, _media_type(one.answer_headers))
+        answer = Answer(status=one.status, headers=blotter.headers(one.answer_headers), body=body)
+    return Exchange(
+        at=one.at,
+        ms=round(one.seconds * 1000, 1),
+        waited_ms=round(one.waited * 1000, 1),
+        request=Request(
+            method=one.method,
+            url=blotter.url(one.url),
+            headers=blotter.headers(one.headers),
+            body=blotter.body(one.body, _media_type(one.headers)),
+        ),
+        answer=answer,
+        error=None if one.error is None else one.error.code,
+    )
+
+
+def _media_type(headers: Iterable[tuple[str, str]]) -> str:
+    return next((value for name, value in headers if name.lower() == "content-type"), "")
