@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import httpx
 import structlog
 import uvicorn
 from starlette.applications import Starlette
@@ -81,10 +82,14 @@ async def running_adapter(
     timeout: float = 1.0,
     callback_url: str = "http://127.0.0.1:9/hooks/test",
     store: AdapterStore | None = None,
+    transport: httpx.AsyncBaseTransport | None = None,
 ) -> AsyncIterator[Adapter]:
-    """A started adapter with a real client; `timeout` in seconds is short so that lost answers are seen soon."""
+    """A started adapter with the hub's client; `timeout` in seconds is short so that lost answers are seen soon.
+
+    `transport` replaces the network, e.g. `httpx.MockTransport` for answers a simulator never gives.
+    """
     name = kind.manifest.name
-    async with departmental_client(name, timeout=timeout) as http:
+    async with departmental_client(name, timeout=timeout, transport=transport) as http:
         context = Context(
             instance=name,
             http=http,
