@@ -38,10 +38,10 @@ _PR_SET_PDEATHSIG = 1
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
-def die_with_parent() -> None:
-    """Run in a child before exec: ask the kernel to terminate it when its parent dies (Linux; elsewhere nothing)."""
+def die_with_parent(by: signal.Signals = signal.SIGTERM) -> None:
+    """Run in a child before exec: ask the kernel to end it by a signal when its parent dies (Linux; elsewhere nothing)."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, by)
 
 
 class EmbeddedServer:

@@ -22,6 +22,7 @@ import structlog
 
 from hub import logs, telemetry
 from hub.adapters.plugins import Plugins
+from hub.adapters.watchdog import Watchdog
 from hub.contract import AdapterInstance, Capability, Crosswalk, Plugin, ReportKind
 from hub.errors import ConfigError, HubError, PluginError
 from hub.instances import read_adapters
@@ -81,6 +82,9 @@ async def _main(setup: Setup, options: Options, step: Callable[[str], None]) -> 
                 port = await stack.enter_async_context(listening(runner.callback, options.callback_host, options.callback_port))
                 sys.stdout.write(json.dumps({"callbacks": f"http://{options.callback_host}:{port}"}) + "\n")
                 sys.stdout.flush()
+            watchdog = Watchdog(loop, _held_up, _give_up)
+            watchdog.start()
+            stack.callback(watchdog.stop)
             working = asyncio.create_task(runner.run(), name="adapter")
             stopping = asyncio.create_task(stop.wait())
             log.info("adapter runs", adapter=runner.name, plugin=setup.kind.manifest.name)
@@ -96,6 +100,16 @@ async def _main(setup: Setup, options: Options, step: Callable[[str], None]) -> 
     except (ConfigError, PluginError) as problem:
         sys.stderr.write(f"hub: {problem.message}\n")
         return UNUSABLE
+
+
+def _held_up(name: str, seconds: float) -> None:
+    log.error("the plugin held everything up", adapter=name, seconds=round(seconds, 1))
+
+
+def _give_up(name: str) -> None:
+    """Nothing ends the plugin's step: end the process, whoever keeps it going starts it again."""
+    log.critical("the plugin holds everything up for good; ending", adapter=name)
+    os._exit(1)
 
 
 def setup_of(options: Options, plugins: tuple[type[Plugin], ...]) -> Setup:

@@ -184,7 +184,7 @@ class Runner:
                 await self._until_open(consumer)
                 group.create_task(self._one(await consumer.next()), name="order")
 
-    async def drain(self, within: float = 15.0) -> None:
+    async def drain(self, within: float = 6.0) -> None:
         """Take nothing new, end what is in hand, hand the reports over, as far as `within` seconds allow."""
         self._draining = True
         if self._consumer is None:

@@ -35,7 +35,8 @@ from hub.remote.program import UNUSABLE, told
 log = structlog.get_logger("hub.remote")
 
 MIB = 1024 * 1024
-STOP_WITHIN = 20.0
+STOP_WITHIN = 8.0
+"""Seconds a worker gets to end what it has in hand; below those the hub gives its stages."""
 CALLBACK_WITHIN = 15.0
 FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 60.0
@@ -180,7 +181,7 @@ class Workers:
         limit = instance.memory_mib * MIB
 
         def bounded() -> None:
-            die_with_parent()
+            die_with_parent(signal.SIGKILL)  # one that spins hears nothing else; its journal stands a kill
             resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
         with (directory / f"{instance.name}.log").open("ab") as output:

@@ -32,6 +32,10 @@ from hub.errors import OutcomeUnknown, Refused, Unavailable
 
 class OfficeSettings(AdapterSettings):
     books: str = ""
+    eats_mib: int = 0
+    """Memory that a delivery takes and keeps."""
+    spins: bool = False
+    """A delivery never gives the loop back."""
 
 
 class OfficeAdapter(Adapter):
@@ -62,6 +66,11 @@ class OfficeAdapter(Adapter):
             return db.execute(query, values).fetchall()
 
     async def deliver(self, assignment: Assignment) -> Receipt:
+        assert isinstance(self.settings, OfficeSettings)
+        if self.settings.eats_mib:
+            self.eaten = bytearray(self.settings.eats_mib * 1024 * 1024)
+        while self.settings.spins:
+            pass
         script = self._do("DELETE FROM script WHERE number = (SELECT min(number) FROM script) RETURNING step")
         if script and script[0][0] == "refused":
             raise Refused("不属于本单位职责")

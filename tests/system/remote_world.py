@@ -34,13 +34,13 @@ def away(name: str, placement: Placement = Placement.REMOTE, **limits: Any) -> A
 async def hub_with(data: Path, *instances: AdapterInstance, **options: Any) -> AsyncIterator[Hub]:
     settings = Settings(data=data, config=CONFIG)
     settings = settings.model_copy(update={"nats": settings.nats.model_copy(update={"port": options.pop("port", 0)})})
-    async with (
-        Hub.open(settings, instances=instances, plugins=[OfficeAdapter, *options.pop("plugins", [])]) as hub,
-        hub.running(),
-    ):
-        yield hub
-        if hub.fatal.done():
-            raise AssertionError(hub.fatal.result())
+    async with Hub.open(settings, instances=instances, plugins=[OfficeAdapter, *options.pop("plugins", [])]) as hub:
+        hub.workers._command = options.pop("worker_command", hub.workers._command)
+        hub.workers._first_pause = 0.1
+        async with hub.running():
+            yield hub
+            if hub.fatal.done():
+                raise AssertionError(hub.fatal.result())
 
 
 async def credentials_for(hub: Hub, name: str, directory: Path) -> Path:
