@@ -57,10 +57,11 @@ from hub.repairs import Repairs
 from hub.reportback import ReportBack
 from hub.rulebook import Rulebook
 from hub.spans import SpanStore
+from hub.trial.trials import Trials
 from hub.views import Projector, Views
 
 if TYPE_CHECKING:
-    from hub.contract import AdapterInstance, CallbackRequest, Health, IncomingCase, Plugin
+    from hub.contract import AdapterInstance, CallbackRequest, IncomingCase, Plugin
     from hub.settings import Settings
 
 log = structlog.get_logger("hub.app")
@@ -201,7 +202,13 @@ class Hub:
             isolate=self._isolate,
             afar=self._known_of,
         )
-        self.registration = Registration(self.adapters, self.registry, district, self._try, clock=self._clock)
+        self.trials = Trials(
+            self.adapters,
+            district,
+            public_url=public_url or settings.api.public_url or f"http://{settings.api.host}:{settings.api.port}",
+            clock=self._clock,
+        )
+        self.registration = Registration(self.adapters, self.registry, district, self.trials.before_traffic, clock=self._clock)
         self.views = Views(settings.views.url or f"sqlite:///{settings.data / 'views.db'}")
         self.projector = Projector(self.views, self.ledger)
         self.linkage = Linkage(bus, self.desk)
@@ -309,15 +316,6 @@ class Hub:
             log.warning("adapter can't be moved to a process of its own", adapter=name, reason=problem.message)
         with contextlib.suppress(NotAllowed):  # it was disabled meanwhile
             await self.adapters.pause(name, reason)
-
-    async def _try(self, instance: AdapterInstance, *, sample: bool) -> Health:
-        """Whether an instance's department can be used with its settings, before it takes traffic."""
-        running = self.adapters.build(instance)
-        try:
-            await running.start()
-            return await running.health()
-        finally:
-            await running.stop()
 
     async def _adopt_policy(self) -> None:
         """Put the published policy in force; on the first start the configured one is published as version 1."""
@@ -481,7 +479,7 @@ def services_of(hub: Hub) -> Services:
         publish_policy=hub.publish_policy,
         settings=hub.settings.api,
         open311=hub.settings.open311,
-        instances=Instances(roster=hub.adapters, registration=hub.registration),
+        instances=Instances(roster=hub.adapters, registration=hub.registration, trials=hub.trials),
         credentials=hub.credentials,
         upkeep=hub.upkeep,
         connected=lambda: hub.bus.connected and not hub.fatal.done(),

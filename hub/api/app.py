@@ -24,6 +24,7 @@ from hub.api import (
     remote,
     repairs,
     stream,
+    trial,
 )
 from hub.api.answers import Writes
 from hub.api.commands import commands_router
@@ -65,6 +66,7 @@ def create_app(services: Services, *, heartbeat: float = stream.HEARTBEAT) -> Fa
         lookups.router,
         operations.router,
         instances.router,
+        trial.router,
         pages.router,
         remote.router,
         reconciliation.router,

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from hub.repairs import Repairs
     from hub.settings import ApiSettings
     from hub.spans import SpanRecord
+    from hub.trial.trials import Trials
     from hub.views import Views
 
 
@@ -147,6 +148,7 @@ class Instances:
 
     roster: Roster
     registration: Registration
+    trials: Trials | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,6 +26,7 @@ from hub.cli.remote import creds_app
 from hub.cli.remote import run as run_adapter
 from hub.cli.repairs import repair_app
 from hub.cli.run import bench, ledger_app, up, views_app
+from hub.cli.trial import add_trying
 
 
 def _built() -> typer.Typer:
@@ -42,6 +43,7 @@ def _built() -> typer.Typer:
     add_commands(case_app)
     add_grading(plugin_app)
     add_reconciling(adapter_app)
+    add_trying(adapter_app)
     area_app.command("generate")(generate)
     adapter_app.command("run")(run_adapter)
     adapter_app.add_typer(creds_app, name="creds")

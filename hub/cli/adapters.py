@@ -280,7 +280,23 @@ def _patch(
     rate: float | None,
 ) -> dict[str, object]:
     """What the options say, as the interface takes it."""
-    settings: dict[str, object] = dict.fromkeys(unset or ())
+    settings = dict.fromkeys(unset or ()) | settings_of(set, secret_env, secret_file)
+    given: dict[str, object | None] = {
+        "settings": settings or None,
+        "units": unit,
+        "areas": area,
+        "percent": percent,
+        "placement": placement,
+        "concurrency": concurrency,
+        "attempts": attempts,
+        "rate_per_second": rate,
+    }
+    return {key: value for key, value in given.items() if value is not None}
+
+
+def settings_of(set: list[str] | None, secret_env: list[str] | None, secret_file: list[str] | None) -> dict[str, object]:
+    """The settings that the options give. Raises Failure naming the one that can't be read."""
+    settings: dict[str, object] = {}
     for pair in set or ():
         key, value = _pair(pair)
         settings[key] = value
@@ -295,17 +311,7 @@ def _patch(
             settings[key] = (sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")).strip()
         except (OSError, UnicodeDecodeError) as error:
             raise Failure(f"--secret-file {pair}: {error}") from error
-    given: dict[str, object | None] = {
-        "settings": settings or None,
-        "units": unit,
-        "areas": area,
-        "percent": percent,
-        "placement": placement,
-        "concurrency": concurrency,
-        "attempts": attempts,
-        "rate_per_second": rate,
-    }
-    return {key: value for key, value in given.items() if value is not None}
+    return settings
 
 
 def _pair(text: str) -> tuple[str, object]:

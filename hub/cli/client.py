@@ -107,6 +107,10 @@ class HubApi:
         """Do something, once however often it is sent under one key (drawn when None)."""
         return self._ask("POST", path, body=dict(body or {}), key=key or str(uuid.uuid4()))
 
+    def post_once(self, path: str, body: Mapping[str, object], *, within: float) -> Any:
+        """Do something that takes its time, at most `within` seconds; sent once, since its repetition is seen outside."""
+        return self._ask("POST", path, body=dict(body), within=within)
+
     def patch(self, path: str, body: Mapping[str, object]) -> Any:
         """Change something; not repeated by itself."""
         return self._ask("PATCH", path, body=dict(body))
@@ -134,18 +138,23 @@ class HubApi:
         files: Mapping[str, tuple[str, bytes, str]] | None = None,
         fields: Mapping[str, str] | None = None,
         key: str | None = None,
+        within: float | None = None,
     ) -> Any:
         headers = {"Idempotency-Key": key} if key else {}
+        timeout = httpx.USE_CLIENT_DEFAULT if within is None else httpx.Timeout(within, connect=5.0)
         answer: httpx.Response | None = None
-        for attempt in range(_TRIES):
+        tries = _TRIES if within is None else 1
+        for attempt in range(tries):
             if attempt:
                 time.sleep(max(self._pause * 2**attempt, _retry_after(answer)))
             try:
-                answer = self._http.request(method, path, params=params, json=body, files=files, data=fields, headers=headers)
+                answer = self._http.request(
+                    method, path, params=params, json=body, files=files, data=fields, headers=headers, timeout=timeout
+                )
             except httpx.ConnectError as error:
                 raise Failure(f"no hub answers at {self.url} (is `hub up` running?)") from error
             except httpx.HTTPError as error:
-                if attempt == _TRIES - 1:
+                if attempt == tries - 1:
                     raise Failure(f"{self.url} broke off: {type(error).__name__}") from error
                 continue
             if answer.status_code not in _AGAIN:

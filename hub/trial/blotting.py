@@ -32,6 +32,7 @@ SECRET_NAME = re.compile(
     re.IGNORECASE,
 )
 """Names under which secrets travel."""
+_NOT_SECRET = frozenset({"token_type", "token_url", "token_endpoint"})
 _ELEMENT = re.compile(r"(<(?:[\w.-]+:)?(?P<name>[\w.-]+)(?:\s[^<>]*)?>)(?P<value>(?:<!\[CDATA\[[^<>]*\]\]>|[^<>])+)(?=</)")
 _ATTRIBUTE = re.compile(r"(?<=\s)(?P<name>[\w:.-]+)(?P<sign>\s*=\s*)(?P<quote>[\"'])(?P<value>[^\"'<>]*)(?P=quote)")
 
@@ -46,6 +47,12 @@ class Blotter:
             if len(secret) >= _LEAST:
                 self._forms |= forms_of(secret)
 
+    def add(self, values: Iterable[str]) -> None:
+        """These are to be struck out too, e.g. a contact's."""
+        for value in values:
+            self._forms |= forms_of(value) if len(value) >= _LEAST else {value} if len(value) > 1 else set()
+        self._pattern = None
+
     def learn(self, value: object) -> None:
         """From now on this is a secret."""
         text = str(value).strip() if isinstance(value, str | int) and not isinstance(value, bool) else ""
@@ -56,7 +63,7 @@ class Blotter:
     def learn_headers(self, headers: Iterable[tuple[str, str]]) -> None:
         """Learn what stands in headers with a secret's name."""
         for name, value in headers:
-            if not SECRET_NAME.search(name):
+            if not names_secret(name):
                 continue
             if name.lower() in ("cookie", "set-cookie"):
                 for pair in value.split(";")[: 1 if name.lower() == "set-cookie" else None]:
@@ -72,7 +79,7 @@ class Blotter:
         parts = urlsplit(url)
         self.learn(parts.password or "")
         for name, value in parse_qsl(parts.query, keep_blank_values=True):
-            if SECRET_NAME.search(name):
+            if names_secret(name):
                 self.learn(value)
 
     def learn_body(self, raw: bytes, media_type: str) -> None:
@@ -80,10 +87,10 @@ class Blotter:
         found = parse(raw, media_type)
         if found.kind == "xml":
             for match in _ELEMENT.finditer(found.content):
-                if SECRET_NAME.search(match["name"]):
+                if names_secret(match["name"]):
                     self.learn(html.unescape(match["value"]).removeprefix("<![CDATA[").removesuffix("]]>"))
             for match in _ATTRIBUTE.finditer(found.content):
-                if SECRET_NAME.search(match["name"]):
+                if names_secret(match["name"]):
                     self.learn(html.unescape(match["value"]))
         elif found.kind in ("json", "form"):
             self._learn_value(found.content, secret=False)
@@ -91,7 +98,7 @@ class Blotter:
     def _learn_value(self, value: object, *, secret: bool) -> None:
         if isinstance(value, Mapping):
             for name, inner in value.items():
-                self._learn_value(inner, secret=secret or bool(SECRET_NAME.search(str(name))))
+                self._learn_value(inner, secret=secret or names_secret(str(name)))
         elif isinstance(value, list):
             for inner in value:
                 self._learn_value(inner, secret=secret)
@@ -111,13 +118,13 @@ class Blotter:
 
     def value(self, value: Any, name: str = "") -> Any:
         """JSON-ready values, nested ones too; what has a secret's name is struck out whole."""
-        if name and SECRET_NAME.search(name) and isinstance(value, str | int | float) and not isinstance(value, bool):
+        if name and names_secret(name) and isinstance(value, str | int | float) and not isinstance(value, bool):
             return STRUCK
         match value:
             case str():
                 return self.text(value)
             case Mapping():
-                secret = name if SECRET_NAME.search(name) else ""
+                secret = name if names_secret(name) else ""
                 return {self.text(str(key)): self.value(inner, secret or str(key)) for key, inner in value.items()}
             case list() | tuple() | set() | frozenset():
                 return [self.value(inner, name) for inner in value]
@@ -144,7 +151,7 @@ class Blotter:
             return f"{scheme} {STRUCK}" if space else STRUCK
         if name in ("cookie", "set-cookie"):
             return f"{value.partition('=')[0]}={STRUCK}"
-        return STRUCK if SECRET_NAME.search(name) else self.text(value)
+        return STRUCK if names_secret(name) else self.text(value)
 
     def url(self, url: str) -> str:
         """Without the user part; parameters with a secret's name struck out."""
@@ -166,11 +173,9 @@ class Blotter:
             case "json" | "form" | "multipart":
                 return self.value(found.content)
             case "xml":
-                struck = _ELEMENT.sub(lambda m: m[1] + STRUCK if SECRET_NAME.search(m["name"]) else m[0], found.content)
+                struck = _ELEMENT.sub(lambda m: m[1] + STRUCK if names_secret(m["name"]) else m[0], found.content)
                 struck = _ATTRIBUTE.sub(
-                    lambda m: (
-                        f"{m['name']}{m['sign']}{m['quote']}{STRUCK}{m['quote']}" if SECRET_NAME.search(m["name"]) else m[0]
-                    ),
+                    lambda m: f"{m['name']}{m['sign']}{m['quote']}{STRUCK}{m['quote']}" if names_secret(m["name"]) else m[0],
                     struck,
                 )
                 return self.text(struck)
@@ -181,6 +186,11 @@ class Blotter:
                 return found.content if self.struck(plain) == plain else None
             case _:
                 return None
+
+
+def names_secret(name: str) -> bool:
+    """Whether secrets travel under a name."""
+    return SECRET_NAME.search(name) is not None and name.lower() not in _NOT_SECRET
 
 
 def forms_of(secret: str) -> set[str]:

@@ -17,8 +17,11 @@ class Outcome:
     ok: bool
 
 
-def outcome_of(calls: Sequence[Call], *, handed: bool, ticket: str | None, can_recall: bool) -> Outcome:
-    """The outcome of a trial's calls; `handed`: a sample was handed over."""
+def outcome_of(calls: Sequence[Call], *, handed: bool, ticket: str | None, can_recall: bool, recall: bool = True) -> Outcome:
+    """The outcome of a trial's calls; `handed`: a sample was to be handed over, `recall`: and to be taken back."""
+    start = next((call for call in calls if call.call == "start"), None)
+    if start is not None and not start.ok:
+        return Outcome(word="unusable", text=f"启动失败：{_why(start)}", ok=False)
     health = next((call for call in calls if call.call == "health"), None)
     healthy = health is not None and health.ok
     unwell = "" if healthy else "；但健康检查未通过"
@@ -36,12 +39,14 @@ def outcome_of(calls: Sequence[Call], *, handed: bool, ticket: str | None, can_r
     failed = next((call for call in calls if call.call == "lookup" and call.problem is not None), None)
     if not looked and failed is not None:
         return Outcome(word="unsure", text=f"样件已投递，工单号 {ticket}，但按键查询失败：{_why(failed)}", ok=False)
+    if not recall:
+        return Outcome(word="filed", text=f"样件已投递，工单号 {ticket}；按要求未撤回{unwell}", ok=healthy)
     if not can_recall:
         text = f"样件已投递，工单号 {ticket}；对方不支持撤回，请通知对方作废{unwell}"
         return Outcome(word="filed", text=text, ok=healthy)
-    recall = next((call for call in reversed(calls) if call.call == "recall"), None)
-    if recall is None or not recall.ok:
-        text = f"样件已投递，工单号 {ticket}，但撤回失败：{_why(recall)}；请通知对方作废"
+    recalled = next((call for call in reversed(calls) if call.call == "recall"), None)
+    if recalled is None or not recalled.ok:
+        text = f"样件已投递，工单号 {ticket}，但撤回失败：{_why(recalled)}；请通知对方作废"
         return Outcome(word="left_behind", text=text, ok=False)
     return Outcome(word="recalled", text=f"样件已投递并撤回，工单号 {ticket}{unwell}", ok=healthy)
 

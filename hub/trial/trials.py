@@ -1,6 +1,6 @@
 """Trials of the hub's own instances: asked for by those who run it, and before a change takes traffic.
 
-Owns which instance is tried (the stable one or the candidate), with what sample, and that one instance is tried by one at a time. Refuses
+Owns which instance is tried (the stable one or the candidate), with what sample, and that one at a time asks for it. Refuses
 instances whose code runs elsewhere. Called by the API and by registration; made by the composition root.
 """
 
@@ -57,12 +57,18 @@ class Trials:
         being tried already.
         """
         instance = await self._instance(name, candidate=candidate)
-        return await self._one(instance, sample=sample, recall=recall)
+        if name in self._under_way:
+            raise TransitionRefused(state="trying", command="try", rule="it is being tried already", subject=name)
+        self._under_way.add(name)
+        try:
+            return await self._one(instance, sample=sample, recall=recall)
+        finally:
+            self._under_way.discard(name)
 
     async def before_traffic(self, instance: AdapterInstance, *, sample: bool) -> Health:
         """Whether the department's system can be used with an instance's settings; with `sample` one is handed over and taken back.
 
-        Raises PluginError when the settings can't be used, TransitionRefused while it is being tried already.
+        Raises PluginError when the settings can't be used.
         """
         found = await self._one(instance, sample=sample and issubclass(self._kind(instance), Adapter), recall=True)
         return Health(ok=found.ok, detail=found.text)
@@ -87,14 +93,8 @@ class Trials:
     async def _one(self, instance: AdapterInstance, *, sample: bool | Mapping[str, Any], recall: bool) -> Trial:
         kind = self._kind(instance)
         assignment = self._sample(kind, instance, sample)
-        if instance.name in self._under_way:
-            raise TransitionRefused(state="trying", command="try", rule="it is being tried already", subject=instance.name)
-        self._under_way.add(instance.name)
-        try:
-            url = f"{self._public_url}/hooks/{instance.name}"
-            return await try_plugin(kind, instance, assignment=assignment, recall=recall, callback_url=url)
-        finally:
-            self._under_way.discard(instance.name)
+        url = f"{self._public_url}/hooks/{instance.name}"
+        return await try_plugin(kind, instance, assignment=assignment, recall=recall, callback_url=url)
 
     def _kind(self, instance: AdapterInstance) -> type[Plugin]:
         return self._adapters.plugins.get(instance.plugin)

@@ -6,7 +6,6 @@ same key again) at once instead of later, lookup, recall. The plugin is built as
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import time
 import traceback
@@ -17,6 +16,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import httpx
+import msgspec
 import structlog
 
 from hub import telemetry, trace
@@ -37,13 +37,11 @@ T = TypeVar("T")
 
 MOST_EXCHANGES = 60
 MOST_LINES = 200
+MOST_SPANS = 500
 MOST_KEPT = 8 * 1024 * 1024
 """Bytes of bodies that are kept."""
 NOWHERE = "http://127.0.0.1:9/hooks/trial"
 """Where a department would call back when nobody says: nobody listens there."""
-
-SpansOf = Callable[[str], Sequence[SpanRecord]]
-"""The spans of a case; may block."""
 
 
 class ForgetfulStore:
@@ -72,6 +70,7 @@ class _Observed:
         self.exchanges: list[Wired] = []
         self.lines: list[tuple[str, str, dict[str, Any]]] = []
         self.unmapped: dict[str, None] = {}
+        self.spans: list[SpanRecord] = []
         self.left_out = 0
         self._bytes = 0
 
@@ -83,6 +82,11 @@ class _Observed:
             return
         self._bytes += size
         self.exchanges.append(one)
+
+    def add(self, row: telemetry.Row) -> None:
+        """Called for every span that ended."""
+        if len(self.spans) < MOST_SPANS:
+            self.spans.append(msgspec.convert(dict(zip(SpanRecord.__struct_fields__, (*row, "hub"), strict=True)), SpanRecord))
 
     def line(self, _logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         """Called for what the plugin logs; goes no further."""
@@ -113,6 +117,11 @@ class _Made:
         self.result: dict[str, Any] | None = None
         self.problem: HubError | None = None
         self.exchanges: list[Wired] = []
+
+    @property
+    def well(self) -> bool:
+        """Whether it ended as it should."""
+        return self.problem is None and (self.result or {}).get("ok") is not False
 
 
 class _Calls:
@@ -146,17 +155,16 @@ async def try_plugin(
     kind: type[Plugin],
     instance: AdapterInstance,
     *,
-    case: str,
-    assignment: Assignment | None,
-    spans_of: SpansOf | None = None,
+    assignment: Assignment | None = None,
+    recall: bool = True,
     callback_url: str = NOWHERE,
     transport: httpx.AsyncBaseTransport | None = None,
     before_sample: Callable[[], Awaitable[None]] | None = None,
 ) -> Trial:
-    """Try one instance; raises PluginError when it can't be built or started.
+    """Try one instance; raises PluginError when it can't be built.
 
-    `case`: under which its spans are found (the sample's own when there is one). `assignment` None: only its health is asked.
-    `before_sample` is awaited before the sample is handed over (to set a fault of a simulator). `transport` replaces the network.
+    `assignment` None: only its health is asked. `recall` False leaves it with the department. `before_sample` is awaited before the
+    sample is handed over (to set a fault of a simulator). `transport` replaces the network.
     """
     observed = _Observed()
     settings = check_settings(kind, instance)
@@ -183,33 +191,45 @@ async def try_plugin(
         raise
     calls = _Calls(observed, instance.name)
     at, began = datetime.now(UTC), time.monotonic()
-    with telemetry.span(f"try {instance.name}", case=case, root=True, attributes={telemetry.ADAPTER: instance.name}) as root:
+    attributes: dict[str, str | int | bool] = {telemetry.ADAPTER: instance.name}
+    with telemetry.watching(observed), telemetry.span(f"try {instance.name}", root=True, attributes=attributes) as root:
         try:
-            await running.start()
-            healthy = await _health(calls, running)
-            ticket: str | None = None
-            if assignment is not None:
-                if before_sample is not None:
-                    await before_sample()
-                ticket = await _handed(calls, running, assignment)
-                if ticket is not None:
-                    await _checked(calls, running, replace(assignment, ticket=ticket))
+            ticket = await _made(calls, running, assignment, recall=recall, before_sample=before_sample)
         finally:
             await running.stop()
-        if not healthy or any(made.problem is not None for made in calls.made):
-            root.set(telemetry.OUTCOME, "troubled")
+        if not all(made.well for made in calls.made):
+            root.fail("troubled")
     ms = (time.monotonic() - began) * 1000
-    spans = await asyncio.to_thread(spans_of, case) if spans_of is not None else ()
-    return _told(kind, running, settings, observed, calls.made, at, ms, case, assignment, ticket, spans)
+    return _told(kind, running, settings, observed, calls.made, at, ms, assignment, ticket, recall=recall)
 
 
-async def _health(calls: _Calls, running: Running) -> bool:
+async def _made(
+    calls: _Calls,
+    running: Running,
+    assignment: Assignment | None,
+    *,
+    recall: bool,
+    before_sample: Callable[[], Awaitable[None]] | None,
+) -> str | None:
+    """Make the calls; the ticket of the sample if it was filed."""
+    try:
+        await calls.make("start", running.start, lambda _: {"ok": True})
+    except HubError:
+        return None
+    await _health(calls, running)
+    if assignment is None:
+        return None
+    if before_sample is not None:
+        await before_sample()
+    ticket = await _handed(calls, running, assignment)
+    if ticket is not None:
+        await _checked(calls, running, replace(assignment, ticket=ticket), recall=recall)
+    return ticket
+
+
+async def _health(calls: _Calls, running: Running) -> None:
     with suppress(HubError):
-        found = await calls.make(
-            "health", running.ask_health, lambda health: {"ok": bool(health.ok), "detail": str(health.detail)}
-        )
-        return bool(found.ok)
-    return False
+        await calls.make("health", running.ask_health, lambda health: {"ok": bool(health.ok), "detail": str(health.detail)})
 
 
 async def _handed(calls: _Calls, running: Running, assignment: Assignment) -> str | None:
@@ -251,15 +271,19 @@ async def _lookup(calls: _Calls, running: Running, assignment: Assignment) -> Re
     )
 
 
-async def _checked(calls: _Calls, running: Running, assignment: Assignment) -> None:
+async def _checked(calls: _Calls, running: Running, assignment: Assignment, *, recall: bool) -> None:
     """Ask for it by key, then take it back, as far as the plugin can."""
     with suppress(HubError):
         if running.can(Capability.LOOKUP) and calls.made[-1].call != "lookup":
             await within_attempt(lambda: _lookup(calls, running, replace(assignment, ticket=None)))
+    if not recall or not running.can(Capability.RECALL):
+        return
+
+    async def recalled() -> None:
+        await calls.make("recall", lambda: running.recall(assignment, RECALL_REASON), lambda _: {"ok": True})
+
     with suppress(HubError):
-        if running.can(Capability.RECALL):
-            recall = lambda: calls.make("recall", lambda: running.recall(assignment, RECALL_REASON), lambda _: {"ok": True})  # noqa: E731
-            await within_attempt(recall)
+        await within_attempt(recalled)
 
 
 def _told(
@@ -270,21 +294,26 @@ def _told(
     made: Sequence[_Made],
     at: datetime,
     ms: float,
-    case: str,
     assignment: Assignment | None,
     ticket: str | None,
-    spans: Sequence[SpanRecord],
+    *,
+    recall: bool,
 ) -> Trial:
     """The trial as it may be shown."""
     blotter = Blotter(secrets_of(settings))
+    contact = assignment.contact if assignment is not None else None
+    if contact is not None:
+        blotter.add(value for value in (contact.name, contact.phone, contact.address) if value)
     for one in observed.exchanges:
         blotter.learn_url(one.url)
         blotter.learn_headers((*one.headers, *one.answer_headers))
         blotter.learn_body(one.body, _media_type(one.headers))
         blotter.learn_body(one.answer or b"", _media_type(one.answer_headers))
     calls = [_call(blotter, running, one) for one in made]
-    outcome = outcome_of(calls, handed=assignment is not None, ticket=ticket, can_recall=running.can(Capability.RECALL))
-    tree = trace.assemble(case, (), spans).to_json() if spans else None
+    outcome = outcome_of(
+        calls, handed=assignment is not None, ticket=ticket, can_recall=running.can(Capability.RECALL), recall=recall
+    )
+    tree = trace.assemble(running.name, (), observed.spans).to_json()
     return Trial(
         instance=running.name,
         plugin=kind.manifest.name,
@@ -305,7 +334,7 @@ def _told(
             for level, event, fields in observed.lines
         ],
         left_out=observed.left_out,
-        trace=None if tree is None else blotter.value(tree),
+        trace=blotter.value(tree),
     )
 
 

@@ -127,7 +127,7 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
     left_out: int = 0
     """Log lines and exchanges that were too many to keep."""
     trace: dict[str, Any] | None = None
-    """The spans as `hub.trace` assembles them; None: tracing is off."""
+    """The spans as `hub.trace` assembles them."""
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready values."""
