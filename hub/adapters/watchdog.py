@@ -82,11 +82,19 @@ class Watchdog:
         """The loop does not answer: find out whose step it is, end it, and tell."""
         culprit: str | None = None
         interrupted = gave_up = False
+        step: asyncio.Task[object] | None = None
+        since = asked
         while not self._answered.wait(0.05) and not self._ended.is_set():
+            current = asyncio.current_task(self._loop)
+            if (
+                current is not step and step is not None
+            ):  # several calls were due at once: the next holds the loop up in its turn
+                since, interrupted = time.monotonic(), False
+            step = current
             found = self._stepping()
             if found is not None:
                 culprit = found
-            waited = time.monotonic() - asked
+            waited = time.monotonic() - since
             if found is not None and not interrupted and waited > self._interrupt_after:
                 interrupted = True
                 ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._loop_thread), ctypes.py_object(HeldUp))
