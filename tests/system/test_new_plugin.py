@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 MOST_LINES = 40
@@ -175,7 +176,9 @@ def first_case(directory: Path, step: Steps) -> int:
 
 def outcome(said: str) -> str:
     """The line that says what came of tests or of a grading."""
-    return next(line.strip() for line in said.splitlines() if " passed" in line or ": gold" in line or ": platinum" in line)
+    found = [line.strip() for line in said.splitlines() if re.search(r"\d passed|: (gold|platinum)", line)]
+    assert found, said
+    return found[0]
 
 
 def states(shell: Shell, listing: str) -> set[str]:
@@ -184,6 +187,7 @@ def states(shell: Shell, listing: str) -> set[str]:
     return {one["state"] for case in found for one in case["assignments"] if one["unit"] == "landscaping"}
 
 
+@pytest.mark.timeout(MOST_SECONDS)
 def test_a_new_users_first_case_comes_back_resolved_within_ten_minutes_and_forty_lines(tmp_path: Path) -> None:
     step = Steps()
     own = first_case(tmp_path, step)

@@ -13,6 +13,7 @@ import pytest
 
 from hub.scaffold import Kind, NewPlugin, write
 
+pytestmark = pytest.mark.timeout(400)  # four suites at once, on two cores that others use too
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -45,7 +46,7 @@ def tested(written: dict[Kind, Path]) -> Iterator[dict[Kind, Future[subprocess.C
 
 def called(directory: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, *words], cwd=directory, capture_output=True, text=True, check=False, timeout=110,
+        [sys.executable, *words], cwd=directory, capture_output=True, text=True, check=False, timeout=300,
         env={name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")},
     )  # fmt: skip
 
