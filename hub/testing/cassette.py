@@ -78,7 +78,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     path: str
     query: list[tuple[str, str]] = []
     headers: dict[str, str] = {}
-    body: Body = Body(size=0)
+    body: Body = Body()
 
 
 class Answered(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,7 +86,7 @@ class Answered(msgspec.Struct, frozen=True, kw_only=True):
 
     status: int
     headers: dict[str, str] = {}
-    body: Body = Body(size=0)
+    body: Body = Body()
 
 
 class Played(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,6 +110,8 @@ class Cassette:
     """The sample that was handed over."""
     ticket: str | None = None
     """What the department filed it under."""
+    outcome: str = ""
+    """What the trial came to, as `hub.trial.values.Trial` has it."""
     free: tuple[str, ...] = field(default_factory=lambda: tuple(FREE))
     """Names of the values (see FREE) that may differ from what was recorded."""
 
@@ -125,6 +127,7 @@ class Cassette:
             exchanges=exchanges,
             assignment=None if trial.assignment is None else recorded_sample(_without_contact(trial.assignment)),
             ticket=trial.ticket,
+            outcome=trial.outcome,
         )
 
     @classmethod
@@ -150,6 +153,7 @@ class Cassette:
             exchanges=exchanges,
             assignment=recorded_sample(raw["assignment"]) if raw.get("assignment") else None,
             ticket=raw.get("ticket"),
+            outcome=str(raw.get("outcome", "")),
             free=tuple(raw.get("free", FREE)),
         )
 
@@ -167,6 +171,7 @@ class Cassette:
             "free": list(self.free),
             "assignment": None if self.assignment is None else self.assignment.summary(),
             "ticket": self.ticket,
+            "outcome": self.outcome,
             "exchanges": [_told(played) for played in self.exchanges],
         }
         return json.dumps(values, ensure_ascii=False, indent=2) + "\n"
@@ -178,6 +183,8 @@ class Replaying(httpx.AsyncBaseTransport):
     def __init__(self, cassette: Cassette) -> None:
         self._free = tuple(cassette.free)
         self._left = list(enumerate(cassette.exchanges, 1))
+        self.mismatch: str | None = None
+        """The first difference there was."""
 
     @property
     def unused(self) -> list[str]:
@@ -185,7 +192,9 @@ class Replaying(httpx.AsyncBaseTransport):
         return [f"{number} {one.request.method} {one.request.path}" for number, one in self._left]
 
     def check_all_played(self) -> None:
-        """Raise CassetteMismatch unless everything that was recorded was asked for."""
+        """Raise CassetteMismatch unless everything that was recorded was asked for, and nothing else."""
+        if self.mismatch is not None:
+            raise CassetteMismatch(self.mismatch)
         if self._left:
             raise CassetteMismatch(f"recorded, but never asked for: {', '.join(self.unused)}")
 
@@ -210,9 +219,12 @@ class Replaying(httpx.AsyncBaseTransport):
             same = played.request.method == request.method and played.request.path == request.url.path
             if first is None or (same and not first.startswith("=")):
                 first = f"{'=' if same else ''}exchange {number} ({played.request.method} {played.request.path}): {said}"
-        if first is None:
-            raise CassetteMismatch(f"{request.method} {request.url.path}: nothing recorded is left")
-        raise CassetteMismatch(f"{request.method} {request.url.path} was not recorded so; {first.removeprefix('=')}")
+        asked = f"{request.method} {request.url.path}"
+        text = (
+            f"{asked}: nothing recorded is left" if first is None else f"{asked} was not recorded so; {first.removeprefix('=')}"
+        )
+        self.mismatch = self.mismatch or text
+        raise CassetteMismatch(text)
 
 
 def replaying(cassette: Cassette) -> Replaying:
@@ -444,7 +456,7 @@ def _told(played: Played) -> dict[str, Any]:
 def _told_body(body: Body) -> dict[str, Any] | None:
     if body.kind == "empty":
         return None
-    told = {"size": 0, "kind": body.kind, "content": body.content}
+    told = {"kind": body.kind, "content": body.content}
     return told | {"encoding": body.encoding} if body.encoding else told
 
 

@@ -14,7 +14,7 @@ import msgspec
 class Body(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A body as it may be shown: read as JSON or as a form where it is one, else text, else base64. `size`: bytes of the whole."""
 
-    size: int
+    size: int = 0
     kind: str = "empty"
     """json, form, xml, text, multipart, binary, empty, or left_out (too long)."""
     content: Any = None

@@ -13,6 +13,10 @@ HANDING = "deliver"
 def next_step(instance: AdapterInstance, manifest: Manifest, call: str, problem: HubError) -> Next:
     """What follows on `problem` of the first attempt at `call`."""
     disposition = disposition_of(problem)
+    if call == "start":
+        return Next(what="operator", text="实例不能启动：登记或变更会被拒绝，运行中的转为故障，由操作员处理")
+    if call == "health" and disposition is not Disposition.PAUSE:
+        return Next(what="again", text="健康检查不占投递次数：登记或变更会被拒绝（--untried 除外），暂停中的适配器稍后再问")
     if disposition is Disposition.PAUSE:
         return Next(what="pause", text="该适配器将暂停，不消耗投递次数；更换凭据或由操作员恢复后继续")
     if disposition is Disposition.REFUSE:
