@@ -87,7 +87,7 @@ class Runner:
         )
         self._running: Running
         self._bus: Bus | None = None
-        self._terms = Terms()
+        self._terms = Terms(concurrency=setup.instance.concurrency, reports_per_second=setup.instance.reports_per_second)
         self._shut: CredentialsRejected | Withdrawn | None = None
         self._shut_known = False
         self._draining = False
