@@ -17,6 +17,7 @@ from hub.contract import Audit, Capability, Standing
 from hub.disagreements import Disagreement, Held, What, between, disagreement, held_of
 from hub.errors import AdapterFault, HubError
 from hub.model.cases import AssignmentState, CaseId, parse_delivery_key
+from hub.trial.sample import is_sample
 from hub.views import by_adapter
 from hub.views.schema import micros, moment
 
@@ -151,6 +152,8 @@ class Comparison:
         """Match a page: what is ours goes to `seen`, what is nobody's is a disagreement."""
         foreign: list[Standing] = []
         for standing in items:
+            if standing.key is not None and is_sample(standing.key):
+                continue  # a trial's: no case, and nobody's business
             held = ours.get(standing.key) if isinstance(standing.key, str) else None
             held = held or tickets.get(standing.ticket)
             if held is None:

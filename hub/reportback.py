@@ -41,6 +41,7 @@ from hub.model.cases import Actor, ActorKind, Attachment, CaseId, parse_delivery
 from hub.model.commands import Accept, AnyCommand, Comment, Progress, RecordDelivered, Resolve, Return, Visit
 from hub.privacy import mask_file_name, mask_text
 from hub.repairs import Repair, RepairKind
+from hub.trial.sample import is_sample
 
 if TYPE_CHECKING:
     from hub.model.cases import Case
@@ -187,7 +188,10 @@ class ReportBack:
                 await self._put_aside(running.name, f"case:{item.ref}", problem.message)
 
     async def take(self, adapter: str, report: Report) -> Outcome | None:
-        """Take one report: committed on its case, or stored to wait for it (then None)."""
+        """Take one report: committed on its case, or stored to wait for it (then None). One about a trial's sample is dropped."""
+        if report.key is not None and is_sample(report.key):
+            log.info("report on a trial's sample dropped", adapter=adapter, report=report.id, kind=report.kind.value)
+            return None
         with telemetry.span(
             f"receive report.{adapter}",
             kind="consumer",
