@@ -410,7 +410,7 @@ def _played(call: str, exchange: Exchange) -> Played:
     parts = urlsplit(exchange.request.url)
     answered = None
     if answer is not None and answer.body is not None:
-        answered = Answered(status=answer.status, headers=_headers(answer.headers), body=answer.body)
+        answered = Answered(status=answer.status, headers=_headers(answer.headers), body=_unsized(answer.body))
     return Played(
         call=call,
         request=Asked(
@@ -418,11 +418,15 @@ def _played(call: str, exchange: Exchange) -> Played:
             path=parts.path or "/",
             query=parse_qsl(parts.query, keep_blank_values=True),
             headers=_headers(exchange.request.headers),
-            body=exchange.request.body,
+            body=_unsized(exchange.request.body),
         ),
         answer=answered,
         problem="" if answered is not None else "unreachable" if exchange.error == "unavailable" else "lost",
     )
+
+
+def _unsized(body: Body) -> Body:
+    return Body(kind=body.kind, content=body.content, encoding=body.encoding)
 
 
 def _replayable(body: Body) -> bool:
