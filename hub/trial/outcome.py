@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hub.trial.values import Call
 
@@ -18,7 +18,18 @@ class Outcome:
 
 
 def outcome_of(calls: Sequence[Call], *, handed: bool, ticket: str | None, can_recall: bool, recall: bool = True) -> Outcome:
-    """The outcome of a trial's calls; `handed`: a sample was to be handed over, `recall`: and to be taken back."""
+    """The outcome of a trial's calls; `handed`: a sample was to be handed over, `recall`: and to be taken back.
+
+    A fault of the plugin on the way is never well, even if dispatch would come to an end all the same.
+    """
+    found = _outcome(calls, handed=handed, ticket=ticket, can_recall=can_recall, recall=recall)
+    fault = next((call.problem for call in calls if call.problem is not None and call.problem.disposition == "fault"), None)
+    if found.ok and fault is not None:
+        return replace(found, ok=False, text=f"{found.text}；但插件出错：{fault.message}")
+    return found
+
+
+def _outcome(calls: Sequence[Call], *, handed: bool, ticket: str | None, can_recall: bool, recall: bool) -> Outcome:
     start = next((call for call in calls if call.call == "start"), None)
     if start is not None and not start.ok:
         return Outcome(word="unusable", text=f"启动失败：{_why(start)}", ok=False)
