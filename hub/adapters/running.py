@@ -222,7 +222,8 @@ class Running(Instance):
 
     async def audit(self, cursor: str | None) -> Audit:
         """One page of how tickets stand."""
-        return self._sound("audit", soundness.audit, await self._call("audit", self._adapter.audit(cursor)))
+        found = await self._call("audit", self._adapter.audit(cursor))
+        return self._sound("audit", lambda page: soundness.audit(page, datetime.now(UTC)), found)
 
     async def catalogue(self) -> Mapping[str, str]:
         """The department's categories."""
@@ -286,16 +287,17 @@ class Running(Instance):
         for number, one in enumerate(found):
             try:
                 items.append(soundness.item(one, now))
-            except ValueError as problem:
-                name = getattr(one, "id", None) or getattr(one, "ref", None)
-                rejected.append((name[:200] if isinstance(name, str) else f"#{number}", str(problem)))
+            except Exception as problem:  # reading a field may run the plugin's code
+                reason = str(problem) if type(problem) is ValueError else words(problem)
+                rejected.append((_name_of(one) or f"#{number}", reason))
         return Brought(items=items, rejected=rejected, cursor=cursor, more=more)
 
     def _sound(self, what: str, check: Callable[[object], T], found: object) -> T:
         try:
             return check(found)
-        except ValueError as problem:
-            raise AdapterFault(f"{self.name}: {what}: {problem}", subject=self.name) from problem
+        except Exception as problem:  # reading a field may run the plugin's code
+            reason = str(problem) if type(problem) is ValueError else words(problem)
+            raise AdapterFault(f"{self.name}: {what}: {reason}", subject=self.name) from problem
 
     async def _call(
         self, what: str, work: Coroutine[Any, Any, T], *, unknown_on_timeout: bool = False, within: float | None = None
@@ -310,6 +312,14 @@ class Running(Instance):
             raise Unavailable(text, subject=self.name) from problem
         except CallbackRejected as problem:
             raise AdapterFault(f"{self.name}: {what} threw CallbackRejected", subject=self.name) from problem
+
+
+def _name_of(one: object) -> str | None:
+    """The id of a report or the number of a matter, where it has a plain one."""
+    if type(one) not in (Report, IncomingCase):
+        return None
+    name = vars(one).get("id") or vars(one).get("ref")
+    return name[:200] if type(name) is str else None
 
 
 def check_settings(kind: type[Plugin], instance: AdapterInstance) -> Any:

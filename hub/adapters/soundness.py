@@ -1,16 +1,23 @@
 """Whether what a plugin returned is what the contract says, so that rubbish stops here. Pure.
 
-Each check raises ValueError with what is wrong; `running` makes it a fault of the plugin.
+Each check raises ValueError with what is wrong; `running` makes it a fault of the plugin. Lists are exactly lists and values exactly
+the contract's: a subclass could run the plugin's code, without end, in the hub's own steps, where nobody bounds it.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
+from enum import Enum
+from types import MappingProxyType
+from typing import Any, TypeVar
 
 from hub.contract import Audit, Contact, IncomingCase, Poll, Receipt, Report, ReportedFile, ReportKind, Standing, StandingState
 from hub.model.cases import Channel, Severity
+
+T = TypeVar("T", Report, IncomingCase, Standing)
 
 MOST_ITEMS = 10_000
 """Items of one poll, callback or page."""
@@ -23,21 +30,23 @@ NEWEST = timedelta(days=1)
 """A department's times lie between these around now: a clock that is wrong by more is no clock."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+"""NUL and halves of surrogate pairs: neither JSON in UTF-8 nor every database holds them."""
 
 
 def receipt(found: object) -> Receipt:
     """A receipt with a printable ticket."""
-    if not isinstance(found, Receipt):
+    if type(found) is not Receipt:
         raise ValueError(f"a Receipt is expected, not {_kind(found)}")
     _text(found.ticket, "ticket", most=MOST_TICKET, empty=False)
     if _CONTROL.search(found.ticket):
         raise ValueError("ticket holds control characters")
-    return found
+    return Receipt(ticket=str.__str__(found.ticket))
 
 
 def items(found: object) -> Sequence[object]:
     """A list of what a poll or callback brought, each still unchecked."""
-    if not isinstance(found, list | tuple):
+    if not isinstance(found, list | tuple) or type(found) not in (list, tuple):
         raise ValueError(f"a list is expected, not {_kind(found)}")
     if len(found) > MOST_ITEMS:
         raise ValueError(f"{len(found)} items at once, at most {MOST_ITEMS} are taken")
@@ -46,7 +55,7 @@ def items(found: object) -> Sequence[object]:
 
 def poll(found: object) -> Poll:
     """A poll whose items are still unchecked."""
-    if not isinstance(found, Poll):
+    if type(found) is not Poll:
         raise ValueError(f"a Poll is expected, not {_kind(found)}")
     items(found.items)
     if found.cursor is not None:
@@ -56,32 +65,38 @@ def poll(found: object) -> Poll:
 
 def item(found: object, now: datetime) -> Report | IncomingCase:
     """A report or an incoming case all of whose fields are what they should be."""
-    if isinstance(found, Report):
-        return _report(found, now)
-    if isinstance(found, IncomingCase):
-        return _case(found, now)
+    if type(found) is Report:
+        return _plain(_report(found, now))
+    if type(found) is IncomingCase:
+        return _plain(_case(found, now))
     raise ValueError(f"a Report or IncomingCase is expected, not {_kind(found)}")
 
 
-def audit(found: object) -> Audit:
-    """A page of standings."""
-    if not isinstance(found, Audit):
+def audit(found: object, now: datetime) -> Audit:
+    """A page of standings all of whose fields are what they should be."""
+    if type(found) is not Audit:
         raise ValueError(f"an Audit is expected, not {_kind(found)}")
     for standing in items(found.items):
-        if not isinstance(standing, Standing) or not isinstance(standing.state, StandingState):
+        if type(standing) is not Standing or not isinstance(standing.state, StandingState):
             raise ValueError(f"a Standing is expected, not {_kind(standing)}")
         _text(standing.ticket, "ticket", most=MOST_TICKET, empty=False)
-    return found
+        _text(standing.key, "key", most=MOST_ID, none=True)
+        _time(standing.at, "at", now, none=True)
+    if found.cursor is not None:
+        _text(found.cursor, "cursor", most=10_000)
+    return replace(found, items=[_plain(standing) for standing in found.items])
 
 
 def catalogue(found: object) -> dict[str, str]:
     """Codes and names."""
-    if not isinstance(found, Mapping) or len(found) > MOST_ITEMS:
+    if not isinstance(found, dict | MappingProxyType) or len(found) > MOST_ITEMS:
         raise ValueError("a mapping of at most 10000 codes to names is expected")
-    for code, name in found.items():
+    plain: dict[str, str] = {}
+    for code, name in dict.items(found) if isinstance(found, dict) else found.items():
         _text(code, "code", most=200, empty=False)
         _text(name, "name", most=500)
-    return dict(found)
+        plain[str.__str__(code)] = str.__str__(name)
+    return plain
 
 
 def _report(found: Report, now: datetime) -> Report:
@@ -93,7 +108,11 @@ def _report(found: Report, now: datetime) -> Report:
     _time(found.at, "at", now, none=True)
     for file in _listed(found.files, "files"):
         _file(file)
-    if found.rating is not None and (not isinstance(found.rating, int) or not 0 <= found.rating <= 10):
+    for name in ("reached", "solved", "satisfied"):
+        if not isinstance(getattr(found, name), bool | None):
+            raise ValueError(f"{name} is {_kind(getattr(found, name))}")
+    rating = found.rating
+    if rating is not None and (type(rating) is not int or not 0 <= rating <= 10):
         raise ValueError("rating is a number from 0 to 10")
     return found
 
@@ -104,8 +123,11 @@ def _case(found: IncomingCase, now: datetime) -> IncomingCase:
         raise ValueError(f"channel is {_kind(found.channel)}")
     if found.severity is not None and not isinstance(found.severity, Severity):
         raise ValueError(f"severity is {_kind(found.severity)}")
-    if found.contact is not None and not isinstance(found.contact, Contact):
-        raise ValueError(f"contact is {_kind(found.contact)}")
+    if found.contact is not None:
+        if type(found.contact) is not Contact:
+            raise ValueError(f"contact is {_kind(found.contact)}")
+        for name in ("name", "phone", "address"):
+            _text(getattr(found.contact, name), f"contact.{name}", most=MOST_ID, none=True)
     for name in ("title", "text"):
         _text(getattr(found, name), name, most=MOST_TEXT)
     for name in ("area", "place_name", "place", "category"):
@@ -125,7 +147,7 @@ def _file(found: object) -> None:
 
 
 def _listed(found: object, name: str) -> Iterable[object]:
-    if not isinstance(found, list | tuple):
+    if not isinstance(found, list | tuple) or type(found) not in (list, tuple):
         raise ValueError(f"{name} is {_kind(found)}")
     if len(found) > 100:
         raise ValueError(f"{name} has {len(found)} entries, at most 100 are taken")
@@ -137,9 +159,11 @@ def _text(value: object, name: str, *, most: int, none: bool = False, empty: boo
         return
     if not isinstance(value, str):
         raise ValueError(f"{name} is {_kind(value)}")
-    if len(value) > most:
-        raise ValueError(f"{name} has {len(value)} characters, at most {most} are taken")
-    if not empty and not value.strip():
+    if str.__len__(value) > most:
+        raise ValueError(f"{name} has {str.__len__(value)} characters, at most {most} are taken")
+    if _UNSTORABLE.search(value):
+        raise ValueError(f"{name} holds characters that are no text")
+    if not empty and not str.strip(value):
         raise ValueError(f"{name} is empty")
 
 
@@ -154,6 +178,16 @@ def _time(
         raise ValueError(f"{name} has no offset")
     if not now - oldest <= value <= now + newest:
         raise ValueError(f"{name} lies too far from now: {value.isoformat()}")
+
+
+def _plain(found: T) -> T:
+    """The same with plain text for subclasses of str (XML libraries give such)."""
+    odd: dict[str, Any] = {
+        name: str.__str__(value)
+        for name, value in vars(found).items()
+        if isinstance(value, str) and type(value) is not str and not isinstance(value, Enum)
+    }
+    return replace(found, **odd) if odd else found
 
 
 def _kind(value: object) -> str:
