@@ -134,8 +134,17 @@ class Cassette:
     def load(cls, path: Path) -> Cassette:
         """Read a cassette. Raises InvalidInput naming the file and what is wrong."""
         try:
-            raw = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as problem:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as problem:
+            raise InvalidInput(f"{path}: can't be read: {problem}", subject="cassette") from problem
+        return cls.of_text(text, str(path))
+
+    @classmethod
+    def of_text(cls, text: str, path: str = "cassette") -> Cassette:
+        """Read the text of a cassette file. Raises InvalidInput."""
+        try:
+            raw = json.loads(text)
+        except ValueError as problem:
             raise InvalidInput(f"{path}: can't be read: {problem}", subject="cassette") from problem
         if not isinstance(raw, dict) or raw.get("version") != VERSION:
             raise InvalidInput(f"{path}: not a cassette of version {VERSION}", subject="cassette")
