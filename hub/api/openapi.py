@@ -12,7 +12,7 @@ import msgspec
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from hub.api import bodies, instance_models, models, trial_models, upkeep_models
+from hub.api import bodies, instance_models, models, remote_models, trial_models, upkeep_models
 from hub.api.problems import MEDIA_TYPE, TITLES, Problem
 from hub.model.policy import Explanation
 from hub.trace import Tree
@@ -79,6 +79,7 @@ def describe(app: FastAPI, commands: Mapping[str, type[msgspec.Struct]]) -> dict
     ]
     kinds += [*_structs(instance_models, msgspec.Struct), *_structs(upkeep_models, msgspec.Struct)]
     kinds += _structs(trial_models, msgspec.Struct)
+    kinds += _structs(remote_models, models.Answer)
     _, components = msgspec.json.schema_components(kinds, ref_template=_REF)
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     for name in ("HTTPValidationError", "ValidationError"):

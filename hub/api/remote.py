@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request
@@ -12,48 +11,16 @@ from hub.api.answers import answer
 from hub.api.auth import ADMINS, CallerHere, ServicesHere
 from hub.api.bodies import read_body
 from hub.api.instance_models import WhyBody
-from hub.api.models import Answer
 from hub.api.openapi import gives, refuses, takes
+from hub.api.remote_models import CredentialsAnswer, CredentialsList, IssuedCredentials, RevokedCredentials
 from hub.api.services import Services
 from hub.errors import NotAllowed
 from hub.privacy import mask_text
 from hub.remote.credentials import Credentials
-from hub.remote.credentials_file import CredentialsFile
 
 router = APIRouter(prefix="/adapters/{name}/credentials", tags=["adapters"])
 
 NamePath = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,64}$", description="Name of the adapter instance")]
-
-
-class CredentialsAnswer(Answer, frozen=True, kw_only=True):
-    """A key: who may connect, never the secret half."""
-
-    adapter: str
-    user: str
-    issued_at: datetime
-    issued_by: str
-    note: str
-
-
-class CredentialsList(Answer, frozen=True, kw_only=True):
-    """The keys of an instance, and what they need in the configuration of a server of one's own (empty: nothing)."""
-
-    items: list[CredentialsAnswer]
-    server_configuration: str
-
-
-class IssuedCredentials(Answer, frozen=True, kw_only=True):
-    """The credentials file, this once, and what belongs into the configuration of a server of one's own (empty: nothing)."""
-
-    file: CredentialsFile
-    server_configuration: str
-
-
-class RevokedCredentials(Answer, frozen=True, kw_only=True):
-    """How many keys ended; with a server of one's own its configuration has to follow."""
-
-    revoked: int
-    server_configuration: str
 
 
 @router.get("", summary="Keys of an adapter", responses=gives(CredentialsList, 403))
