@@ -83,8 +83,10 @@ def listing(filter: DeliveryFilter, scope: Scope, search: Search) -> Select[Any]
         statement = statement.where(mine.case_id == case, mine.assignment == assignment)
     if filter.ticket is not None:
         statement = statement.where(mine.ticket == filter.ticket)
-    if filter.q is not None and filter.q.strip():
+    if filter.q is not None:
         word = filter.q.strip()
+        if not word:
+            raise InvalidInput("holds no word to look for", subject="q")
         whose, _, part = word.partition(".")
         named = or_(mine.ticket == word, mine.case_id == word, and_(mine.case_id == whose, mine.assignment == part))
         hits = search.matches(word)

@@ -172,9 +172,17 @@ def wanted(filter: CaseFilter, search: Search, now: datetime) -> list[ColumnElem
         conditions.append(columns.reported_at >= micros(filter.since))
     if filter.until is not None:
         conditions.append(columns.reported_at < micros(filter.until))
-    if filter.q is not None and (hits := search.matches(filter.q)) is not None:
-        conditions.append(hits)
+    if filter.q is not None:
+        conditions.append(found_by(filter.q, search))
     return conditions
+
+
+def found_by(query: str, search: Search) -> ColumnElement[bool]:
+    """The condition of a search; raises InvalidInput for one without any word, which must not find everything."""
+    hits = search.matches(query)
+    if hits is None:
+        raise InvalidInput("holds no word to look for", subject="q")
+    return hits
 
 
 def is_late(now: datetime) -> ColumnElement[bool]:

@@ -39,12 +39,12 @@ def segment(words: str) -> str:
 def match_expression(query: str) -> str:
     """The FTS5 expression of a search: every word a phrase, all of them wanted; Latin words also as beginnings. Empty: no word."""
     phrases = []
-    for word in fold(query).split()[:MOST_WORDS]:
+    for word in fold(query).split():
         tokens = _WORD.findall(word)
         if tokens:
             star = "*" if tokens[-1].isascii() else ""
             phrases.append(f'"{" ".join(tokens)}"{star}')
-    return " AND ".join(phrases)
+    return " AND ".join(phrases[:MOST_WORDS])
 
 
 class Search(Protocol):
@@ -134,7 +134,7 @@ class PlainSearch:
 
     def matches(self, query: str) -> ColumnElement[bool] | None:
         """A condition on `cases`: one note of the case holds all words."""
-        words = fold(query).split()[:MOST_WORDS]
+        words = [word for word in fold(query).split() if _WORD.search(word)][:MOST_WORDS]
         if not words:
             return None
         hits = select(self._table.c.opened)

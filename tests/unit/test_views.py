@@ -15,8 +15,9 @@ from hub.errors import InvalidInput, LedgerDamaged
 from hub.model import commands as c
 from hub.model.areas import AreaCode, UnitCode
 from hub.model.cases import SYSTEM, Actor, Case, CaseId, Channel, Severity, Source, Stage
-from hub.views import CaseFilter, Overtaken, Projector, Scope, Sort, Views
+from hub.views import CaseFilter, Overtaken, Projector, Scope, Sort, Views, queries
 from hub.views.schema import positions
+from hub.views.search import PhraseSearch, PlainSearch, Search
 from tests.unit.api_world import Clock, MemoryLedger, district, new_case_id, person
 from tests.unit.history import play, play_now
 
@@ -230,10 +231,17 @@ async def test_two_character_chinese_words_are_found(town: Town) -> None:
     assert await town.found(q="b3") == [lamp]
     assert await town.found(q="ＬＡＭＰ") == [lamp]
     assert await town.found(q="lamp-2026") == [lamp]
-    assert await town.found(q='"') == [leak, lamp]
     assert await town.found(q='漏水" OR "路') == []
     assert await town.found(q=leak) == [leak]
     town.views.close()
+
+
+@pytest.mark.parametrize("words", ["", " ", '"', "***", "％_", "—— 。"])
+@pytest.mark.parametrize("search", [PhraseSearch(), PlainSearch()])
+def test_search_without_a_word_is_refused_instead_of_finding_everything(words: str, search: Search) -> None:
+    with pytest.raises(InvalidInput, match="no word") as refused:
+        queries.found_by(words, search)
+    assert refused.value.subject == "q"
 
 
 async def test_comments_and_tickets_are_found_too(town: Town) -> None:
