@@ -53,8 +53,8 @@ def _endpoint(
     async def give(
         request: Request, services: ServicesHere, caller: CallerHere, id: CasePath, key: KeyHeader = None
     ) -> Response:
-        telemetry_case(id)
         case = caller.must_see(await services.desk.load(CaseId(id)))
+        telemetry_case(id)
         caller.may_command(name)
         wanted = command_from(command, await read_body(request, kind, optional=optional))
         outcome = await execute(services, caller, case, wanted, key)

@@ -99,9 +99,9 @@ def safe_name(name: str | None) -> str:
 )
 async def attach(request: Request, services: ServicesHere, caller: CallerHere, id: CasePath, key: KeyHeader = None) -> Response:
     """Store a photo, recording, PDF or text and put it on the timeline."""
-    telemetry_case(id)
     caller.require(ATTACHERS)
     case = caller.must_see(await services.desk.load(CaseId(id)))
+    telemetry_case(id)
     if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         raise Failure(415, "unsupported_media_type", "Send multipart/form-data with a part named file.")
     name, content, note = await _upload(request)
