@@ -5,6 +5,7 @@ Called by the composition root with the services, and by the generator of the Op
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
@@ -55,7 +56,7 @@ def create_app(services: Services, *, heartbeat: float = stream.HEARTBEAT) -> Fa
     )
     app.state.services = services
     app.state.writes = Writes()
-    app.state.streams = [0]
+    app.state.streams = Counter()
     app.state.heartbeat = heartbeat
     command_routes, bodies = commands_router()
     api = APIRouter(prefix=ROOT)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Path, Query, Request
 from pydantic import AwareDatetime
@@ -28,6 +28,9 @@ from hub.model.commands import AccessContact
 from hub.privacy import FIELDS, mask_text
 from hub.trace import Tree, assemble
 from hub.views import CaseFilter, Sort
+
+if TYPE_CHECKING:
+    from hub.config import District
 
 CasePath = Annotated[
     str,
@@ -69,7 +72,7 @@ async def report(request: Request, services: ServicesHere, caller: CallerHere, k
         title=body.title,
         text=body.text,
         reported_at=body.reported_at or utc_now(),
-        area=body.area,
+        area=body.area or _area_of(caller.scope.area, body, services.district()),
         place_name=body.place_name,
         place=body.place,
         category=body.category,
@@ -82,8 +85,11 @@ async def report(request: Request, services: ServicesHere, caller: CallerHere, k
     )
     outcome = await services.intake.report(entry, actor=caller.actor, key=f"{caller.token.id}\n{given}")
     wrote(request, caller, outcome.sequence)
+    presenter = Presenter(services.district(), caller, utc_now())
+    opened = not outcome.repeated and not outcome.attached
     shown = CommandAnswer(
-        case=Presenter(services.district(), caller, utc_now()).case(outcome.case),
+        # One that was there already may have left the caller's scope, or never have been in it.
+        case=presenter.case(outcome.case) if opened or caller.sees(outcome.case) else presenter.number(outcome.case),
         sequence=outcome.sequence,
         events=[str(event.__struct_config__.tag) for event in outcome.events],
         repeated=outcome.repeated,
@@ -216,6 +222,22 @@ async def contact(
         raise NotAllowed("no contact")
     shown = ContactAnswer(name=found.name, phone=found.phone, address=found.address)
     return answer(shown, headers={"Cache-Control": "no-store"})
+
+
+def _area_of(scope: str | None, body: ReportBody, district: District) -> str | None:
+    """Where a report without an area arose, for a token limited to a part: the place it names there, else that part itself.
+
+    None: the token is for the whole district, intake looks. Raises InvalidInput for a place outside the scope.
+    """
+    if scope is None:
+        return None
+    named = body.place_name and (district.places.get(body.place_name) or district.locate(body.place_name))
+    found = named or district.locate(f"{body.place or ''} {body.title} {body.text}")
+    if found is None or within(scope, found):
+        return scope
+    if not within(found, scope):
+        raise InvalidInput("the place named lies outside the token's area; say which area it is", subject="area")
+    return found
 
 
 async def _seen(request: Request, services: Services, caller: Caller, id: str, *, fresh: bool) -> Case:

@@ -5,7 +5,7 @@ A department sees the case and its own assignments, not those of others. Called 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -113,6 +113,29 @@ class Presenter:
             attachments=list(case.attachments),
         )
 
+    def number(self, case: Case) -> CaseAnswer:
+        """A case the caller may not see: which it is and how it stands, nothing of what was said or who works on it."""
+        return CaseAnswer(
+            id=case.id,
+            stage=case.stage.value,
+            channel=case.channel.value,
+            title="",
+            area=case.area,
+            area_path=[],
+            reported_at=case.reported_at,
+            late=False,
+            suspended=False,
+            attention=[],
+            number=case.number,
+            sequence=case.sequence,
+            text="",
+            has_contact=False,
+            contact_erased=False,
+            reopened=0,
+            visits=0,
+            supervised=0,
+        )
+
     def timeline(self, case: Case, entries: Sequence[TimelineEntry]) -> list[TimelineItem]:
         """The story as far as the caller may know it."""
         own = self._own(case)
@@ -176,7 +199,7 @@ class Presenter:
             "late": due is not None and due < self._now,
             "due_at": due,
             "suspended": case.suspended_at is not None,
-            "attention": list(case.attention),
+            "attention": attention_for(case, None if own is None else {item.id for item in own}),
             "number": case.number,
             "sequence": case.sequence,
             "category": case.category,
@@ -212,6 +235,13 @@ class Presenter:
             supervised=item.supervised,
             attempts=[attempt_answer(attempt) for attempt in item.attempts] if attempts else [],
         )
+
+
+def attention_for(case: Case, mine: Collection[str] | None) -> list[str]:
+    """What waits for an operator (`<why>:<what>`); a department sees what concerns its own assignments (`mine`, None: all)."""
+    if mine is None:
+        return list(case.attention)
+    return [entry for entry in case.attention if entry.partition(":")[2] in mine]
 
 
 def actor_answer(actor: dict[str, object]) -> ActorAnswer:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator
 from datetime import datetime
 from typing import Annotated, Any
@@ -23,7 +24,7 @@ from hub.api.answers import encode
 from hub.api.auth import Caller, CallerHere, ServicesHere
 from hub.api.models import ActorAnswer
 from hub.api.openapi import refuses
-from hub.api.present import actor_answer
+from hub.api.present import actor_answer, attention_for
 from hub.api.problems import Failure
 from hub.api.services import Services
 from hub.api.tokens import REMEMBERED
@@ -34,6 +35,8 @@ from hub.model.events import Commit
 HEARTBEAT = 15.0
 """Seconds of silence after which a comment is sent."""
 MOST_STREAMS = 100
+MOST_OF_ONE = 10
+"""Streams one token may hold, so that nobody takes all of them."""
 _AHEAD = 256
 """Changes read ahead of a slow client."""
 _TOLD = ("assignment", "unit", "role", "level", "cause", "kind", "action", "attempt", "ticket", "effect", "error", "outcome")
@@ -78,24 +81,27 @@ async def changes(
     after: Annotated[int | None, Query(ge=0, lt=10**18, description="Ledger sequence to go on from; the header wins")] = None,
 ) -> Response:
     """Changes from now on, or from behind a sequence."""
-    open_streams: list[int] = request.app.state.streams
-    if open_streams[0] >= MOST_STREAMS:
+    streams: Counter[str] = request.app.state.streams
+    if streams[caller.token.id] >= MOST_OF_ONE:
+        raise Failure(429, "rate_limited", f"At most {MOST_OF_ONE} streams with one token.", headers={"Retry-After": "5"})
+    if streams.total() >= MOST_STREAMS:
         raise Failure(503, "unavailable", "Too many streams are open.", headers={"Retry-After": "5"})
     start = int(last_event_id) if last_event_id is not None else after
     if start is None:
         start = await services.ledger.last_sequence()
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return _Stream(_events(services, caller, start, request.app.state.heartbeat), headers, open_streams)
+    return _Stream(_events(services, caller, start, request.app.state.heartbeat), headers, streams, caller.token.id)
 
 
 class _Stream(StreamingResponse):
     """A stream that is counted, and ends its generator itself: left to the garbage collector it would follow the ledger on."""
 
-    def __init__(self, body: AsyncGenerator[bytes, None], headers: dict[str, str], streams: list[int]) -> None:
+    def __init__(self, body: AsyncGenerator[bytes, None], headers: dict[str, str], streams: Counter[str], whose: str) -> None:
         super().__init__(body, 200, headers, "text/event-stream")
         self._body = body
         self._streams = streams
-        streams[0] += 1
+        self._whose = whose
+        streams[whose] += 1
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send until the client goes away."""
@@ -103,7 +109,8 @@ class _Stream(StreamingResponse):
             async with contextlib.aclosing(self._body):
                 await super().__call__(scope, receive, send)
         finally:
-            self._streams[0] -= 1
+            self._streams[self._whose] -= 1
+            self._streams += Counter()  # forgets who has none left
 
 
 async def _events(services: Services, caller: Caller, after: int, heartbeat: float) -> AsyncGenerator[bytes, None]:
@@ -180,5 +187,5 @@ def change_of(sequence: int, commit: Commit, case: Case, caller: Caller) -> Chan
         category=case.category,
         severity=None if case.severity is None else case.severity.value,
         holder=case.holder,
-        attention=list(case.attention),
+        attention=attention_for(case, mine),
     )

@@ -116,7 +116,20 @@ async def test_left_streams_are_forgotten(tmp_path: Path, monkeypatch: pytest.Mo
             refused = await client.get("/changes", headers=world.as_("viewer"))
             assert refused.status_code == 503
             assert refused.headers["retry-after"]
-        await eventually(lambda: world.app.state.streams[0] == 0, within=5)
+        await eventually(lambda: not world.app.state.streams, within=5)
+
+
+async def test_one_token_can_not_hold_every_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "MOST_OF_ONE", 1)
+    async with served(tmp_path) as (world, client):
+        async with client.stream("GET", "/changes", headers=world.as_("admin")) as answer:
+            assert await anext(answer.aiter_lines()) == "retry: 1000"
+            refused = await client.get("/changes", headers=world.as_("admin"))
+            assert refused.status_code == 429
+            assert refused.headers["retry-after"]
+            async with client.stream("GET", "/changes", headers=world.as_("viewer")) as other:
+                assert other.status_code == 200
+        await eventually(lambda: not world.app.state.streams, within=5)
 
 
 async def test_last_event_id_that_is_no_number_is_refused(tmp_path: Path) -> None:
