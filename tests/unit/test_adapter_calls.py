@@ -15,6 +15,7 @@ from hub.adapters.watchdog import Watchdog
 from hub.contract import (
     Audit,
     CallbackRejected,
+    Contact,
     IncomingCase,
     Poll,
     Receipt,
@@ -133,6 +134,14 @@ def case(**changes: Any) -> IncomingCase:
     return IncomingCase(**{"ref": "1", "channel": Channel.HOTLINE, "title": "t", "text": "x", "reported_at": NOW} | changes)
 
 
+def standing(**changes: Any) -> Standing:
+    return Standing(**{"ticket": "T", "state": StandingState.FILED} | changes)
+
+
+def audit(found: object) -> Audit:
+    return soundness.audit(found, NOW)
+
+
 @pytest.mark.parametrize(
     ("check", "value", "says"),
     [
@@ -146,7 +155,11 @@ def case(**changes: Any) -> IncomingCase:
         (soundness.items, [None] * 10_001, "at most 10000"),
         (soundness.poll, [], "a Poll"),
         (soundness.poll, Poll(items=iter(()), cursor=None), "a list is expected"),  # type: ignore[arg-type]
-        (soundness.audit, Audit(items=["x"]), "Standing"),  # type: ignore[list-item]
+        (audit, Audit(items=["x"]), "Standing"),  # type: ignore[list-item]
+        (audit, Audit(items=[standing(key=7)]), "key is a int"),
+        (audit, Audit(items=[standing(at=NOW + timedelta(days=2))]), "too far from now"),
+        (audit, Audit(items=[], cursor="x" * 10_001), "cursor has 10001"),
+        (soundness.receipt, Receipt(ticket="T\ud800"), "no text"),
         (soundness.catalogue, {"a": 1}, "name is a int"),
         (soundness.catalogue, ["a"], "mapping"),
     ],
@@ -171,10 +184,18 @@ def test_rubbish_is_named(check: Callable[[object], object], value: object, says
         (report(files=[object()]), "ReportedFile"),
         (report(files=(ReportedFile(name="a", media_type="b", content="c"),)), "ReportedFile"),  # type: ignore[arg-type]
         (report(rating=99), "rating"),
+        (report(rating=True), "rating"),
+        (report(reached="yes"), "reached is a str"),
+        (report(solved=1), "solved is a int"),
+        (report(satisfied=[]), "satisfied is a list"),
+        (report(note="张\ud83d"), "note holds characters that are no text"),
+        (report(note="a\x00b"), "note holds characters that are no text"),
         (case(ref=""), "ref is empty"),
         (case(channel="hotline"), "channel"),
         (case(title=None), "title is nothing"),
         (case(contact={"phone": "1"}), "contact"),
+        (case(contact=Contact(phone=13800001234)), "contact.phone is a int"),  # type: ignore[arg-type]
+        (case(contact=Contact(name="x" * 501)), "contact.name has 501"),
         (case(severity="urgent"), "severity"),
         (case(covers="320113"), "covers is a str"),
         (case(reported_at=datetime.max.replace(tzinfo=UTC)), "too far"),
@@ -189,7 +210,7 @@ def test_what_is_sound_comes_through() -> None:
     assert soundness.item(report(files=(ReportedFile(name="a", media_type="b", content=b"c"),)), NOW).files  # type: ignore[union-attr]
     assert soundness.item(case(covers=("320113",), covers_until=NOW + timedelta(days=30)), NOW)
     assert soundness.receipt(Receipt(ticket="T-1")).ticket == "T-1"
-    assert soundness.audit(Audit(items=(Standing(ticket="T", state=StandingState.FILED),)))
+    assert audit(Audit(items=(standing(key="k", at=NOW),)))
 
 
 def test_a_rate_lets_a_burst_through_and_then_one_after_another() -> None:
