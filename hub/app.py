@@ -201,6 +201,7 @@ class Hub:
             in_hand=lambda name: self.dispatch.in_hand(name),
             isolate=self._isolate,
             afar=self._known_of,
+            workers=self._server is not None,
         )
         self.trials = Trials(
             self.adapters,

@@ -18,7 +18,7 @@ import structlog
 from hub.adapters import book
 from hub.adapters.book import Canary, Change, InstanceRecord, Spec
 from hub.adapters.registry import Registry
-from hub.adapters.roster import Adapters
+from hub.adapters.roster import NO_WORKERS, Adapters
 from hub.adapters.running import check_settings
 from hub.adapters.sealing import is_reference, references, shown
 from hub.adapters.status import PROGRAM_SETTINGS
@@ -203,6 +203,8 @@ class Registration:
 
     def _settings_model(self, instance: AdapterInstance) -> BaseModel | None:
         """The settings as the plugin reads them; raises InvalidInput naming the field."""
+        if instance.placement is Placement.PROCESS and not self._adapters.workers:
+            raise InvalidInput(NO_WORKERS, subject="placement")
         away = self._adapters.placement(instance) is Placement.REMOTE
         if instance.plugin not in self._adapters.plugins.kinds:
             if not away:

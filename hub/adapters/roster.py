@@ -38,6 +38,7 @@ Note = Callable[[str, str, str, str], Coroutine[Any, Any, None]]
 Isolate = Callable[[str, str], Coroutine[Any, Any, None]]
 """Gets an instance out of the hub's process: (instance, reason)."""
 
+NO_WORKERS = "worker processes need the embedded server; with nats.url run the adapter as remote"
 PAGE_WITHIN = 5.0
 MOST_PAGE = 2_000_000
 MOST_HELD_UP = 3
@@ -67,6 +68,7 @@ class Adapters:
         isolate: Isolate | None = None,
         tier: Callable[[type[Plugin]], str] = lambda kind: "",
         afar: Callable[[str], Mapping[str, object]] = lambda name: {},
+        workers: bool = True,
     ) -> None:
         self.plugins = plugins
         self._files = {instance.name: instance for instance in instances}
@@ -80,6 +82,8 @@ class Adapters:
         self._in_hand = in_hand
         self._tier = tier
         self._afar = afar
+        self.workers = workers
+        """Whether there can be worker processes here."""
         self._tiers: dict[type[Plugin], str] = {}
         self._isolate: Isolate = isolate or self._pause_for_good
         self._slots: dict[str, Slot] = {}
@@ -205,11 +209,12 @@ class Adapters:
         return None if kind is None else kind.manifest
 
     def placement(self, instance: AdapterInstance) -> Placement:
-        """Where an instance's code runs."""
+        """Where an instance's code runs; a plugin that asks for a process of its own where there are no workers runs in the hub."""
         if instance.placement is not None:
             return instance.placement
         manifest = self._manifest(instance.plugin)
-        return manifest.placement if manifest is not None else Placement.HUB
+        asked = manifest.placement if manifest is not None else Placement.HUB
+        return Placement.HUB if asked is Placement.PROCESS and not self.workers else asked
 
     def build(self, instance: AdapterInstance, gate: Gate | None = None) -> Running:
         """A plugin of this process for an instance, not started, with its real store; raises PluginError."""
@@ -228,6 +233,8 @@ class Adapters:
         placement = self.placement(instance)
         if placement is Placement.HUB:
             return self.build(instance, gate)
+        if placement is Placement.PROCESS and not self.workers:
+            raise PluginError(f"{instance.name}: placement: {NO_WORKERS}", subject="placement")
         return Away(instance, self._manifest(instance.plugin) or manifest_of_program(instance), gate, placement)
 
     def _retire(self, *instances: Instance | None) -> None:

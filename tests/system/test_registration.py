@@ -20,6 +20,7 @@ from hub.contract import (
     Health,
     IncomingCase,
     Manifest,
+    Placement,
     Receipt,
     Report,
 )
@@ -290,3 +291,10 @@ async def test_an_instance_whose_plugin_is_gone_is_shown_as_failed_and_the_hub_s
         status = await hub.adapters.status("gasworks")
         assert status.state == "failed"
         assert "no plugin named desk" in status.detail
+
+
+async def test_a_worker_process_is_refused_where_there_can_be_none(hub: Hub) -> None:
+    hub.adapters.workers = False
+    with pytest.raises(InvalidInput, match="embedded server") as refusal:
+        await hub.registration.add("gasworks", "desk", Patch(placement=Placement.PROCESS), BY)
+    assert refusal.value.subject == "placement"

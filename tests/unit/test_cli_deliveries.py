@@ -54,7 +54,9 @@ class Hub:
             listener.close()
 
     def run(self, *words: str, who: str = "police") -> Result:
-        return CliRunner().invoke(app, [*words, "--url", self.url, "--token", self.secrets[who]])
+        return CliRunner(env={"COLUMNS": "220", "TERM": "dumb"}).invoke(
+            app, [*words, "--url", self.url, "--token", self.secrets[who]]
+        )
 
     def json(self, *words: str, who: str = "police") -> dict[str, object]:
         result = self.run(*words, "--json", who=who)
