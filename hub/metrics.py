@@ -45,7 +45,7 @@ class Metrics:
         self._consumed = meter.create_counter(CONSUMED, unit="{message}", description="Messages taken")
 
     def sent(self, destination: str, seconds: float, *, operation: str = "send", error: str | None = None) -> None:
-        """One message was sent (or failed to be). `destination` is a template (`dispatch.police`), never with a case id."""
+        """One message was sent (or failed to be). `destination` is a template (`dispatch.parks`), never with a case id."""
         if self._provider is not None:
             labels = _labels(destination, operation, error)
             self._operation.record(seconds, labels)

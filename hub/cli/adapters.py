@@ -68,13 +68,13 @@ def list_adapters(session: Session) -> None:
     session.answer(session.api.get("/adapters"), lambda found: table(items_of(found), ADAPTER_COLUMNS))
 
 
-@asks_hub(adapter_app, "show", example="hub adapter show police")
+@asks_hub(adapter_app, "show", example="hub adapter show parks")
 def show_adapter(session: Session, name: Name) -> None:
     """Show everything known about one adapter but its secrets."""
     session.answer(session.api.get(f"/adapters/{segment(name)}"), _one)
 
 
-@asks_hub(adapter_app, "history", example="hub adapter history police")
+@asks_hub(adapter_app, "history", example="hub adapter history parks")
 def history(session: Session, name: Name) -> None:
     """Show who changed what and when, oldest first."""
     answer = session.api.get(f"/adapters/{segment(name)}/history")
@@ -149,7 +149,7 @@ def add(
     session.answer(session.api.post("/adapters", body), _one)
 
 
-@asks_hub(adapter_app, "set", example="hub adapter set police --secret-env secret=POLICE_SECRET --canary 10%")
+@asks_hub(adapter_app, "set", example="hub adapter set parks --secret-env secret=PARKS_SECRET --canary 10%")
 def change(
     session: Session,
     name: Name,
@@ -179,7 +179,7 @@ def change(
     session.answer(session.api.patch(f"/adapters/{segment(name)}", body), _one)
 
 
-@asks_hub(adapter_app, "canary", example="hub adapter canary police 50%")
+@asks_hub(adapter_app, "canary", example="hub adapter canary parks 50%")
 def widen(
     session: Session,
     name: Name,
@@ -191,21 +191,21 @@ def widen(
     session.answer(answer, _one)
 
 
-@asks_hub(adapter_app, "enable", example="hub adapter enable police")
+@asks_hub(adapter_app, "enable", example="hub adapter enable parks")
 def enable(session: Session, name: Name, untried: Untried = False, note: Note = "") -> None:
     """Let an adapter run (again); what waited goes out at the rate the department can take."""
     answer = session.api.post(f"/adapters/{segment(name)}/enable", {"untried": untried, "note": note})
     session.answer(answer, _one)
 
 
-@asks_hub(adapter_app, "disable", example="hub adapter disable police --yes")
+@asks_hub(adapter_app, "disable", example="hub adapter disable parks --yes")
 def disable(session: Session, name: Name, yes: Yes = False, note: Note = "") -> None:
     """Stop an adapter: it ends what it has in hand, its queue waits, its callbacks are refused."""
     session.confirm(f"Disable {name}? Its assignments wait until it is enabled.", yes=yes)
     session.answer(session.api.post(f"/adapters/{segment(name)}/disable", {"note": note}), _one)
 
 
-@asks_hub(adapter_app, "drain", example="hub adapter drain property --wait")
+@asks_hub(adapter_app, "drain", example="hub adapter drain parks --wait")
 def drain(
     session: Session,
     name: Name,
@@ -221,13 +221,13 @@ def drain(
     session.answer(answer, _one)
 
 
-@asks_hub(adapter_app, "promote", example="hub adapter promote police")
+@asks_hub(adapter_app, "promote", example="hub adapter promote parks")
 def promote(session: Session, name: Name, note: Note = "") -> None:
     """Use the candidate's settings for all cases."""
     session.answer(session.api.post(f"/adapters/{segment(name)}/promote", {"note": note}), _one)
 
 
-@asks_hub(adapter_app, "rollback", example="hub adapter rollback police --note 新证书有误")
+@asks_hub(adapter_app, "rollback", example="hub adapter rollback parks --note 新证书有误")
 def rollback(session: Session, name: Name, note: Note = "") -> None:
     """Drop the candidate; without one, go back to the settings before the present ones."""
     session.answer(session.api.post(f"/adapters/{segment(name)}/rollback", {"note": note}), _one)
@@ -241,7 +241,7 @@ def remove(session: Session, name: Name, yes: Yes = False, note: Note = "") -> N
     session.answer(answer, lambda _: f"✓ {name} 已移除")
 
 
-@asks_hub(adapter_app, "pause", example="hub adapter pause property --reason 对方系统升级")
+@asks_hub(adapter_app, "pause", example="hub adapter pause parks --reason 对方系统升级")
 def pause(
     session: Session, name: Name, reason: Annotated[str, typer.Option(help="Why; shown to operators.", show_default=False)]
 ) -> None:
@@ -250,7 +250,7 @@ def pause(
     session.answer(answer, lambda _: f"✓ {name} 已暂停")
 
 
-@asks_hub(adapter_app, "resume", example="hub adapter resume property")
+@asks_hub(adapter_app, "resume", example="hub adapter resume parks")
 def resume(session: Session, name: Name) -> None:
     """Deliver again; what waited goes out at the rate the department can take."""
     session.answer(session.api.post(f"/adapters/{segment(name)}/resume"), lambda _: f"✓ {name} 已恢复")

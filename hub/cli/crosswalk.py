@@ -113,9 +113,9 @@ def catalogue(
 
 def add_reconciling(app: typer.Typer) -> None:
     """Register the commands on `hub adapter`."""
-    asks_hub(app, "reconcile", example="hub adapter reconcile police")(reconcile)
-    asks_hub(app, "crosswalk", example="hub adapter crosswalk police crosswalk.yaml --dry-run")(crosswalk)
-    asks_hub(app, "catalogue", example="hub adapter catalogue police --accept")(catalogue)
+    asks_hub(app, "reconcile", example="hub adapter reconcile parks")(reconcile)
+    asks_hub(app, "crosswalk", example="hub adapter crosswalk parks crosswalk.yaml --dry-run")(crosswalk)
+    asks_hub(app, "catalogue", example="hub adapter catalogue parks --accept")(catalogue)
 
 
 def read_tables(file: Path) -> dict[str, dict[str, str]]:

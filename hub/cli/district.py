@@ -73,7 +73,7 @@ def list_units(
     session.answer({"items": rows}, lambda _: table(rows, _UNIT))
 
 
-@asks_hub(dead_app, "list", example="hub dead list --adapter police")
+@asks_hub(dead_app, "list", example="hub dead list --adapter parks")
 def list_dead(
     session: Session, adapter: Annotated[str | None, typer.Option(help="Only of this adapter.", show_default=False)] = None
 ) -> None:

@@ -32,7 +32,7 @@ KINDS: Mapping[str, str] = {
 STATES: Mapping[str, str] = {"open": "待处理", "resolved": "已解决", "dismissed": "已忽略"}
 
 
-@asks_hub(repair_app, "list", example="hub repair list --adapter police --kind disagreement")
+@asks_hub(repair_app, "list", example="hub repair list --adapter parks --kind disagreement")
 def list_repairs(
     session: Session,
     adapter: Annotated[str | None, typer.Option(help="Only of this adapter.", show_default=False)] = None,

@@ -86,7 +86,7 @@ def try_adapter(
 
 def add_trying(app: typer.Typer) -> None:
     """Register `hub adapter try`."""
-    asks_hub(app, "try", example="hub adapter try police --sample default")(try_adapter)
+    asks_hub(app, "try", example="hub adapter try parks --sample default")(try_adapter)
 
 
 def _fields(sample: str | None, unit: str | None) -> bool | dict[str, Any]:

@@ -81,7 +81,7 @@ class Receipt:
 
 
 class ReportKind(StrEnum):
-    """What a unit says later 反馈. VISITED: the hotline made the callback visit (then the rating fields count)."""
+    """What a unit says later 反馈. VISITED: whoever took the call made the callback visit (then the rating fields count)."""
 
     ACCEPTED = "accepted"
     PROGRESS = "progress"

@@ -82,7 +82,7 @@ class Unit(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """Who acts 单位.
 
     A level's own unit has its area's code as code (the street office of 320113001 is unit `320113001`).
-    A department has a word (`police`); `areas` are the area codes it serves (a prefix serves all below it);
+    A department has a word (`landscaping`); `areas` are the area codes it serves (a prefix serves all below it);
     `adapter` names the adapter instance that reaches its system, None when it works in the hub itself.
     """
 

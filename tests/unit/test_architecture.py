@@ -161,6 +161,20 @@ def test_the_product_knows_no_department_by_name() -> None:
     }
 
 
+def test_no_departments_name_occurs_in_the_hub() -> None:
+    """Not in an example of the help either. The demo is the demo district's; the channel 12345 hotline is one of the hub's own."""
+    own = re.compile(r"@(functools\.)?(cached_)?property\b|import cached_property|channel hotline|HOTLINE = \"hotline\"")
+    word = re.compile(rf"\b({'|'.join(DEPARTMENTS)})\b", re.IGNORECASE)
+    found = [
+        f"{path_of(file)}:{number}"
+        for file in sorted(HUB.rglob("*"))
+        if file.suffix in (".py", ".jinja", ".yml", ".yaml", ".toml", ".md") and HUB / "demo" not in file.parents
+        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1)
+        if word.search(re.sub(r"Channel\.HOTLINE", "", own.sub("", line)))
+    ]
+    assert not found
+
+
 def is_channel(file: Path, word: str) -> bool:
     return word == "hotline" and path_of(file) == "hub/model/cases.py"
 
