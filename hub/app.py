@@ -168,13 +168,21 @@ class Hub:
         self, instances: Sequence[AdapterInstance], plugins: Sequence[type[Plugin]], public_url: str | None
     ) -> None:
         settings, bus, replicas = self.settings, self.bus, self.settings.nats.replicas
+        root = public_url or settings.api.public_url or f"http://{settings.api.host}:{settings.api.port}"
         await ensure_streams(bus, replicas=replicas, ledger_bytes=settings.nats.max_bytes)
         buckets = {name: await Bucket.open(bus, name, replicas=replicas) for name in _BUCKETS}
         district = self.rulebook.district
         self.objects = await Objects.open(bus, replicas=replicas)
         self.ledger = Ledger(bus, CheckpointFile(settings.data / "checkpoint.json"), source=f"/district/{district().code}")
-        self.desk = Desk(self.ledger, self.rulebook.rules, clock=self._clock, cache=settings.cache_cases, metrics=self.metrics)
         self.vault = Vault(buckets["PERSONAL"], buckets["VAULT_KEYS"])
+        self.desk = Desk(
+            self.ledger,
+            self.rulebook.rules,
+            clock=self._clock,
+            cache=settings.cache_cases,
+            metrics=self.metrics,
+            hiding=self.vault.hiding,
+        )
         self.tokens = Tokens(buckets["TOKENS"])
         classify = Classification(lambda: self.adapters.classifiers(), district)
         self.intake = Intake(self.desk, bus, district, self.vault, clock=self._clock, classify=classify)
@@ -192,7 +200,7 @@ class Hub:
             instances,
             self.registry,
             buckets["ADAPTERS"],
-            public_url=public_url or settings.api.public_url or f"http://{settings.api.host}:{settings.api.port}",
+            public_url=root,
             backlog=backlog,
             bound=self.rulebook.bind,
             note=self._note,
@@ -203,12 +211,7 @@ class Hub:
             afar=self._known_of,
             workers=self._server is not None,
         )
-        self.trials = Trials(
-            self.adapters,
-            district,
-            public_url=public_url or settings.api.public_url or f"http://{settings.api.host}:{settings.api.port}",
-            clock=self._clock,
-        )
+        self.trials = Trials(self.adapters, district, public_url=root, clock=self._clock)
         self.registration = Registration(self.adapters, self.registry, district, self.trials.before_traffic, clock=self._clock)
         self.views = Views(settings.views.url or f"sqlite:///{settings.data / 'views.db'}")
         self.projector = Projector(self.views, self.ledger)
@@ -250,13 +253,7 @@ class Hub:
         outside, local = access_of(self._server, settings.nats)
         self.credentials = Credentials(buckets["REMOTES"], self._server, outside, local=local, clock=self._clock)
         await self.credentials.start()
-        self.workers = Workers(
-            self.adapters,
-            self.credentials,
-            settings.data,
-            public_url=public_url or settings.api.public_url or f"http://{settings.api.host}:{settings.api.port}",
-            clock=self._clock,
-        )
+        self.workers = Workers(self.adapters, self.credentials, settings.data, public_url=root, clock=self._clock)
         self.deadlines = Deadlines(bus, self.desk)
         self.upkeep = self._upkeep(buckets["RECONCILIATION"])
         self.alerts = Alerts(bus, self.adapters, clock=self._clock)

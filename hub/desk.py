@@ -10,7 +10,7 @@ import asyncio
 import random
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ import structlog
 from hub import telemetry
 from hub.errors import BusUnavailable, InvalidInput, LedgerConflict, NotAllowed
 from hub.ledger_codec import command_digest, digest
+from hub.marks import plain, reworded
 from hub.model.commands import AnyCommand, Report
 from hub.model.events import AnyEvent, Commit
 from hub.model.lifecycle import decide, fold, wake_at
@@ -40,6 +41,10 @@ _TRIES = 12
 def utc_now() -> datetime:
     """The hub's clock."""
     return datetime.now(UTC)
+
+
+Hiding = Callable[["Case"], Awaitable[Callable[[str], str] | None]]
+"""What masks in texts of a case what is known of its reporter; None when nothing is known (`hub.privacy.Vault.hiding`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +100,7 @@ class Desk:
         clock: Callable[[], datetime] = utc_now,
         cache: int = 20_000,
         metrics: Metrics | None = None,
+        hiding: Hiding | None = None,
     ) -> None:
         self._ledger = ledger
         self._rules = rules
@@ -102,6 +108,7 @@ class Desk:
         self._cache: OrderedDict[CaseId, Case] = OrderedDict()
         self._most = cache
         self._metrics = metrics
+        self._hiding = hiding
         self._locks: dict[CaseId, list[Any]] = {}
 
     async def load(self, case: CaseId, *, number: int = 0) -> Case | None:
@@ -131,12 +138,13 @@ class Desk:
         same (departments repeat a report with a fresh time). Raises TransitionRefused/InvalidInput (nothing changed), NotAllowed
         when there is no such case, BusUnavailable when it is not known to be stored, LedgerConflict after many lost races.
         """
-        content = command_digest(command)
         identity = command_id or f"{random.getrandbits(64):016x}"
         async with _Alone(self._locks, case):
             state = self._cache.get(case)
             if state is None and not isinstance(command, Report):
                 state = await self._reload(case)
+            command = await self._worded(command, state)
+            content = command_digest(command)
             for _ in range(_TRIES):
                 if state is not None and (earlier := state.commands.get(identity)) is not None:
                     if strict and earlier.digest != content:
@@ -156,6 +164,11 @@ class Desk:
                     if state is None or identity not in state.commands:
                         raise
             raise LedgerConflict(f"{_TRIES} other commits came first", subject=case)
+
+    async def _worded(self, command: AnyCommand, state: Case | None) -> AnyCommand:
+        """The command with its texts as they may be stored: no reporter's name in them, whoever wrote it, and nothing but text."""
+        hide = await self._hiding(state) if self._hiding is not None and state is not None else None
+        return reworded(command, plain if hide is None else lambda text: hide(plain(text)))
 
     async def _commit(
         self,

@@ -24,11 +24,12 @@ from hub.bus.streams import KEYS, PLACES
 from hub.contract import CaseText
 from hub.desk import Desk, Outcome, utc_now
 from hub.errors import InvalidInput
+from hub.marks import known_here
 from hub.model.areas import AreaCode
 from hub.model.cases import SYSTEM, Actor, Attachment, CaseId, Channel, Severity, Source, case_id
 from hub.model.commands import AttachReport, Comment, Report
 from hub.model.rules import Matter
-from hub.privacy import mask_address, mask_name, mask_phone, mask_text
+from hub.privacy import hider, mask_text
 
 if TYPE_CHECKING:
     from hub.classification import Classified
@@ -130,7 +131,10 @@ class Intake:
         raises InvalidInput(Idempotency-Key) (a system's repeated number simply gives its case). Raises InvalidInput naming the field.
         """
         now = self._clock()
-        with telemetry.span(f"receive {entry.channel.value}", kind="consumer") as span:
+        with (
+            telemetry.span(f"receive {entry.channel.value}", kind="consumer") as span,
+            known_here(hider(entry.contact)),  # a classifier may log what it reads
+        ):
             entry, area = self._checked(entry, now)
             identity = (
                 f"{entry.source.adapter}\n{entry.source.ref}" if entry.source else f"{actor.name}\n{key}" if key else None
@@ -257,7 +261,7 @@ class Intake:
             raise InvalidInput("a notice that covers areas needs an end", subject="covers_until")
         if entry.category is not None and not district.policy.is_category(entry.category):
             raise InvalidInput(f"no such category: {entry.category}", subject="category")
-        hidden = _hider(entry.contact)
+        hidden = hider(entry.contact)
         masked = replace(
             entry,
             title=mask_text(hidden(title or text[:60])),
@@ -346,19 +350,6 @@ class Intake:
                     if earlier is not None and not earlier.stage.ended:
                         return marker.case
                 expect = found.sequence
-
-
-def _hider(contact: Contact | None) -> Callable[[str], str]:
-    """Masks what is known of this reporter wherever it stands: a name needs no word like 联系人 before it then."""
-    known = [] if contact is None else [(contact.name, mask_name), (contact.phone, mask_phone), (contact.address, mask_address)]
-    pairs = [(value.strip(), mask(value.strip())) for value, mask in known if value and len(value.strip()) > 1]
-
-    def hidden(text: str) -> str:
-        for value, masked in pairs:
-            text = text.replace(value, masked)
-        return text
-
-    return hidden
 
 
 def _normal(place: str) -> str:

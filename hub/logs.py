@@ -1,8 +1,9 @@
 """Logging: structlog for the hub and whatever logs through the standard library, one form, nothing secret or personal.
 
 Owns the set-up (text or JSON, to stderr, so that stdout stays for answers), the trace id on every line, and the redaction
-every value goes through: secrets by key name and by shape, personal data by the masks of `hub.privacy`. Called once by
-the composition root; everybody else only takes `structlog.get_logger(...)`.
+every value goes through: secrets by key name and by shape, personal data by the masks of `hub.privacy`, and what is known of the
+person whose matter is in hand (`hub.marks.known_here`). Called once by the composition root; everybody else only takes
+`structlog.get_logger(...)`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import structlog
 
 from hub import telemetry
 from hub.errors import ConfigError
+from hub.marks import hide_known
 from hub.privacy import mask_text
 
 REDACTED: Final = "[redacted]"
@@ -134,4 +136,4 @@ def redact_text(text: str) -> str:
     """Secrets by their shape out, personal data masked."""
     for shape, instead in _SECRET_SHAPES:
         text = shape.sub(instead, text)
-    return mask_text(text)
+    return mask_text(hide_known(text))

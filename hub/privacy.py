@@ -3,7 +3,10 @@
 Owns how a phone number, a name, an ID-card number and an address look outside the vault, and the encrypted contacts in two
 buckets: ciphertexts in one, one key per case in the other. Destroying a key erases the person, in every copy of the
 ciphertext too. Refuses a contact whose ciphertext was changed or moved to another case. Called by intake (mask, store),
-dispatch and the API (open, after `AccessContact` is committed), logs (mask).
+dispatch and the API (open, after `AccessContact` is committed), the desk (hiding), logs (mask).
+
+Beside the ciphertext lie the contact's marks (`hub.marks`): by them the desk masks name, telephone and address in every later text
+of the case, whoever wrote it, without a contact being opened. They are cached, and worth nothing without the case's key.
 
 The masks are conservative: work-order numbers, amounts, dates, public hotlines and area codes stay readable, because staff
 work with them. A name is masked in running text only behind a word that announces one.
@@ -14,6 +17,8 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
@@ -22,9 +27,10 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from hub.contract import Contact
 from hub.errors import BusUnavailable, HubError, InvalidInput
+from hub.marks import Known, Mark, Marks, key_of, marks_of
 
 if TYPE_CHECKING:
-    from hub.model.cases import CaseId
+    from hub.model.cases import Case, CaseId
 
 FIELDS: Final = ("name", "phone", "address")
 """The fields of a contact, in the order they are named everywhere."""
@@ -64,6 +70,8 @@ _BANK_CARD = re.compile(
     r"(?P<number>\d{4}(?:[ -]?\d{4}){2,3}[ -]?\d{1,4})(?!\d)"
 )
 _EMAIL = re.compile(r"(?<![A-Za-z0-9._%+@*-])([A-Za-z0-9])[A-Za-z0-9._%+-]*@([A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+)")
+_ANY_EMAIL: Final = re.compile(r"[^\s/,，;；]+@[^\s/,，;；]+")
+_ANY_NUMBER: Final = re.compile(r"[+＋]?\d(?:[\s()（）－—–-]?\d){4,}")
 _FLAT = re.compile(
     r"(?:(?<=单元)|(?<=[栋幢座楼]))(?P<lead>\s*-?\s*)\d{3,4}(?P<tail>室|房|号房|号)?+(?!\d|[-－/.]\d|\s*(?:年|元|米|人|户|平|㎡|个|万|多|余|块|套|辆|台|页|间|天|名|m|M|门面|商铺|铺|店|麻将|宾馆|餐|公司|联排))"
     r"|(?<![\dA-Za-z])\d{3,4}(?=室(?!内|外|温))"
@@ -147,6 +155,33 @@ def mask_contact(contact: Contact) -> Contact:
     )
 
 
+def known_of(contact: Contact) -> Iterator[Known]:
+    """What a reporter may be named by in a text, and what is shown instead: whole values, each number and e-mail address by
+    itself, each part of an address; also as the masks leave them, for they come first.
+    """
+    if contact.name:
+        yield Known(contact.name, mask_name(contact.name), "word")
+    phone = contact.phone or ""
+    yield Known(phone, mask_phone(phone), "number")
+    for found in _ANY_EMAIL.findall(phone):
+        yield Known(found, mask_text(found), "exact")
+    for number in _ANY_NUMBER.findall(phone):
+        digits = re.sub(r"\D", "", number)
+        bare = re.sub(r"^(?:00)?86(?=1[3-9]\d{9}$)", "", digits)
+        for one in (digits, bare, f"86{bare}", f"0086{bare}"):
+            yield Known(one, mask_phone(bare), "number")
+    address = contact.address or ""
+    for part in (address, *re.split(r"[，,；;]", address)):
+        for form in (part, mask_text(part)):
+            yield Known(form, mask_address(part), "exact")
+
+
+def hider(contact: Contact | None) -> Callable[[str], str]:
+    """Masks what is known of a reporter in any text, as the desk will later."""
+    key = os.urandom(32)
+    return Marks(key, marks_of(known_of(contact), key) if contact is not None else ()).hide
+
+
 def _is_document(match: re.Match[str]) -> bool:
     before = match.string[max(0, match.start() - 12) : match.start()]
     return _DOCUMENT.search(before) is not None or _MONEY_AFTER.match(match.string, match.end()) is not None
@@ -213,6 +248,11 @@ class ContactUnreadable(HubError):
 
 _FORMAT: Final = b"\x01"
 _NONCE_BYTES: Final = 12
+_MARKS: Final = "marks."
+"""Before the case's id: where its marks lie in the bucket of the ciphertexts."""
+_MOST_KNOWN: Final = 20_000
+_MOST_ABSORBED: Final = 20
+"""Absorbed cases whose reporters are looked out for, the last ones."""
 
 
 class Vault:
@@ -221,6 +261,7 @@ class Vault:
     def __init__(self, personal: Bucket, keys: Bucket) -> None:
         self._personal = personal
         self._keys = keys
+        self._known: OrderedDict[str, Marks] = OrderedDict()
 
     async def store(self, case: CaseId, contact: Contact) -> tuple[str, ...]:
         """Keep a contact (in place of an earlier one) and name the fields that are set; nothing set stores nothing.
@@ -234,9 +275,8 @@ class Vault:
         if not fields:
             return ()
         key = await self._key(case)
-        nonce = os.urandom(_NONCE_BYTES)
-        sealed = AESGCM(key).encrypt(nonce, msgspec.json.encode(fields), _bound(case))
-        await self._personal.put(case, _FORMAT + nonce + sealed)
+        await self._mark(case, contact, key)
+        await self._personal.put(case, _sealed(msgspec.json.encode(fields), key, _bound(case)))
         return tuple(fields)
 
     async def open(self, case: CaseId) -> Contact | None:
@@ -248,20 +288,66 @@ class Vault:
         key = await self._keys.get(case)
         if stored is None or key is None:
             return None
-        sealed = stored.value
-        if sealed[:1] != _FORMAT:
-            raise ContactUnreadable("the contact is in a form this version can't read", subject=case)
-        nonce, body = sealed[1 : 1 + _NONCE_BYTES], sealed[1 + _NONCE_BYTES :]
-        try:
-            plain = AESGCM(key.value).decrypt(nonce, body, _bound(case))
-        except (InvalidTag, ValueError) as error:
-            raise ContactUnreadable("the contact does not decrypt under its case's key", subject=case) from error
+        plain = _opened(stored.value, key.value, _bound(case), case)
         return Contact(**msgspec.json.decode(plain, type=dict[str, str]))
 
     async def erase(self, case: CaseId) -> None:
-        """Destroy the key first (that alone erases the person, in backups of the ciphertext too), then the ciphertext."""
+        """Destroy the key first (that alone erases the person, in backups of the ciphertext too), then ciphertext and marks."""
         await self._keys.purge(case)
         await self._personal.purge(case)
+        await self._personal.purge(f"{_MARKS}{case}")
+        self._known.pop(case, None)
+
+    async def hiding(self, case: Case) -> Callable[[str], str] | None:
+        """Masks what is known of the case's reporter, and of those of the cases it absorbed; None when nobody is known.
+
+        Opens no contact: it is done for every command, so nobody's access is recorded. Raises BusUnavailable: better no text than
+        a name in the ledger.
+        """
+        own = (case.id,) if case.has_contact and not case.contact_erased else ()
+        known = [marks for id in (*own, *case.absorbed[-_MOST_ABSORBED:]) if (marks := await self._marks(id))]
+        if not known:
+            return None
+
+        def hide(text: str) -> str:
+            for marks in known:
+                text = marks.hide(text)
+            return text
+
+        return hide
+
+    async def _marks(self, case: CaseId) -> Marks:
+        """A case's marks, read once; of a contact from before there were marks they are made now."""
+        found = self._known.get(case)
+        if found is not None:
+            self._known.move_to_end(case)
+            return found
+        key = await self._keys.get(case)
+        if key is None:
+            return self._keep(case, Marks(b"", ()))
+        stored = await self._personal.get(f"{_MARKS}{case}")
+        try:
+            if stored is not None:
+                plain = _opened(stored.value, key.value, _bound(f"{_MARKS}{case}"), case)
+                return self._keep(case, Marks(key_of(key.value), msgspec.msgpack.decode(plain, type=tuple[Mark, ...])))
+            contact = await self.open(case)
+        except ContactUnreadable:
+            contact = None  # said to whoever opens it; the case itself has to go on
+        return self._keep(case, Marks(b"", ())) if contact is None else await self._mark(case, contact, key.value)
+
+    async def _mark(self, case: CaseId, contact: Contact, key: bytes) -> Marks:
+        secret = key_of(key)
+        marks = marks_of(known_of(contact), secret)
+        sealed = _sealed(msgspec.msgpack.encode(marks), key, _bound(f"{_MARKS}{case}"))
+        await self._personal.put(f"{_MARKS}{case}", sealed)
+        return self._keep(case, Marks(secret, marks))
+
+    def _keep(self, case: CaseId, marks: Marks) -> Marks:
+        self._known[case] = marks
+        self._known.move_to_end(case)
+        while len(self._known) > _MOST_KNOWN:
+            self._known.popitem(last=False)
+        return marks
 
     async def _key(self, case: CaseId) -> bytes:
         """The case's key, made if there is none; two at once agree on one."""
@@ -282,3 +368,18 @@ class Vault:
 
 def _bound(case: str) -> bytes:
     return b"hub contact 1 " + case.encode()
+
+
+def _sealed(plain: bytes, key: bytes, bound: bytes) -> bytes:
+    nonce = os.urandom(_NONCE_BYTES)
+    return _FORMAT + nonce + AESGCM(key).encrypt(nonce, plain, bound)
+
+
+def _opened(sealed: bytes, key: bytes, bound: bytes, case: str) -> bytes:
+    """Raises ContactUnreadable."""
+    if sealed[:1] != _FORMAT:
+        raise ContactUnreadable("the contact is in a form this version can't read", subject=case)
+    try:
+        return AESGCM(key).decrypt(sealed[1 : 1 + _NONCE_BYTES], sealed[1 + _NONCE_BYTES :], bound)
+    except (InvalidTag, ValueError) as error:
+        raise ContactUnreadable("the contact does not decrypt under its case's key", subject=case) from error
