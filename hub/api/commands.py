@@ -18,12 +18,16 @@ from hub.api.cases import CasePath, telemetry_case
 from hub.api.models import CommandAnswer
 from hub.api.openapi import gives, takes
 from hub.api.present import Presenter
+from hub.api.problems import Failure
 from hub.api.services import Services
 from hub.desk import Outcome
 from hub.errors import InvalidInput
-from hub.model.cases import SYSTEM, Case, CaseId
+from hub.model.cases import SYSTEM, Attachment, Case, CaseId
 from hub.model.commands import Absorb, AnyCommand, Command, EraseContact, Merge
 from hub.model.lifecycle import decide
+
+_CATCH_UP = 10.0
+"""Seconds an erasure waits for the read models, to know which other cases have a file."""
 
 
 def commands_router() -> tuple[APIRouter, dict[str, type[msgspec.Struct]]]:
@@ -58,7 +62,8 @@ def _endpoint(
         caller.may_command(name)
         wanted = command_from(command, await read_body(request, kind, optional=optional))
         outcome = await execute(services, caller, case, wanted, key)
-        return command_answer(request, services, caller, outcome)
+        erased = await _erase_files(services, outcome) if isinstance(wanted, EraseContact) else None
+        return command_answer(request, services, caller, outcome, erased)
 
     give.__doc__ = command.__doc__
     return give
@@ -99,7 +104,33 @@ def _would_do(services: Services, caller: Caller, case: Case, command: AnyComman
     return True
 
 
-def command_answer(request: Request, services: Services, caller: Caller, outcome: Outcome) -> Response:
+async def _erase_files(services: Services, outcome: Outcome) -> tuple[list[str], list[Attachment]]:
+    """Destroy the files that came with the report and belong to no other case; (destroyed, what the case has left).
+
+    The command can be given again when the hub stops half way. Raises Failure(503) while the read models don't know enough.
+    """
+    case = outcome.case
+    if not await services.views.wait_for(await services.ledger.last_sequence(), _CATCH_UP):
+        detail = "The contact is erased; which files go with it is not known yet. Give the command again."
+        raise Failure(503, "unavailable", detail, headers={"Retry-After": "5"})
+    story = await services.views.timeline(case.id)
+    reported = [entry.body.get("attachments") for entry in story if entry.event == "case.reported"]
+    theirs = {str(file["sha256"]) for files in reported if isinstance(files, list) for file in files}
+    destroyed = []
+    for sha256 in sorted(theirs):
+        if await services.views.cases_with_file(sha256) <= {case.id}:
+            await services.objects.delete(sha256)
+            destroyed.append(sha256)
+    return destroyed, [file for file in case.attachments if file.sha256 not in destroyed]
+
+
+def command_answer(
+    request: Request,
+    services: Services,
+    caller: Caller,
+    outcome: Outcome,
+    erased: tuple[list[str], list[Attachment]] | None = None,
+) -> Response:
     """The answer to a command: the case after it, even when it has just left the caller's scope."""
     wrote(request, caller, outcome.sequence)
     headers = {SEQUENCE: str(outcome.sequence)}
@@ -110,6 +141,8 @@ def command_answer(request: Request, services: Services, caller: Caller, outcome
         sequence=outcome.sequence,
         events=[str(event.__struct_config__.tag) for event in outcome.events],
         repeated=outcome.repeated,
+        files_destroyed=[] if erased is None else erased[0],
+        files_kept=[] if erased is None else erased[1],
     )
     return answer(shown, headers=headers)
 

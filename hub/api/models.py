@@ -155,7 +155,8 @@ class CaseList(Answer, frozen=True, kw_only=True):
 class CommandAnswer(Answer, frozen=True, kw_only=True):
     """What a command came to: its events by name, and the case after it. `repeated`: it was done before under the same key.
 
-    `attached`: the report belongs to a notice that was there already; `case` is that one.
+    `attached`: the report belongs to a notice that was there already; `case` is that one. After an erasure `files_destroyed` are the
+    report's own files (SHA-256), `files_kept` what is left: added later by others, or part of another case too.
     """
 
     case: CaseAnswer
@@ -163,6 +164,8 @@ class CommandAnswer(Answer, frozen=True, kw_only=True):
     events: list[str]
     repeated: bool
     attached: bool = False
+    files_destroyed: list[str] = []
+    files_kept: list[Attachment] = []
 
 
 class TimelineItem(Answer, frozen=True, kw_only=True):

@@ -123,6 +123,10 @@ class Objects(Protocol):
         """The content."""
         ...
 
+    async def delete(self, sha256: str) -> None:
+        """Destroy it."""
+        ...
+
 
 class Spans(Protocol):
     """Stored spans."""

@@ -174,6 +174,17 @@ class Objects:
             raise BusUnavailable("attachment not read") from problem
         return found.data
 
+    async def delete(self, sha256: str) -> None:
+        """Destroy the content; no error when there is none."""
+        if not re.fullmatch(r"[0-9a-f]{64}", sha256):
+            raise InvalidInput("not a SHA-256 in hex", subject="sha256")
+        try:
+            await self._store.delete(sha256)
+        except (ObjectNotFoundError, ObjectDeletedError):
+            return
+        except (TimeoutError, nats.errors.Error) as problem:
+            raise BusUnavailable("attachment not destroyed") from problem
+
 
 def _checked(key: str) -> str:
     if not _KEY.match(key) or len(key) > 300:

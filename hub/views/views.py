@@ -177,6 +177,11 @@ class Views:
         row = await self.read(lambda connection: connection.execute(statement).one_or_none())
         return None if row is None else (row[0], row[1])
 
+    async def cases_with_file(self, sha256: str) -> frozenset[str]:
+        """Every case that has this attachment, in whatever scope."""
+        statement = select(files.c.case_id).where(files.c.sha256 == sha256)
+        return frozenset(await self.read(lambda connection: connection.execute(statement).scalars().all()))
+
     async def case_of_ticket(self, adapter: str, ticket: str) -> tuple[CaseId, str] | None:
         """(case, assignment) of a department's own number; the youngest when a department gave it twice."""
         columns = assignments.c

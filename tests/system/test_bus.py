@@ -164,6 +164,18 @@ async def test_objects_are_kept_by_their_hash(bus: Bus) -> None:
     assert await objects.get("0" * 64) is None
 
 
+async def test_destroyed_object_is_gone_and_can_be_put_again(bus: Bus) -> None:
+    objects = await Objects.open(bus)
+    digest = await objects.put(b"photo of a person")
+    await objects.delete(digest)
+    assert await objects.get(digest) is None
+    assert b"photo of a person" not in b"".join(message.data for message in await bus.all_of("OBJ_OBJECTS", "$O.OBJECTS.C.>"))
+    await objects.delete(digest)
+    await objects.delete("0" * 64)
+    assert await objects.put(b"photo of a person") == digest
+    assert await objects.get(digest) == b"photo of a person"
+
+
 async def test_the_embedded_server_takes_a_free_port_when_its_own_is_in_use(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -154,6 +154,9 @@ class MemoryObjects:
     async def get(self, sha256: str) -> bytes | None:
         return self.files.get(sha256)
 
+    async def delete(self, sha256: str) -> None:
+        self.files.pop(sha256, None)
+
 
 class MemoryIntake:
     """Opens a case per key; keeps the vault."""

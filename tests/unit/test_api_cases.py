@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from hub.model.cases import CaseId
-from tests.unit.api_world import STREET, World
+from hub.model.areas import AreaCode
+from hub.model.cases import SYSTEM, Attachment, CaseId, Channel
+from hub.model.commands import Attach, Report
+from tests.unit.api_world import STREET, World, new_case_id
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 32
 
@@ -199,6 +201,40 @@ async def test_erased_contact_is_gone(world: World) -> None:
     assert world.vault.contacts == {}
     gone = await world.client.get(f"/cases/{case['id']}/contact", params={"purpose": "回访"}, headers=world.as_("admin"))
     assert gone.status_code == 404
+
+
+async def test_erasing_destroys_the_files_of_the_report_that_no_other_case_has_and_says_what_is_left(world: World) -> None:
+    photos = {}
+    for name in ("own", "shared", "later"):
+        sha = await world.objects.put(PNG + name.encode())
+        photos[name] = Attachment(name=f"{name}.png", media_type="image/png", size=40, sha256=sha)
+
+    async def reported(number: int, *files: Attachment) -> CaseId:
+        id = new_case_id(STREET, number)
+        report = Report(
+            channel=Channel.RESIDENT,
+            title="漏水",
+            text="漏水",
+            area=AreaCode(STREET),
+            reported_at=world.clock(),
+            contact_fields=("phone",),
+            attachments=files,
+        )
+        await world.desk.execute(id, report, actor=SYSTEM)
+        return id
+
+    case = await reported(1, photos["own"], photos["shared"])
+    await reported(2, photos["shared"])
+    await world.desk.execute(case, Attach(attachment=photos["later"]), actor=SYSTEM)
+    answer = await world.client.post(f"/cases/{case}/erase_contact", json={"reason": "本人要求"}, headers=world.as_("admin"))
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["files_destroyed"] == [photos["own"].sha256]
+    assert [file["name"] for file in answer.json()["files_kept"]] == ["shared.png", "later.png"]
+    for name, status in (("own", 404), ("shared", 200), ("later", 200)):
+        got = await world.client.get(f"/attachments/{photos[name].sha256}", headers=world.as_("admin"))
+        assert got.status_code == status, name
+    again = await world.client.post(f"/cases/{case}/erase_contact", json={"reason": "本人要求"}, headers=world.as_("admin"))
+    assert again.json()["files_destroyed"] == [photos["own"].sha256]
 
 
 async def test_attachment_comes_back_as_a_download_only(world: World) -> None:
