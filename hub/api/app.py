@@ -5,6 +5,7 @@ Called by the composition root with the services, and by the generator of the Op
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from typing import Any
 
@@ -34,6 +35,7 @@ from hub.api.openapi import describe
 from hub.api.services import Services
 from hub.api.tracing import Tracing
 from hub.open311.errors import PREFIX as OPEN311
+from hub.open311.pace import Pace
 from hub.open311.server import Open311
 
 ROOT = "/api/v1"
@@ -58,6 +60,7 @@ def create_app(services: Services, *, heartbeat: float = stream.HEARTBEAT) -> Fa
     app.state.writes = Writes()
     app.state.streams = Counter()
     app.state.heartbeat = heartbeat
+    app.state.failed_callbacks = Pace(hooks.FAILED_PER_MINUTE, time.monotonic)
     command_routes, bodies = commands_router()
     api = APIRouter(prefix=ROOT)
     routers = (

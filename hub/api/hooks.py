@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import math
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Request
@@ -11,13 +12,20 @@ from starlette.responses import Response
 
 from hub.api.answers import answer
 from hub.api.auth import ServicesHere
+from hub.api.limits import address_of
 from hub.api.models import Alive, Ready, Taken
 from hub.api.openapi import gives, refuses
-from hub.contract import CallbackRequest
+from hub.api.problems import Failure
+from hub.contract import CallbackRejected, CallbackRequest
 from hub.errors import BusUnavailable, NotAllowed
+from hub.open311.pace import Pace
 
 MOST_LAG = 5_000
 """Commits the read models may be behind while the hub calls itself ready."""
+FAILED_PER_MINUTE = 30
+"""Refused callbacks of one address for one adapter that are answered one by one."""
+_NOT_THEIR_FAULT = (429, 503)
+"""The hub is busy, or the adapter is starting: the department has to come again."""
 MOST_SPANS = 16 * 1024 * 1024
 
 router = APIRouter()
@@ -34,18 +42,29 @@ NamePath = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,64}$", description="Ad
     responses=gives(Taken, 400, 413),
 )
 async def callback(request: Request, services: ServicesHere, adapter: NamePath, path: str = "") -> Response:
-    """Read by the adapter, which checks the signature; 2xx only once everything in it is stored."""
-    taken = await services.reportback.callback(
-        adapter,
-        CallbackRequest(
-            method=request.method,
-            path=path,
-            headers={name.lower(): value for name, value in request.headers.items()},
-            query=dict(request.query_params),
-            body=await request.body(),
-        ),
+    """Read by the adapter, which checks the signature; 2xx only once everything in it is stored.
+
+    After many that were refused from one address the next refusals are 429. One that is rightly signed is always taken: nobody can
+    shut a department out by sending rubbish in its name.
+    """
+    sent = CallbackRequest(
+        method=request.method,
+        path=path,
+        headers={name.lower(): value for name, value in request.headers.items()},
+        query=dict(request.query_params),
+        body=await request.body(),
     )
-    return answer(Taken(taken=taken))
+    try:
+        return answer(Taken(taken=await services.reportback.callback(adapter, sent)))
+    except (CallbackRejected, NotAllowed) as problem:
+        if isinstance(problem, CallbackRejected) and problem.status in _NOT_THEIR_FAULT:
+            raise
+        pace: Pace = request.app.state.failed_callbacks
+        wait = pace.take(f"{address_of(request.scope)} {adapter}")
+        if wait > 0:
+            headers = {"Retry-After": str(math.ceil(wait))}
+            raise Failure(429, "rate_limited", "Too many callbacks that were refused.", headers=headers) from problem
+        raise
 
 
 @router.post("/v1/traces", include_in_schema=False)

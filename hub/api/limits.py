@@ -1,11 +1,13 @@
-"""Limits of the HTTP interface as plain ASGI: body size (413) and requests per token (429 with Retry-After).
+"""Limits of the HTTP interface as plain ASGI: body size (413), slow bodies (408) and requests per token (429 with Retry-After).
 
 They stand before everything that reads or parses; a body is counted as it arrives, whatever its length header says.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import ipaddress
 import math
 import time
 from collections import OrderedDict
@@ -23,16 +25,26 @@ UNMETERED = ("/healthz", "/readyz", "/hooks/", "/v1/traces")
 """Paths without a rate: probes, the departments' signed callbacks, spans."""
 
 
+BODY_WITHIN = 30.0
+"""Seconds a body may take to arrive, and one more for every SLOWEST bytes of it."""
+SLOWEST = 8 * 1024
+
+
 class _TooLarge(Exception):
     """The body grew beyond the limit while it was read."""
 
 
-class BodyLimit:
-    """Refuses bodies of more than `most` bytes."""
+class _TooSlow(Exception):
+    """The body does not arrive."""
 
-    def __init__(self, app: ASGIApp, most: int) -> None:
+
+class BodyLimit:
+    """Refuses bodies of more than `most` bytes, and those that trickle in to keep a connection and what was read of them."""
+
+    def __init__(self, app: ASGIApp, most: int, within: float = BODY_WITHIN) -> None:
         self._app = app
         self._most = most
+        self._within = within
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on, counting."""
@@ -44,12 +56,21 @@ class BodyLimit:
             await self._refuse(scope, receive, send)
             return
         seen = 0
+        whole = False
         answered = False
+        began = asyncio.get_running_loop().time()
 
         async def counted() -> Message:
-            nonlocal seen
-            message = await receive()
+            nonlocal seen, whole
+            if whole:  # what comes now is only that the client went away
+                return await receive()
+            try:
+                async with asyncio.timeout_at(began + self._within + seen / SLOWEST):
+                    message = await receive()
+            except TimeoutError:
+                raise _TooSlow from None
             seen += len(message.get("body", b""))
+            whole = not message.get("more_body", False)
             if seen > self._most:
                 raise _TooLarge
             return message
@@ -65,6 +86,11 @@ class BodyLimit:
             if answered:
                 raise
             await self._refuse(scope, receive, send)
+        except _TooSlow:
+            if answered:
+                raise
+            headers = {"Connection": "close"}
+            await problem(scope, 408, "too_slow", "The body does not arrive.", headers=headers)(scope, receive, send)
 
     async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
         detail = f"At most {self._most} bytes."
@@ -91,7 +117,7 @@ class RateLimit:
             await self._app(scope, receive, send)
             return
         token = _token(scope)
-        address = _address(scope)
+        address = address_of(scope)
         wait = self._take(token if token is not None and token in self._valid else address)
         if wait > 0:
             headers = {"Retry-After": str(math.ceil(wait))}
@@ -138,6 +164,14 @@ def _token(scope: Scope) -> str | None:
     return hashlib.sha256(token.encode("latin-1")).hexdigest() if token else None
 
 
-def _address(scope: Scope) -> str:
+def address_of(scope: Scope) -> str:
+    """Who sends, as far as limits go: the address, of IPv6 the /64 that one customer has."""
     client = scope.get("client")
-    return f"address {client[0] if client else ''}"
+    host = client[0] if client else ""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return f"address {host}"
+    if address.version == 6 and address.ipv4_mapped is None:
+        return f"address {ipaddress.ip_network((address, 64), strict=False)}"
+    return f"address {host}"

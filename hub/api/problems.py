@@ -30,6 +30,7 @@ from hub.errors import (
     PluginError,
     TransitionRefused,
 )
+from hub.marks import plain
 from hub.open311.errors import asks_here, refusal
 from hub.open311.formats import form_of
 
@@ -91,6 +92,7 @@ TITLES: Mapping[str, str] = {
     "not_found": "There is no such thing",
     "method_not_allowed": "This address knows no such method",
     "too_large": "The request is too large",
+    "too_slow": "The request takes too long to arrive",
     "unsupported_media_type": "This kind of content is not taken",
     "rate_limited": "Too many requests",
     "conflict": "Somebody else was first",
@@ -199,7 +201,8 @@ def _hub_error(request: Request, error: Exception) -> Response:
 def _callback(request: Request, error: Exception) -> Response:
     if not isinstance(error, CallbackRejected):
         return _unexpected(request, error)
-    return problem(request.scope, error.status, "callback_rejected", error.reason)
+    status = error.status if error.status in range(400, 600) else 400  # a plugin's word
+    return problem(request.scope, status, "callback_rejected", plain(str(error.reason))[:500])
 
 
 def _validation(request: Request, error: Exception) -> Response:

@@ -8,6 +8,8 @@ import httpx
 import pytest
 
 from hub import telemetry
+from hub.api import hooks
+from hub.contract import CallbackRejected, CallbackRequest
 from hub.model import commands as c
 from hub.model.areas import UnitCode
 from hub.model.cases import SYSTEM, CaseId
@@ -130,6 +132,28 @@ async def test_callback_goes_to_its_adapter_as_it_came(world: World) -> None:
     wrong = await world.client.post("http://hub/hooks/police/x", content=b"{}")
     assert (wrong.status_code, wrong.json()["type"]) == (401, "urn:hub:problem:callback-rejected")
     assert (await world.client.post("http://hub/hooks/fire/x", content=b"{}")).status_code == 404
+
+
+async def test_refused_callbacks_are_told_off_while_rightly_signed_ones_pass(world: World) -> None:
+    url = "http://hub/hooks/police/x"
+    answers = [await world.client.post(url, content=b"{}") for _ in range(hooks.FAILED_PER_MINUTE + 2)]
+    assert [answer.status_code for answer in answers] == [401] * hooks.FAILED_PER_MINUTE + [429, 429]
+    assert int(answers[-1].headers["retry-after"]) >= 1
+    signed = await world.client.post(url, content=b"{}", headers={"Webhook-Signature": "v1,right"})
+    assert signed.status_code == 200
+    guessed = await world.client.post("http://hub/hooks/fire/x", content=b"{}")
+    assert guessed.status_code == 404, "another adapter has a count of its own"
+
+
+@pytest.mark.parametrize(("status", "shown"), [(200, 400), (99999, 400), (503, 503)])
+async def test_what_a_plugin_says_of_a_callback_can_not_break_the_answer(world: World, status: int, shown: int) -> None:
+    async def rejects(adapter: str, request: CallbackRequest) -> int:
+        raise CallbackRejected("half a letter \ud83d", status=status)
+
+    world.reportback.callback = rejects  # type: ignore[method-assign]
+    answer = await world.client.post("http://hub/hooks/police/x", content=b"{}")
+    assert answer.status_code == shown
+    assert answer.json()["detail"] == "half a letter ?"
 
 
 async def test_probes_need_no_token(world: World) -> None:
