@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, cast
 
 from fastapi import Depends, Request
@@ -17,7 +18,7 @@ from hub.api.problems import Failure
 from hub.api.scopes import KeyScope, refusal, rights_of
 from hub.api.services import Services
 from hub.api.tokens import Role, Token
-from hub.errors import NotAllowed
+from hub.errors import InvalidInput, NotAllowed
 from hub.model.areas import Level, Unit, UnitCode, within
 from hub.model.cases import Actor, ActorKind, Case
 from hub.views import Scope
@@ -99,6 +100,15 @@ class Caller:
             name for name in COMMANDS[self.token.role] if refusal(self.token, "POST", f"/api/v1/cases/x/{name}") is None
         )
 
+    def expiry(self, wanted: datetime | None) -> datetime | None:
+        """When a token issued with this one ends: not after it; raises InvalidInput."""
+        limit = self.token.expires_at
+        if limit is None:
+            return wanted
+        if wanted is not None and wanted > limit:
+            raise InvalidInput("later than your own token's expiry", subject="expires_at")
+        return wanted or limit
+
     def require(self, roles: frozenset[Role]) -> None:
         """Raises Failure(403) unless the role is one of them."""
         if self.token.role not in roles:
@@ -166,7 +176,7 @@ async def caller_of(
             401, "unauthenticated", "Send `Authorization: Bearer hub_…`.", headers={"WWW-Authenticate": 'Bearer realm="hub"'}
         )
     request.scope[CALLER_KEY] = token.id
-    refused = refusal(token, request.method, request.url.path)
+    refused = refusal(token, request.method, request.scope["path"])
     if refused is not None:
         raise Failure(403, "forbidden", refused)
     return caller_from(token, services.district())

@@ -5,7 +5,6 @@ A key is a token of the role department with scopes. Administrators do the same 
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request
@@ -57,7 +56,7 @@ async def issue(request: Request, services: ServicesHere, caller: CallerHere) ->
     if wider:
         raise InvalidInput(f"wider than your own token: {', '.join(wider)}", subject="scopes")
     unit = _unit(services, caller, body.unit)
-    expires_at = _expiry(caller, body.expires_at)
+    expires_at = caller.expiry(body.expires_at)
     if sum(token.unit == unit for token in await _mine(services, caller)) >= MOST_KEYS:
         raise InvalidInput(f"{unit} has {MOST_KEYS} keys; revoke some first", subject="unit")
     secret, token = await services.tokens.issue(
@@ -126,15 +125,6 @@ def _unit(services: Services, caller: Caller, wanted: str | None) -> str:
     if unit is None or unit.kind is not UnitKind.DEPARTMENT:
         raise InvalidInput(f"{wanted} is no department", subject="unit")
     return unit.code
-
-
-def _expiry(caller: Caller, wanted: datetime | None) -> datetime | None:
-    limit = caller.token.expires_at
-    if limit is None or caller.token.role is not Role.DEPARTMENT:
-        return wanted
-    if wanted is not None and wanted > limit:
-        raise InvalidInput("later than your own token's expiry", subject="expires_at")
-    return wanted or limit
 
 
 __all__ = ["MOST_KEYS", "KeyScope", "router"]

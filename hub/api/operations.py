@@ -235,7 +235,7 @@ async def issue(request: Request, services: ServicesHere, caller: CallerHere) ->
         unit=body.unit,
         area=area,
         scopes=None if body.scopes is None else tuple(parsed(body.scopes)),
-        expires_at=body.expires_at,
+        expires_at=caller.expiry(body.expires_at),
         issued_by=caller.token.id,
     )
     return answer(IssuedToken(**token_fields(token), token=secret), 201, {"Cache-Control": "no-store"})

@@ -1,7 +1,7 @@
 """Scopes of keys: a token with scopes may do only what they name, and never more than its role may. Pure.
 
-One table says which requests a scope opens; what is in no row is not for tokens with scopes, so that a new route is closed to them
-until somebody decides. Tokens without scopes have the whole rights of their role. Checked by `hub.api.auth` for every request.
+One table says which requests a scope opens, another which are closed to tokens with scopes and why; what is in neither is closed, too,
+and a test asks for a decision. Tokens without scopes have the whole rights of their role. Checked by `hub.api.auth` for every request.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ MEANING: Final[Mapping[KeyScope, str]] = {
     KeyScope.CASES_REPORT: "report new matters",
     KeyScope.CONTACT_READ: "read a reporter's contact (each time is recorded)",
     KeyScope.REPORTS_WRITE: "accept, progress, resolve, return, comment, ask, attach files",
-    KeyScope.DELIVERIES_READ: "the delivery log",
+    KeyScope.DELIVERIES_READ: "the delivery log, and what needs repair at the own adapters",
     KeyScope.DELIVERIES_RESEND: "have a delivery sent again",
     KeyScope.KEYS: "list, issue and revoke keys of the own unit, never wider than the own",
 }
@@ -67,11 +67,41 @@ _TABLE: Final[tuple[tuple[str, re.Pattern[str], KeyScope | None], ...]] = tuple(
         ("POST", rf"{_CASE}/(accept|progress|resolve|return|comment|ask|attachments)", KeyScope.REPORTS_WRITE),
         ("GET", r"/deliveries(/[^/]+)?", KeyScope.DELIVERIES_READ),
         ("POST", r"/deliveries/[^/]+/resend", KeyScope.DELIVERIES_RESEND),
+        ("GET", r"/repairs(/[^/]+)?", KeyScope.DELIVERIES_READ),
         ("GET", "/keys", KeyScope.KEYS),
         ("POST", "/keys", KeyScope.KEYS),
         ("DELETE", r"/keys/[^/]+", KeyScope.KEYS),
     )
 )
+
+_STEERING: Final = (
+    "triage|claim|dispatch|escalate|delegate|settle|reassign|recall|visit|close|reopen|approve|decline|suspend|resume|extend|urge"
+    "|supervise|void|merge|replay|drop|erase_contact"
+)
+_CLOSED: Final[tuple[tuple[str, re.Pattern[str], str], ...]] = tuple(
+    (method, re.compile(rf"/api/v1{path}"), why)
+    for method, path, why in (
+        ("POST", rf"{_CASE}/({_STEERING})", "steering a case is for people with a whole token"),
+        ("POST", r"/repairs/[^/]+/(resolve|dismiss)", "ending a repair is the operators' judgement"),
+        ("(GET|POST)", r"/dead-letters(/.+)?", "the operators' view of what the delivery log shows"),
+        (
+            "(GET|POST|PATCH|DELETE)",
+            r"/adapters(/.+)?",
+            "instances, their settings, trials, keys, crosswalks and reconciliations",
+        ),
+        ("(GET|POST)", r"/plugins(/look)?", "what is installed on the hub's machine"),
+        ("(GET|POST)", r"/policy(/explain)?", "the district's rules"),
+        ("(GET|POST|DELETE)", r"/tokens(/[^/]+)?", "whole tokens; a key issues keys"),
+        ("GET", r"/pages(/[^/]+)?", "pages are for people at the console"),
+    )
+)
+
+
+def decided(method: str, path: str) -> bool:
+    """Whether somebody has decided if tokens with scopes may send a request; each route of the interface has to be."""
+    opened = any(known == method and pattern.fullmatch(path) for known, pattern, _ in _TABLE)
+    closed = any(re.fullmatch(known, method) and pattern.fullmatch(path) for known, pattern, _ in _CLOSED)
+    return opened != closed
 
 
 def rights_of(token: Token) -> frozenset[KeyScope]:

@@ -10,7 +10,7 @@ import httpx
 import msgspec
 import pytest
 
-from hub.api.scopes import MEANING, OF_ROLE, KeyScope, parsed, refusal, rights_of
+from hub.api.scopes import MEANING, OF_ROLE, KeyScope, decided, parsed, refusal, rights_of
 from hub.api.tokens import Role, Token, Tokens
 from hub.errors import InvalidInput
 from tests.unit.api_world import STREET, MemoryBucket, World
@@ -232,6 +232,30 @@ def test_tokens_without_scopes_are_left_to_their_role() -> None:
     assert refusal(token(), "DELETE", "/api/v1/anything") is None
 
 
+async def test_every_route_was_decided_about(world: World) -> None:
+    """A new route belongs into one of the two tables of hub/api/scopes.py."""
+    undecided = [
+        f"{method.upper()} {path}"
+        for path, methods in world.app.openapi()["paths"].items()
+        for method in methods
+        if path.startswith("/api/v1/") and not decided(method.upper(), re.sub(r"\{[^}]+\}", "x", path))
+    ]
+    assert undecided == []
+
+
+async def test_administrator_issues_nothing_that_outlives_the_own_token(world: World) -> None:
+    soon = datetime.now(UTC) + timedelta(hours=1)
+    body = {"name": "承包商", "role": "admin", "expires_at": soon.isoformat()}
+    made_for = (await world.client.post("/tokens", json=body, headers=world.as_("admin"))).json()
+    headers = {"Authorization": f"Bearer {made_for['token']}"}
+    key = {"name": "k", "scopes": ["cases:read"], "unit": "police"}
+    for path, given in (("/tokens", {"name": "x", "role": "viewer"}), ("/keys", key)):
+        child = await world.client.post(path, json=given, headers=headers)
+        assert datetime.fromisoformat(child.json()["expires_at"]) == soon, path
+        late = given | {"expires_at": "2099-01-01T00:00:00Z"}
+        assert (await world.client.post(path, json=late, headers=headers)).status_code == 422, path
+
+
 async def test_keys_reach_these_parts_of_the_interface_and_no_other(world: World) -> None:
     """Steering cases, running and administrating the hub are closed to them, and so is every route nobody decided about."""
     everything = token(scopes=tuple(KeyScope))
@@ -248,6 +272,8 @@ async def test_keys_reach_these_parts_of_the_interface_and_no_other(world: World
         "POST /cases",
         *(f"POST /cases/x/{name}" for name in ("accept", "progress", "resolve", "return", "comment", "ask", "attachments")),
         "GET /deliveries/x",
+        "GET /repairs",
+        "GET /repairs/x",
         "POST /deliveries/x/resend",
         "POST /keys",
         "DELETE /keys/x",
