@@ -21,6 +21,18 @@ Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 
 _NAT64: Final = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("64:ff9b:1::/48"))
 _COMPATIBLE: Final = ipaddress.IPv6Network("::/96")
+_TRANSLATED: Final = ipaddress.IPv6Network("::ffff:0:0:0/96")
+"""IPv4 as a stateless translator writes it (RFC 7915)."""
+_ISATAP: Final = (0x00005EFE, 0x02005EFE)
+"""Before the IPv4 address in the lower half of an ISATAP address (RFC 5214)."""
+_NO_HOST: Final[tuple[Network, ...]] = (
+    ipaddress.IPv4Network("192.88.99.0/24"),
+    ipaddress.IPv6Network("fec0::/10"),
+    ipaddress.IPv6Network("100::/64"),
+    ipaddress.IPv6Network("3fff::/20"),
+    ipaddress.IPv6Network("5f00::/16"),
+)
+"""What the library takes for global and is not: 6to4 relays, site-local, discard-only, documentation, segment routing."""
 METADATA: Final[tuple[Network, ...]] = (
     ipaddress.IPv4Network("169.254.0.0/16"),
     ipaddress.IPv4Network("100.100.100.200/32"),
@@ -51,7 +63,7 @@ class Target:
 
 
 def embedded(address: Address) -> Address:
-    """The IPv4 address inside a mapped, compatible, 6to4, Teredo or NAT64 one, else the address itself."""
+    """The IPv4 address inside a mapped, compatible, translated, 6to4, Teredo, ISATAP or NAT64 one, else the address itself."""
     if isinstance(address, ipaddress.IPv4Address):
         return address
     if address.ipv4_mapped is not None:
@@ -60,7 +72,11 @@ def embedded(address: Address) -> Address:
         return address.sixtofour
     if address.teredo is not None:
         return address.teredo[1]
-    if any(address in network for network in _NAT64) or (address in _COMPATIBLE and int(address) > 1):
+    if (
+        any(address in network for network in (*_NAT64, _TRANSLATED))
+        or (address in _COMPATIBLE and int(address) > 1)
+        or (int(address) >> 32 & 0xFFFFFFFF) in _ISATAP
+    ):
         return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
     return address
 
@@ -79,6 +95,8 @@ def forbidden(address: str, allowed: Sequence[Network] = ()) -> str | None:
             return "not the address of one host"
     if any(inner.version == network.version and inner in network for network in allowed):
         return None
+    if any(one.version == network.version and one in network for one in (given, inner) for network in _NO_HOST):
+        return "not the address of one host"
     if not inner.is_global:
         return "a loopback address" if inner.is_loopback else "a private address"
     return None

@@ -34,6 +34,8 @@ class Names:
         "::1", "::", "fe80::1", "fe80::1%eth0", "fd00::1", "fd00:ec2::254", "ff02::1", "2001:db8::1",
         "::ffff:127.0.0.1", "::ffff:10.0.0.1", "::ffff:169.254.169.254", "::127.0.0.1", "2002:7f00:1::", "2002:a00:1::",
         "64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe", "2001:0:4136:e378:8000:63bf:80ff:fffe", "nonsense",
+        "::ffff:0:7f00:1", "fec0::1", "192.88.99.1", "::ffff:192.88.99.1", "3fff::1", "5f00::1", "100::1",
+        "2606:4700::5efe:7f00:1", "2606:4700::200:5efe:a00:1",
     ],
 )  # fmt: skip
 def test_private_and_special_addresses_are_forbidden_however_they_are_written(address: str) -> None:
