@@ -7,6 +7,7 @@ naming the field; nothing is stored when anything is refused. Called by the API.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
     from hub.model.cases import Actor
 
 log = structlog.get_logger("hub.adapters")
+
+_LOGIN = re.compile(r"\s*[A-Za-z][A-Za-z0-9+.-]*://[^/?#\s]*@")
+"""An address with a user name or password in it."""
 
 
 class Trial(Protocol):
@@ -193,6 +197,8 @@ class Registration:
         manifest_of = self._adapters.plugins.kinds.get(spec.plugin)
         instance = book.instance_of(record, spec, record.version, opened, manifest_of.manifest if manifest_of else None)
         model = self._settings_model(instance)
+        if model is not None:
+            _check_no_login(shown(dict(opened), model), "settings")
         if record.enabled and not by.untried:
             await self._try(instance, by)
         sealed = await self._registry.seal(record.name, spec.settings, model)
@@ -283,6 +289,22 @@ def _patched(spec: Spec, patch: Patch) -> Spec:
     except msgspec.ValidationError as problem:
         field = str(problem).rpartition("`$.")[2].rstrip("`") or "body"
         raise InvalidInput(str(problem).partition(" - at")[0], subject=field) from problem
+
+
+def _check_no_login(value: object, path: str) -> None:
+    """Raises InvalidInput for an address with a user name or password in it: outside the secrets it could be read by many."""
+    match value:
+        case str():
+            if _LOGIN.match(value):
+                raise InvalidInput("user names and passwords don't belong into an address", subject=path)
+        case Mapping():
+            for key, inner in value.items():
+                _check_no_login(inner, f"{path}.{key}")
+        case list() | tuple():
+            for number, inner in enumerate(value):
+                _check_no_login(inner, f"{path}[{number}]")
+        case _:
+            return
 
 
 def _hidden(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -82,6 +82,7 @@ async def test_history_says_who_and_why_and_never_a_secret(api: httpx.AsyncClien
         ({**DESK, "plugin": "nix"}, 422, "plugin"),
         ({**DESK, "set": {"settings": {"url": "a"}}}, 422, "settings.secret"),
         ({**DESK, "set": {"settings": {"url": "down", "secret": SECRET}}}, 422, "settings"),
+        ({**DESK, "set": {"settings": {"url": f"https://desk:{SECRET}@a.cn/", "secret": "x"}}}, 422, "settings.url"),
         ({**DESK, "set": {"setings": {}}}, 422, "set.setings"),
         ({**DESK, "set": {"concurrency": 0}}, 422, "concurrency"),
         ({**DESK, "colour": "red"}, 422, "colour"),
