@@ -73,6 +73,8 @@ async def read(request: Request) -> Asked:
             form = await request.form(max_files=MOST_FILES, max_fields=MOST_FIELDS)
         except HTTPException as problem:
             raise Open311Error(400, f"the form can't be read: {problem.detail}") from problem
+        except (UnicodeError, LookupError) as problem:  # a charset of the client's choice
+            raise Open311Error(400, "the form is not UTF-8") from problem
         sent = form.multi_items()
         files = tuple(value for _, value in sent if isinstance(value, UploadFile))
         pairs = [(name, _CONTROL.sub("", value)) for name, value in sent if isinstance(value, str)]

@@ -205,6 +205,15 @@ async def test_multivalued_attributes_are_taken_in_php_style(world: World) -> No
     assert "现场情况（可多选）：夜间更严重、反复出现" in case.text
 
 
+@pytest.mark.parametrize("charset", ["undefined", "no-such-charset", "idna", "rot13", "utf-7"])
+async def test_form_in_a_charset_of_the_clients_choice_is_no_fault_of_the_hub(world: World, charset: str) -> None:
+    part = b'--b\r\nContent-Disposition: form-data; name="description"\r\n\r\n\xff\xfe\r\n--b--\r\n'
+    headers = {"Content-Type": f"multipart/form-data; boundary=b; charset={charset}"}
+    answer = await world.client.post(f"{ROOT}/requests.json", content=part, headers=headers)
+    assert answer.status_code in (400, 403), "what can't be read, or, where it could be, reporting without a key"
+    assert answer.json()[0]["code"] == answer.status_code
+
+
 async def test_pictures_sent_along_are_kept(world: World) -> None:
     form = {"api_key": world.secrets["admin"], "service_code": LAMP, **WHERE}
     picture = ("lamp.png", b"\x89PNG\r\n\x1a\n....", "image/png")
