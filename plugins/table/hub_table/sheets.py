@@ -17,8 +17,10 @@ from openpyxl.styles import Alignment, Font
 from openpyxl.utils import get_column_letter
 from openpyxl.utils.exceptions import InvalidFileException
 
-_UNPACKED_MOST = 200 * 2**20
-"""An XLSX is a zip file; one that unpacks to more is a bomb."""
+_UNPACKED_MOST = 64 * 2**20
+"""An XLSX is a zip file; one that unpacks to more is a bomb: every megabyte of cells takes the hub about a second."""
+_REWRITTEN_MOST = 16 * 2**20
+"""Of one that is kept in memory as a whole, some fifty times its size."""
 _COLUMNS_MOST = 200
 _ENCODINGS = (
     (b"\xef\xbb\xbf", "utf-8"),
@@ -91,7 +93,7 @@ def new_xlsx(header: Sequence[str], rows: Sequence[Sequence[str]]) -> bytes:
 
 def longer_xlsx(content: bytes, rows: Sequence[Sequence[str]]) -> bytes:
     """The workbook with more rows at the end of its first sheet; what people did to it stays. Raises Unreadable."""
-    _check_size(content)
+    _check_size(content, _REWRITTEN_MOST)
     try:
         book = load_workbook(io.BytesIO(content))
         sheet = book.worksheets[0]
@@ -159,7 +161,7 @@ def _separator(text: str) -> str:
 
 
 def _xlsx(content: bytes, rows_max: int) -> Iterator[Row]:
-    _check_size(content)
+    _check_size(content, _UNPACKED_MOST)
     try:
         book = load_workbook(cast(IO[bytes], io.BytesIO(content)), read_only=True, data_only=True)
         sheet = book.worksheets[0]
@@ -173,11 +175,11 @@ def _xlsx(content: bytes, rows_max: int) -> Iterator[Row]:
         raise Unreadable("不是可读取的 XLSX 文件") from problem
 
 
-def _check_size(content: bytes) -> None:
+def _check_size(content: bytes, most: int) -> None:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             size = sum(item.file_size for item in archive.infolist())
     except (zipfile.BadZipFile, ValueError, NotImplementedError) as problem:
         raise Unreadable("不是可读取的 XLSX 文件") from problem
-    if size > _UNPACKED_MOST:
+    if size > most:
         raise Unreadable("XLSX 文件展开后过大")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import zipfile
 from datetime import UTC, date, datetime, time
+from functools import partial
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -186,6 +187,17 @@ def test_workbook_that_is_too_long_is_refused() -> None:
     content = sheets.new_xlsx(["a"], [["b"]] * 20)
     with pytest.raises(sheets.Unreadable, match="超过10行"):
         sheets.read("a.xlsx", content, rows_max=10)
+
+
+@pytest.mark.parametrize(("megabytes", "grows"), [(17, True), (65, False)])
+def test_workbook_that_unpacks_to_too_much_is_refused_before_it_is_opened(megabytes: int, grows: bool) -> None:
+    out = io.BytesIO(sheets.new_xlsx(["a"], [["b"]]))
+    with zipfile.ZipFile(out, "a", zipfile.ZIP_DEFLATED) as target:
+        target.writestr("xl/sharedStrings2.xml", b"<" * (megabytes * 2**20))
+    assert len(out.getvalue()) < 200_000
+    take = partial(sheets.longer_xlsx, rows=[["c"]]) if grows else partial(sheets.read, "a.xlsx", rows_max=10)
+    with pytest.raises(sheets.Unreadable, match="展开后过大"):
+        take(content=out.getvalue())
 
 
 # rows that come back
