@@ -9,13 +9,19 @@ from __future__ import annotations
 from email.message import Message
 from email.utils import getaddresses
 
+_MOST_FROM = 2000
+"""Characters of a From that is looked at; a longer one is nobody's."""
+
 
 def sender_of(message: Message) -> str | None:
     """The one address in From, in lower case; None when there is none or more than one (RFC 5322 allows several, we don't)."""
     lines = message.get_all("From") or []
-    if len(lines) != 1:
+    if len(lines) != 1 or len(str(lines[0])) > _MOST_FROM:
         return None
-    addresses = [address for _, address in getaddresses([str(lines[0])])]
+    try:
+        addresses = [address for _, address in getaddresses([str(lines[0])])]
+    except RecursionError:  # comments in comments, by somebody who wants the mailbox to stand still
+        return None
     if len(addresses) != 1 or addresses[0].count("@") != 1:
         return None
     return addresses[0].lower()

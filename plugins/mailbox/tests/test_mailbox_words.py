@@ -226,6 +226,8 @@ def test_sender_is_one_plain_address() -> None:
     assert sender_of(mail("", From=f'"{SENDER}" <x@evil.example>')) == "x@evil.example"
     assert sender_of(mail("", From=f"{SENDER}, x@evil.example")) is None
     assert sender_of(message_from_bytes(f"From: {SENDER}\r\nFrom: x@evil.example\r\n\r\n".encode())) is None
+    for opened in (1500, 100_000):  # the parser goes down a level for each
+        assert sender_of(message_from_bytes(f"From: {'(' * opened}{SENDER}\r\n\r\n".encode())) is None
     assert sender_of(mail("", From="nobody")) is sender_of(mail("")) is None
     assert is_allowed(SENDER, ("@dept.example.gov.cn",))
     assert not is_allowed("x@sub.dept.example.gov.cn", ("@dept.example.gov.cn",))
