@@ -18,7 +18,7 @@ import structlog
 
 from hub import telemetry
 from hub.errors import ConfigError
-from hub.marks import hide_known
+from hub.marks import hide_known, plain
 from hub.privacy import mask_text
 
 REDACTED: Final = "[redacted]"
@@ -136,4 +136,4 @@ def redact_text(text: str) -> str:
     """Secrets by their shape out, personal data masked."""
     for shape, instead in _SECRET_SHAPES:
         text = shape.sub(instead, text)
-    return mask_text(hide_known(text))
+    return mask_text(hide_known(plain(text)))

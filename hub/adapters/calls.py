@@ -14,6 +14,7 @@ import structlog
 
 from hub.contract import CallbackRejected
 from hub.errors import AdapterFault, HubError
+from hub.marks import plain
 
 log = structlog.get_logger("hub.adapters")
 
@@ -61,6 +62,8 @@ class Calls:
             problem = task.exception()
             if problem is None:
                 return task.result()
+            if isinstance(problem, HubError):
+                problem.message = plain(str(problem.message))
             if isinstance(problem, HubError | CallbackRejected):
                 raise problem
             self._say(method, problem)
@@ -112,4 +115,4 @@ def words(problem: BaseException) -> str:
         text = str(problem)
     except Exception:
         text = "(no text)"
-    return f"{type(problem).__name__}: {text[:200]}"
+    return f"{type(problem).__name__}: {plain(text[:200])}"

@@ -50,6 +50,7 @@ from hub.contract import (
 )
 from hub.contract.crosswalk import Heard, Unmapped
 from hub.errors import AdapterFault, HubError, OutcomeUnknown, PluginError, Unavailable
+from hub.marks import plain
 from hub.outbound import departmental_client
 
 log = structlog.get_logger("hub.adapters")
@@ -319,7 +320,7 @@ def _name_of(one: object) -> str | None:
     if type(one) not in (Report, IncomingCase):
         return None
     name = vars(one).get("id") or vars(one).get("ref")
-    return name[:200] if type(name) is str else None
+    return plain(name[:200]) if type(name) is str else None
 
 
 def check_settings(kind: type[Plugin], instance: AdapterInstance) -> Any:

@@ -60,6 +60,13 @@ async def test_what_the_contract_lets_a_plugin_throw_comes_through(problem: Exce
         await Calls("x").call("deliver", thrown(problem), within=5)
 
 
+@pytest.mark.parametrize("problem", [Refused("不收\ud83d"), ValueError("不收\ud83d")], ids=["refused", "fault"])
+async def test_what_a_plugin_says_of_a_failure_is_text_that_can_be_stored(problem: Exception) -> None:
+    with pytest.raises((Refused, AdapterFault)) as caught:
+        await Calls("x").call("deliver", thrown(problem), within=5)
+    assert caught.value.message.encode().decode().endswith("不收?")
+
+
 async def test_a_text_that_can_not_be_made_is_not_needed() -> None:
     class Nasty(Exception):
         def __str__(self) -> str:

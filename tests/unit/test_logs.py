@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from hub import telemetry
 from hub.errors import ConfigError
-from hub.logs import REDACTED, redacted, setup
+from hub.logs import REDACTED, redact_text, redacted, setup
 
 PARENT = f"00-{'a' * 32}-{'b' * 16}-01"
 
@@ -150,3 +150,7 @@ def test_an_unknown_level_is_a_config_error() -> None:
     with pytest.raises(ConfigError) as refused:
         setup("loud")
     assert refused.value.key == "log_level"
+
+
+def test_half_a_letter_from_a_department_does_not_break_the_log() -> None:
+    assert redact_text("half \ud83d").encode() == b"half ?"
