@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
+import httpx
 import typer
 from rich.console import Group, RenderableType
 from rich.padding import Padding
@@ -55,6 +57,14 @@ def try_adapter(
     health_only: Annotated[bool, typer.Option("--health-only", help="Only ask for the health; the default.")] = False,
     unit: Annotated[str | None, typer.Option(help="The unit the sample is for.", show_default="one the adapter serves")] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the sample there instead of taking it back.")] = False,
+    fault: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KIND",
+            help="With --plugin and a --sample: set this fault at its simulator first, e.g. timeout_after_accept (repeat for more).",
+            show_default=False,
+        ),
+    ] = None,
     candidate: Annotated[bool, typer.Option("--candidate", help="With the candidate's settings.")] = False,
     record: Annotated[
         Path | None,
@@ -66,17 +76,21 @@ def try_adapter(
         raise Failure("name an adapter of the hub, or a --plugin to try without one")
     if health_only and sample is not None:
         raise Failure("--health-only and --sample: one of them")
-    if sample is None and (keep or unit):
-        raise Failure("--keep and --unit are about a --sample")
+    if sample is None and (keep or unit or fault):
+        raise Failure("--keep, --unit and --fault are about a --sample")
     fields = _fields(sample, unit)
     if name is not None:
         if set or secret_env or secret_file:
             raise Failure("settings are given with --plugin only; `hub adapter set` changes those of an adapter of the hub")
+        if fault:
+            raise Failure("--fault is for the simulator of a --plugin")
         body = {"sample": fields, "recall": not keep, "candidate": candidate, "record": record is not None}
         found = session.api.post_once(f"/adapters/{segment(name)}/try", body, within=_WITHIN)
         trial, cassette = found["trial"], found.get("cassette")
     else:
-        trial, cassette = _without_a_hub(str(plugin), settings_of(set, secret_env, secret_file), fields, not keep, record)
+        trial, cassette = _without_a_hub(
+            str(plugin), settings_of(set, secret_env, secret_file), fields, not keep, record, fault or ()
+        )
     if record is not None and cassette is not None:
         _saved(record, cassette)
     session.answer(trial, lambda shown: _drawn(shown, record))
@@ -108,7 +122,12 @@ def _fields(sample: str | None, unit: str | None) -> bool | dict[str, Any]:
 
 
 def _without_a_hub(
-    plugin: str, settings: Mapping[str, object], fields: bool | Mapping[str, Any], recall: bool, record: Path | None
+    plugin: str,
+    settings: Mapping[str, object],
+    fields: bool | Mapping[str, Any],
+    recall: bool,
+    record: Path | None,
+    faults: Sequence[str],
 ) -> tuple[dict[str, Any], str | None]:
     """Try a plugin in this process: the trial, and the text of a cassette where one is wanted."""
     from hub import logs  # not at the top: plugins are loaded only when one is tried here
@@ -121,6 +140,12 @@ def _without_a_hub(
     from hub.trial.trying import try_plugin
 
     logs.setup("error")
+    simulator = _simulator(settings) if faults else ""
+
+    async def troubled() -> None:
+        for fault in faults:
+            await asyncio.to_thread(_set_fault, simulator, fault)
+
     try:
         kind = Plugins().get(plugin)
         assignment = None
@@ -130,10 +155,31 @@ def _without_a_hub(
             base = default_sample(suffix=new_suffix(), now=datetime.now(UTC).astimezone(), unit=plugin)
             assignment = base if fields is True else given_sample(fields, base)
         instance = AdapterInstance(name=plugin, plugin=plugin, settings=settings)
-        trial = asyncio.run(try_plugin(kind, instance, assignment=assignment, recall=recall))
+        trial = asyncio.run(try_plugin(kind, instance, assignment=assignment, recall=recall, before_sample=troubled))
         return trial.to_json(), Cassette.of(trial).text() if record is not None else None
     except HubError as problem:
         raise Failure(problem.message) from problem
+
+
+def _simulator(settings: Mapping[str, object]) -> str:
+    """Where the simulator listens, by the first setting that is an address of this machine; raises Failure."""
+    for value in settings.values():
+        parts = urlsplit(value) if isinstance(value, str) and value.startswith(("http://", "https://")) else None
+        if parts is not None and parts.hostname in ("127.0.0.1", "localhost", "::1"):
+            return f"{parts.scheme}://{parts.netloc}"
+    raise Failure("--fault: no setting is an address of a simulator on this machine")
+
+
+def _set_fault(simulator: str, kind: str) -> None:
+    """The next request gets it; raises Failure."""
+    try:
+        answer = httpx.post(f"{simulator}/_sim/faults", json={"kind": kind, "count": 1}, timeout=5, trust_env=False)
+    except httpx.HTTPError as problem:
+        raise Failure(f"--fault: {simulator} does not answer ({type(problem).__name__})") from problem
+    if answer.status_code == 422:
+        raise Failure(f"--fault: the simulator knows no {kind}")
+    if not answer.is_success:
+        raise Failure(f"--fault: {simulator} is no simulator ({answer.status_code})")
 
 
 def _saved(file: Path, cassette: str) -> None:

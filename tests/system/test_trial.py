@@ -192,6 +192,27 @@ async def test_a_plugin_is_tried_without_a_hub(platform: SimulatorProcess, tmp_p
     assert (missing.returncode, "settings.page_size" in missing.stderr) == (1, True)
 
 
+async def test_a_fault_of_the_simulator_meets_the_sample_and_not_the_health(platform: SimulatorProcess) -> None:
+    command = [sys.executable, "-c", "import sys; from hub.cli import main; main()", "adapter", "try", "--plugin", "utilities"]
+    command += [
+        "--set",
+        f"url={platform.url}",
+        "--secret-env",
+        "secret=WORKS",
+        "--json",
+        "--sample",
+        "default",
+        "--unit",
+        "gas",
+    ]
+    tried = await run([*command, "--fault", "error"], WORKS=SECRET)
+    assert tried.returncode == 0, tried.stderr
+    calls = [(call["call"], (call["problem"] or {}).get("code")) for call in json.loads(tried.stdout)["calls"]]
+    assert calls[1:4] == [("health", None), ("deliver", "unavailable"), ("deliver", None)]
+    unknown = await run([*command, "--fault", "earthquake"], WORKS=SECRET)
+    assert (unknown.returncode, "earthquake" in unknown.stderr) == (1, True)
+
+
 async def test_an_instance_that_refuses_the_sample_takes_no_traffic(api: httpx.AsyncClient, platform: SimulatorProcess) -> None:
     settings = {**adapter_settings(platform.url, SECRET), "companies": {"water": "water"}}
     body = {"name": "gasworks", "plugin": "utilities", "set": {"settings": settings, "units": ["gas"]}, "sample": True}

@@ -66,7 +66,7 @@ async def test_every_command_of_the_page_does_what_it_says(tmp_path: Path, platf
                 assert SECRET not in done.stdout + done.stderr
                 typed.append((text, done.returncode))
     fault = [number for number, (text, code) in enumerate(typed) if code != 0]
-    assert fault == [3], typed
+    assert fault == [4], typed
     recorded = Cassette.load(tmp_path / "tests" / "cassettes" / "sample.cassette.json")
     department = replaying(recorded)
     again = AdapterInstance(name="utilities", plugin="utilities", settings=adapter_settings("http://department.invalid", "x"))
