@@ -67,8 +67,15 @@ class Run:
     closed: int = 0
     doubled: int = 0
     """Assignments that were handed over more than once."""
+    trouble: list[BaseException] = field(default_factory=list)
+    """What kept a case from being reported: without it the run would wait for ever."""
     done: asyncio.Event = field(default_factory=asyncio.Event)
     reports: asyncio.Queue[tuple[str, Report]] = field(default_factory=asyncio.Queue)
+
+    def ended(self, task: asyncio.Task[None]) -> None:
+        """Somebody's report went in, or not."""
+        if not task.cancelled() and (problem := task.exception()) is not None:
+            self.trouble.append(problem)
 
     def resolved(self, adapter: str, key: str) -> None:
         """The department says that it is done."""
@@ -160,12 +167,15 @@ class Bench:
                 task = asyncio.create_task(_report(hub, category, grids[index % len(grids)]))
                 pending.add(task)
                 task.add_done_callback(pending.discard)
+                task.add_done_callback(run.ended)
                 if index % 100 == 0:
                     progress(name, run.closed, count)
             while not run.done.is_set():
                 ended = {task for task in reporters if task.done()}
                 for task in ended:
                     task.result()
+                if run.trouble:
+                    raise run.trouble[0]
                 progress(name, run.closed, count)
                 await asyncio.wait([asyncio.create_task(run.done.wait())], timeout=0.2)
             seconds = time.perf_counter() - started
