@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 import structlog
@@ -22,7 +22,7 @@ from hub import telemetry
 from hub.errors import BusUnavailable, InvalidInput, LedgerConflict, NotAllowed
 from hub.ledger_codec import command_digest, digest
 from hub.marks import plain, reworded
-from hub.model.commands import AnyCommand, Report
+from hub.model.commands import AnyCommand, Command, Report
 from hub.model.events import AnyEvent, Commit
 from hub.model.lifecycle import decide, fold, wake_at
 
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from hub.model.rules import Rules
 
 log = structlog.get_logger("hub.desk")
+
+C = TypeVar("C", bound=Command)
 
 _TRIES = 12
 """Conflicts in a row before the caller is told; each means that somebody else's commit succeeded."""
@@ -143,7 +145,7 @@ class Desk:
             state = self._cache.get(case)
             if state is None and not isinstance(command, Report):
                 state = await self._reload(case)
-            command = await self._worded(command, state)
+            command = await self.worded(command, state)
             content = command_digest(command)
             for _ in range(_TRIES):
                 if state is not None and (earlier := state.commands.get(identity)) is not None:
@@ -165,8 +167,11 @@ class Desk:
                         raise
             raise LedgerConflict(f"{_TRIES} other commits came first", subject=case)
 
-    async def _worded(self, command: AnyCommand, state: Case | None) -> AnyCommand:
-        """The command with its texts as they may be stored: no reporter's name in them, whoever wrote it, and nothing but text."""
+    async def worded(self, command: C, state: Case | None) -> C:
+        """The command with its texts as they may be stored: no reporter's name in them, whoever wrote it, and nothing but text.
+
+        `execute` does it; to be called before only by who takes away what the name would be known by (an erasure).
+        """
         hide = await self._hiding(state) if self._hiding is not None and state is not None else None
         return reworded(command, plain if hide is None else lambda text: hide(plain(text)))
 

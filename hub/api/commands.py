@@ -76,6 +76,7 @@ async def execute(services: Services, caller: Caller, case: Case, command: AnyCo
             await _absorb(services, caller, case, command, key)
         case EraseContact():
             _would_do(services, caller, case, command, key)
+            command = await services.desk.worded(command, case)  # while it is known whose name may not stand in the reason
             await services.vault.erase(case.id)
     return await services.desk.execute(
         case.id, command, actor=caller.actor, command_id=command_id(caller, key), cause=case.last_trace

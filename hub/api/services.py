@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from hub.settings import Open311Settings
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from hub.intake import Entry
     from hub.ledger import PolicyRecord
     from hub.model.cases import Actor, Case, CaseId
-    from hub.model.commands import AnyCommand
+    from hub.model.commands import AnyCommand, Command
     from hub.model.events import Commit
     from hub.reconciliation import Reconciliation
     from hub.remote.credentials import Credentials
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from hub.spans import SpanRecord
     from hub.trial.trials import Trials
     from hub.views import Views
+
+
+C = TypeVar("C", bound="Command")
 
 
 class Desk(Protocol):
@@ -49,6 +52,10 @@ class Desk(Protocol):
         cause: str | None = None,
     ) -> Outcome:
         """Do one command."""
+        ...
+
+    async def worded(self, command: C, state: Case | None) -> C:
+        """The command with its texts as they may be stored."""
         ...
 
 
