@@ -81,14 +81,15 @@ async def changes(
     after: Annotated[int | None, Query(ge=0, lt=10**18, description="Ledger sequence to go on from; the header wins")] = None,
 ) -> Response:
     """Changes from now on, or from behind a sequence."""
+    start = int(last_event_id) if last_event_id is not None else after
+    if start is None:
+        start = await services.ledger.last_sequence()
+    # Nothing is awaited from here until the stream is counted: many that come at once are not more than may be.
     streams: Counter[str] = request.app.state.streams
     if streams[caller.token.id] >= MOST_OF_ONE:
         raise Failure(429, "rate_limited", f"At most {MOST_OF_ONE} streams with one token.", headers={"Retry-After": "5"})
     if streams.total() >= MOST_STREAMS:
         raise Failure(503, "unavailable", "Too many streams are open.", headers={"Retry-After": "5"})
-    start = int(last_event_id) if last_event_id is not None else after
-    if start is None:
-        start = await services.ledger.last_sequence()
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return _Stream(_events(services, caller, start, request.app.state.heartbeat), headers, streams, caller.token.id)
 

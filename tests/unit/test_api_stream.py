@@ -132,6 +132,20 @@ async def test_one_token_can_not_hold_every_stream(tmp_path: Path, monkeypatch: 
         await eventually(lambda: not world.app.state.streams, within=5)
 
 
+async def test_streams_asked_for_at_once_are_counted_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "MOST_OF_ONE", 2)
+    async with served(tmp_path) as (world, client):
+
+        async def opened() -> int:
+            async with client.stream("GET", "/changes", headers=world.as_("admin")) as answer:
+                found.append(answer.status_code)
+                await eventually(lambda: len(found) == 6, within=5)
+                return answer.status_code
+
+        found: list[int] = []
+        assert sorted(await asyncio.gather(*(opened() for _ in range(6)))) == [200, 200, 429, 429, 429, 429]
+
+
 async def test_last_event_id_that_is_no_number_is_refused(tmp_path: Path) -> None:
     async with World.make(tmp_path) as world:
         headers = dict(world.as_("admin")) | {"Last-Event-ID": "x"}
