@@ -18,6 +18,7 @@ from hub.bus.buckets import Bucket, KeyExists
 from hub.contract import ReportKind
 from hub.desk import utc_now
 from hub.errors import BusUnavailable, HubError, LedgerConflict
+from hub.marks import plain
 from hub.privacy import mask_text
 
 log = structlog.get_logger("hub.crosswalk")
@@ -60,8 +61,8 @@ class HeardWords:
     def heard(self, instance: str, word: str, result: ReportKind | None, about: str | None) -> None:
         """Count a word; never raises, writes nothing now."""
         now = self._clock()
-        shown = mask_text(str(word)[:MOST_LETTERS])
-        ref = (str(about)[:200],) if about else ()
+        shown = mask_text(plain(str(word)[:MOST_LETTERS]))
+        ref = (plain(str(about)[:200]),) if about else ()
         words = self._fresh.setdefault(instance, {})
         if shown not in words and len(words) >= MOST_WORDS:
             shown, result = OTHERS, None

@@ -9,6 +9,7 @@ from enum import StrEnum
 
 import msgspec
 
+from hub.marks import plain
 from hub.privacy import mask_text
 
 MOST_TEXT = 1000
@@ -60,7 +61,7 @@ class Repair(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def id(self) -> str:
         """The same for the same kind, adapter and subject."""
-        return hashlib.sha256(f"{self.kind.value}\n{self.adapter}\n{self.subject}".encode()).hexdigest()[:16]
+        return hashlib.sha256(f"{self.kind.value}\n{self.adapter}\n{self.subject}".encode(errors="replace")).hexdigest()[:16]
 
 
 class RepairItem(msgspec.Struct, frozen=True, kw_only=True):
@@ -168,7 +169,7 @@ def rest_of(repair: Repair, most: int) -> Repair:
 
 def shown(text: str, most: int) -> str:
     """Text as it may be kept: nothing personal, at most so many characters."""
-    masked = mask_text(text)
+    masked = mask_text(plain(text))
     return masked if len(masked) <= most else f"{masked[: most - 1]}…"
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from hub.bus import Bucket, Bus
 from hub.errors import InvalidInput, NotAllowed
+from hub.heard_words import HeardWords
 from hub.repairs import Repair, RepairFilter, RepairKind, Repairs, RepairState
 
 KEY = "320113001001001-0f3k9m2p7q.a1"
@@ -65,6 +66,17 @@ async def test_the_same_thing_counts_up_instead_of_piling(repairs: Repairs, cloc
     (item,) = (await repairs.list(RepairFilter())).items
     assert (item.count, item.first_at, item.last_at) == (21, first, clock.at)
     assert item.state is RepairState.OPEN
+
+
+async def test_word_that_is_no_text_is_noted_all_the_same(repairs: Repairs, bus: Bus) -> None:
+    await repairs.note(word("已转\ud83d"))
+    (item,) = (await repairs.list(RepairFilter())).items
+    assert item.subject == "已转?"
+    words = HeardWords(await Bucket.open(bus, "RECONCILIATION"), hold=0)
+    words.heard("lamps", "已转\ud83d", None, "T\ud83d")
+    await words.close()
+    (heard,) = await words.of("lamps")
+    assert (heard.word, heard.about) == ("已转?", ("T?",))
 
 
 async def test_two_processes_lose_no_count(bus: Bus, clock: Clock) -> None:
