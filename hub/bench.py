@@ -29,7 +29,7 @@ from hub.bus.floor import raw_floor
 from hub.bus.streams import DISPATCH, KEYS, LEDGER, PLACES, REPORTS, TIMERS, stream_state
 from hub.config import District, load_district
 from hub.contract import Adapter, AdapterInstance, Assignment, Capability, Manifest, Receipt, Report, ReportKind
-from hub.errors import ConfigError
+from hub.errors import ConfigError, HubError
 from hub.intake import Entry
 from hub.model.areas import AreaCode, Level
 from hub.model.cases import SYSTEM, Channel, Severity, Stage
@@ -176,6 +176,8 @@ class Bench:
                     task.result()
                 if run.trouble:
                     raise run.trouble[0]
+                if hub.fatal.done():
+                    raise HubError(f"the hub stopped: {hub.fatal.result()}")
                 progress(name, run.closed, count)
                 await asyncio.wait([asyncio.create_task(run.done.wait())], timeout=0.2)
             seconds = time.perf_counter() - started
