@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import urlsplit
 
 import msgspec
 import structlog
@@ -23,7 +24,7 @@ from hub.adapters.roster import NO_WORKERS, Adapters
 from hub.adapters.running import check_settings
 from hub.adapters.sealing import is_reference, references, shown
 from hub.adapters.status import PROGRAM_SETTINGS
-from hub.contract import AdapterInstance, Health, Placement
+from hub.contract import AdapterInstance, Health, Placement, Plugin
 from hub.errors import InvalidInput, PluginError
 
 if TYPE_CHECKING:
@@ -114,6 +115,7 @@ class Registration:
         spec = _patched(base, patch)
         if spec == base and canary is None:
             raise InvalidInput("nothing is different", subject="settings")
+        _check_kept_secrets(base, spec, self._adapters.plugins.kinds.get(spec.plugin))
         if canary is not None:
             self._check_areas(canary.areas, "canary.areas")
         changed = book.change_to(record, spec, self._change(by), canary=canary)
@@ -305,6 +307,35 @@ def _check_no_login(value: object, path: str) -> None:
                 _check_no_login(inner, f"{path}[{number}]")
         case _:
             return
+
+
+def _check_kept_secrets(before: Spec, after: Spec, kind: type[Plugin] | None) -> None:
+    """A secret goes to no other host than the one it was given for: whoever changes the address has to know it."""
+    if hosts_in(after.settings) <= hosts_in(before.settings):
+        return
+    fields = kind.Settings.model_fields if kind is not None else {}
+    secret = {
+        name for name, field in fields.items() if "Secret" in str(field.annotation)
+    }  # of a file they are in the clear here
+    kept = [
+        key
+        for key, value in after.settings.items()
+        if (references(value) or key in secret) and before.settings.get(key) == value
+    ]
+    if kept:
+        raise InvalidInput("the address is another host's: give the secret again", subject=f"settings.{kept[0]}")
+
+
+def hosts_in(value: Any) -> frozenset[str]:
+    """Every host that some settings name in a URL."""
+    if isinstance(value, str):
+        try:
+            parts = urlsplit(value)
+        except ValueError:
+            return frozenset()
+        return frozenset({f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"} if parts.netloc else ())
+    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
+    return frozenset(host for one in inner for host in hosts_in(one))
 
 
 def _hidden(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -298,3 +298,12 @@ async def test_a_worker_process_is_refused_where_there_can_be_none(hub: Hub) -> 
     with pytest.raises(InvalidInput, match="embedded server") as refusal:
         await hub.registration.add("gasworks", "desk", Patch(placement=Placement.PROCESS), BY)
     assert refusal.value.subject == "placement"
+
+
+async def test_a_kept_secret_goes_to_no_other_host(hub: Hub) -> None:
+    await hub.registration.add("gasworks", "desk", settings("https://a.example.cn/in"), BY)
+    await hub.registration.change("gasworks", Patch(settings={"url": "https://a.example.cn/other"}), BY)
+    with pytest.raises(InvalidInput, match="give the secret again") as refusal:
+        await hub.registration.change("gasworks", Patch(settings={"url": "https://b.example.cn/in"}), BY)
+    assert refusal.value.subject == "settings.secret"
+    await hub.registration.change("gasworks", Patch(settings={"url": "https://b.example.cn/in", "secret": "known"}), BY)
