@@ -11,7 +11,7 @@ run: setup
 	$(BIN)/hub up --demo $(ARGS)
 
 test: setup browser-ready node-ready check
-	$(BIN)/python -m pytest -n 3 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 setup: $(STAMP)
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import ast
 import re
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -237,15 +235,9 @@ def _injected(subject: Subject) -> str | None:
 def _typed(subject: Subject) -> str | None:
     if not (subject.package / "py.typed").is_file():
         return "there is no py.typed"
-    ran = subprocess.run(
-        [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", "-p", subject.package.name],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-        cwd=subject.root,
-    )
-    return None if ran.returncode == 0 else f"mypy --strict: {(ran.stdout or ran.stderr).strip().splitlines()[0]}"
+    if subject.proof.error:
+        return subject.proof.error
+    return None if subject.proof.typing is None else f"mypy --strict: {subject.proof.typing}"
 
 
 def _recorded(subject: Subject) -> str | None:

@@ -36,6 +36,8 @@ class Proof:
     """Percent of the lines of the adapter's own code."""
     error: str = ""
     """Why there is no proof."""
+    typing: str | None = None
+    """What `mypy --strict` says first; None: nothing, or it was not asked."""
 
     def passed(self, *names: str) -> list[str]:
         """Those of the tests that did not run or did not pass; empty: all are proved."""
@@ -145,8 +147,22 @@ def prove(subject: Subject) -> Proof:
             return Proof(error=f"its tests took more than {TESTS_WITHIN} s")
         if not results.is_file():
             return Proof(error=f"its tests do not run: {ran.stdout[-500:]}{ran.stderr[-500:]}".strip())
+        typing = _typing(subject)
         covered = json.loads(coverage.read_text())["totals"]["percent_covered"] if coverage.is_file() else None
-        return Proof(results=_results(results), coverage=covered)
+        return Proof(results=_results(results), coverage=covered, typing=typing)
+
+
+def _typing(subject: Subject) -> str | None:
+    with tempfile.TemporaryDirectory(prefix="hub-grade-") as cache:
+        ran = subprocess.run(
+            [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", "--cache-dir", cache, "-p", subject.package.name],
+            capture_output=True,
+            text=True,
+            timeout=TESTS_WITHIN,
+            check=False,
+            cwd=subject.root,
+        )
+    return None if ran.returncode == 0 else (ran.stdout or ran.stderr).strip().splitlines()[0]
 
 
 def _results(file: Path) -> dict[str, bool]:
