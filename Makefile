@@ -4,6 +4,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 PLUGINS := plugins/hotline plugins/mailbox plugins/page plugins/police plugins/property plugins/table plugins/utilities plugins/webhook plugins/open311
 STAMP := .venv/.ready
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# The locks are complete, so nothing is resolved: what is released later can't change what is installed here. nkeys has no wheel.
+LOCKED := $(PIP) --no-deps --no-build-isolation --only-binary :all: --no-binary nkeys --require-hashes
 
 .PHONY: run test setup check unit system browser fault bench lock clean
 
@@ -15,11 +18,13 @@ test: setup browser-ready node-ready check
 
 setup: $(STAMP)
 
-$(STAMP): requirements.lock pyproject.toml $(wildcard plugins/*/pyproject.toml)
+$(STAMP): requirements-build.lock requirements.lock pyproject.toml $(wildcard plugins/*/pyproject.toml)
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or later is needed")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --no-binary nkeys --require-hashes -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . $(addprefix -e ,$(PLUGINS))
+	$(LOCKED) -r requirements-build.lock
+	$(LOCKED) -r requirements.lock
+	$(PIP) --no-deps --no-build-isolation -e . $(addprefix -e ,$(PLUGINS))
+	$(BIN)/python -m pip check --quiet --disable-pip-version-check
 	touch $@
 
 .PHONY: browser-ready
@@ -46,9 +51,12 @@ fault: setup
 bench: setup
 	$(BIN)/hub bench $(ARGS)
 
+COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q
+
 lock: setup
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q requirements.in -o requirements.lock
+	$(COMPILE) requirements.in -o requirements.lock
+	$(COMPILE) -c requirements.lock requirements-build.in -o requirements-build.lock
 
 clean:
 	rm -rf .venv demo-data
