@@ -25,16 +25,19 @@ from hub.contract import CaseText
 from hub.desk import Desk, Outcome, utc_now
 from hub.errors import InvalidInput
 from hub.marks import known_here
+from hub.model.actors import SYSTEM, Actor
+from hub.model.aggregate import Command, Event
 from hub.model.areas import AreaCode
-from hub.model.cases import SYSTEM, Actor, Attachment, CaseId, Channel, Severity, Source, case_id
-from hub.model.commands import AttachReport, Comment, Report
+from hub.model.case.commands import AttachReport, Comment, Report
+from hub.model.case.state import Case, CaseId, Channel, Severity, case_id
+from hub.model.records import Attachment, Source
 from hub.model.rules import Matter
 from hub.privacy import hider, mask_text
 
 if TYPE_CHECKING:
     from hub.classification import Classified
     from hub.config import District
-    from hub.contract import Contact
+    from hub.contract import Contact, IncomingCase
     from hub.privacy import Vault
 
 log = structlog.get_logger("hub.intake")
@@ -109,7 +112,7 @@ class Intake:
 
     def __init__(
         self,
-        desk: Desk,
+        desk: Desk[Case, Command, Event],
         bus: Bus,
         district: Callable[[], District],
         vault: Vault,
@@ -124,7 +127,7 @@ class Intake:
         self._vault = vault
         self._clock = clock
 
-    async def report(self, entry: Entry, *, actor: Actor, key: str | None = None, cause: str | None = None) -> Outcome:
+    async def report(self, entry: Entry, *, actor: Actor, key: str | None = None, cause: str | None = None) -> Outcome[Case]:
         """Open a case for `entry`, or join it to the case it belongs to.
 
         `key`: the caller's Idempotency-Key; a report from a system is keyed by its own number. The same key with another content
@@ -149,7 +152,7 @@ class Intake:
                 earlier = await self._desk.load(reserved.joined or reserved.case)
                 if earlier is not None:
                     await self._mark_covers(entry, earlier.id)
-                    return Outcome(earlier, earlier.sequence, repeated=True, attached=reserved.joined is not None)
+                    return Outcome(earlier, repeated=True, attached=reserved.joined is not None)
             return await self._open(entry, area, reserved, revision, token, actor, cause, now)
 
     async def _open(
@@ -162,7 +165,7 @@ class Intake:
         actor: Actor,
         cause: str | None,
         now: datetime,
-    ) -> Outcome:
+    ) -> Outcome[Case]:
         district = self._district()
         classified = await self._classified(entry, area)
         if classified is not None:
@@ -224,11 +227,11 @@ class Intake:
             command_id=command_id,
             cause=cause,
         )
-        await self._mark_covers(entry, outcome.case.id)
+        await self._mark_covers(entry, outcome.folded.id)
         if classified is not None and not outcome.repeated:
             known = district.policy.category(classified.suggestion.category)
             words = classified.words(known.name if known is not None else classified.suggestion.category)
-            outcome = await self._desk.execute(outcome.case.id, Comment(text=mask_text(words)), actor=SYSTEM, cause=cause)
+            outcome = await self._desk.execute(outcome.folded.id, Comment(text=mask_text(words)), actor=SYSTEM, cause=cause)
         return outcome
 
     async def _classified(self, entry: Entry, area: AreaCode) -> Classified | None:
@@ -312,7 +315,7 @@ class Intake:
             marker = msgspec.json.decode(found.data, type=Marker)
             if marker.until is not None and marker.until > now:
                 notice = await self._desk.load(marker.case)
-                if notice is not None and not notice.stage.ended:
+                if notice is not None and not notice.state.ended:
                     return marker.case
         return None
 
@@ -320,7 +323,7 @@ class Intake:
         if not entry.covers or entry.covers_until is None:
             return
         stored = await self._desk.load(case)
-        category = stored.category if stored is not None else entry.category
+        category = stored.state.category if stored is not None else entry.category
         marker = msgspec.json.encode(Marker(case, self._clock(), entry.covers_until))
         for code in entry.covers:
             await self._bus.publish(f"place.{code}.{category}.cover", marker)
@@ -347,9 +350,28 @@ class Intake:
                     return None
                 if now - marker.at <= window:
                     earlier = await self._desk.load(marker.case)
-                    if earlier is not None and not earlier.stage.ended:
+                    if earlier is not None and not earlier.state.ended:
                         return marker.case
                 expect = found.sequence
+
+
+def entry_of(adapter: str, item: IncomingCase) -> Entry:
+    """A department's matter as an intake entry."""
+    return Entry(
+        channel=item.channel,
+        title=item.title,
+        text=item.text,
+        reported_at=item.reported_at,
+        area=item.area,
+        place_name=item.place_name,
+        place=item.place,
+        category=item.category,
+        severity=item.severity,
+        contact=item.contact,
+        source=Source(adapter=adapter, ref=item.ref),
+        covers=item.covers,
+        covers_until=item.covers_until,
+    )
 
 
 def _normal(place: str) -> str:
@@ -362,4 +384,4 @@ def _digest(entry: Entry) -> str:
     return hashlib.sha256((entry.said or repr(entry)).encode()).hexdigest()[:32]
 
 
-__all__ = ["Entry", "Intake", "Marker", "Reservation", "new_suffix"]
+__all__ = ["Entry", "Intake", "Marker", "Reservation", "entry_of", "new_suffix"]

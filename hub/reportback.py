@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 import structlog
@@ -24,7 +24,7 @@ from hub.bus.pull import Delivery, PullConsumer
 from hub.bus.streams import REPORTS, ensure_consumer, forget_consumer
 from hub.cancellation import raise_if_cancelled
 from hub.contract import CallbackRejected, CallbackRequest, Capability, IncomingCase, Report, ReportedFile, ReportKind
-from hub.desk import Desk, Outcome, utc_now
+from hub.desk import Desks, Outcome, utc_now
 from hub.errors import (
     BusUnavailable,
     CredentialsRejected,
@@ -36,15 +36,19 @@ from hub.errors import (
     Withdrawn,
 )
 from hub.handover import awaits_delivery
+from hub.model.actors import Actor, ActorKind
+from hub.model.aggregate import Folded
 from hub.model.areas import UnitCode
-from hub.model.cases import Actor, ActorKind, Attachment, CaseId, parse_delivery_key
-from hub.model.commands import Accept, AnyCommand, Comment, Progress, RecordDelivered, Resolve, Return, Visit
+from hub.model.assignments.commands import Accept, Progress, RecordDelivered, Resolve, Return
+from hub.model.assignments.state import Assignment, parse_delivery_key
+from hub.model.case.commands import CaseCommand, Comment, Visit
+from hub.model.case.state import CaseId
+from hub.model.records import Attachment
 from hub.privacy import mask_file_name, mask_text
 from hub.repairs import Repair, RepairKind
 from hub.trial.sample import is_sample
 
 if TYPE_CHECKING:
-    from hub.model.cases import Case
     from hub.repairs import Repairs
 
 log = structlog.get_logger("hub.reportback")
@@ -61,7 +65,7 @@ MOST_NOTE = 2000
 class TicketIndex(Protocol):
     """Finds cases by the departments' own numbers; may be a moment behind the ledger."""
 
-    async def case_of_ticket(self, adapter: str, ticket: str) -> tuple[CaseId, str] | None:
+    async def case_of_ticket(self, adapter: str, ticket: str) -> tuple[str, str] | None:
         """(case, assignment) of a department's ticket."""
         ...
 
@@ -98,7 +102,7 @@ class Taken(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 class Incoming(Protocol):
     """What report-back needs of intake: open a case for what a department's system brings in."""
 
-    async def __call__(self, adapter: str, item: IncomingCase, actor: Actor, cause: str | None) -> Outcome:
+    async def __call__(self, adapter: str, item: IncomingCase, actor: Actor, cause: str | None) -> Outcome[Any]:
         """Open or find the case."""
         ...
 
@@ -109,7 +113,7 @@ class ReportBack:
     def __init__(
         self,
         bus: Bus,
-        desk: Desk,
+        desks: Desks,
         adapters: Adapters,
         incoming: Incoming,
         tickets: TicketIndex,
@@ -120,7 +124,7 @@ class ReportBack:
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._bus = bus
-        self._desk = desk
+        self._desks = desks
         self._adapters = adapters
         self._incoming = incoming
         self._tickets = tickets
@@ -187,7 +191,7 @@ class ReportBack:
                 # Sending it again would not help: it is put aside with its reason, for an operator.
                 await self._put_aside(running.name, f"case:{item.ref}", problem.message)
 
-    async def take(self, adapter: str, report: Report) -> Outcome | None:
+    async def take(self, adapter: str, report: Report) -> Outcome[Any] | None:
         """Take one report: committed on its case, or stored to wait for it (then None). One about a trial's sample is dropped."""
         if report.key is not None and is_sample(report.key):
             log.info("report on a trial's sample dropped", adapter=adapter, report=report.id, kind=report.kind.value)
@@ -232,47 +236,40 @@ class ReportBack:
             rating=report.rating,
         )
 
-    async def _commit(self, report: Taken, span: telemetry.ActiveSpan) -> Outcome:
+    async def _commit(self, report: Taken, span: telemetry.ActiveSpan) -> Outcome[Any]:
         adapter = report.adapter
         if report.kind is ReportKind.VISITED:
             return await self._visited(report, span)
-        case, assignment = await self._match(report)
-        found = case.assignment(assignment)
-        if found is None or found.adapter != adapter:
-            raise Unmatched("the assignment is not this adapter's", subject=report.id)
-        span.set(telemetry.CONVERSATION, case.id)
-        cause = case.last_trace
+        folded, found = await self._match(report)
+        id, assignment = folded.id, found.id
+        span.set(telemetry.CONVERSATION, id)
+        cause = folded.last_trace
         actor = Actor(kind=ActorKind.DEPARTMENT, name=adapter, unit=UnitCode(found.unit))
         if awaits_delivery(found):
             ticket = report.ticket or report.key or ""
-            await self._desk.execute(
-                case.id, RecordDelivered(assignment=assignment, ticket=ticket, via="report"), actor=actor, cause=cause
+            await self._desks.execute(
+                id, RecordDelivered(assignment=assignment, ticket=ticket, via="report"), actor=actor, cause=cause
             )
         command = _command(report, assignment)
         try:
-            return await self._desk.execute(
-                case.id, command, actor=actor, command_id=_command_id(report), cause=cause, strict=False
+            return await self._desks.execute(
+                id, command, actor=actor, command_id=_command_id(report), cause=cause, strict=False
             )
         except TransitionRefused as problem:
             log.warning("report refused", adapter=adapter, report=report.id, reason=problem.message)
-            await self._put_aside(adapter, report.id, problem.message, case=case.id)
-            return Outcome(case, case.sequence)
+            await self._put_aside(adapter, report.id, problem.message, case=id)
+            return Outcome(folded)
 
-    async def _visited(self, report: Taken, span: telemetry.ActiveSpan) -> Outcome:
+    async def _visited(self, report: Taken, span: telemetry.ActiveSpan) -> Outcome[Any]:
         adapter = report.adapter
         ref = report.ticket or ""
         found = await self._tickets.case_of_source(adapter, ref)
         if found is None:
             raise Unmatched("no case came from this number (yet)", subject=ref)
-        case = await self._desk.load(found)
-        if case is None:
+        folded = await self._last(found)
+        if folded is None:
             raise Unmatched("no such case", subject=ref)
-        while case.merged_into is not None:
-            other = await self._desk.load(case.merged_into)
-            if other is None:
-                break
-            case = other
-        span.set(telemetry.CONVERSATION, case.id)
+        span.set(telemetry.CONVERSATION, folded.id)
         actor = Actor(kind=ActorKind.SYSTEM, name=adapter)
         command = Visit(
             reached=bool(report.reached),
@@ -282,34 +279,52 @@ class ReportBack:
             note=report.note,
         )
         try:
-            return await self._desk.execute(
-                case.id, command, actor=actor, command_id=_command_id(report), cause=case.last_trace, strict=False
+            return await self._desks.execute(
+                folded.id, command, actor=actor, command_id=_command_id(report), cause=folded.last_trace, strict=False
             )
         except TransitionRefused as problem:
             # A visit that comes too late (the case is closed by then) changes nothing any more; it stays on the timeline.
-            log.info("visit noted only", adapter=adapter, report=report.id, case=case.id, reason=problem.message)
+            log.info("visit noted only", adapter=adapter, report=report.id, case=folded.id, reason=problem.message)
             words = f"回访结果（{_content(report)}）未计入：{problem.rule}"
-            return await self._desk.execute(
-                case.id, Comment(text=words), actor=actor, command_id=_command_id(report), cause=case.last_trace, strict=False
+            return await self._desks.execute(
+                folded.id,
+                Comment(text=words),
+                actor=actor,
+                command_id=_command_id(report),
+                cause=folded.last_trace,
+                strict=False,
             )
 
-    async def _match(self, report: Taken) -> tuple[Case, str]:
-        """The case and assignment of a report; raises Unmatched."""
+    async def _last(self, id: str) -> Folded[Any] | None:
+        """The case, or the one it went on in, over any number of merges."""
+        folded = await self._desks.load(id)
+        seen = {id}
+        while folded is not None and (into := folded.state.merged_into) is not None and into not in seen:
+            seen.add(into)
+            folded = await self._desks.load(into)
+        return folded
+
+    async def _match(self, report: Taken) -> tuple[Folded[Any], Assignment]:
+        """The matter and assignment of a report; raises Unmatched."""
         adapter = report.adapter
-        place: tuple[CaseId, str] | None = None
+        place: tuple[str, str] | None = None
         if report.key:
             try:
                 place = parse_delivery_key(report.key)
+                self._desks.of(place[0])
             except ValueError:
+                place = None
                 log.warning("report with a foreign key", adapter=adapter, report=report.id)
         if place is None and report.ticket:
             place = await self._tickets.case_of_ticket(adapter, report.ticket)
         if place is None:
             raise Unmatched("neither our key nor a known ticket", subject=report.id)
-        case = await self._desk.load(place[0])
-        if case is None:
-            raise Unmatched("no such case", subject=place[0])
-        return case, place[1]
+        for look in (self._desks.known, self._desks.load):  # what this process knows may be older than the assignment
+            folded = await look(place[0])
+            found: Assignment | None = folded.state.assignment(place[1]) if folded is not None else None
+            if folded is not None and found is not None and found.adapter == adapter:
+                return folded, found
+        raise Unmatched("the assignment is not this adapter's, or there is no such matter", subject=report.id)
 
     async def _files(self, files: Sequence[ReportedFile]) -> tuple[Attachment, ...]:
         stored = []
@@ -423,7 +438,7 @@ def _command_id(report: Taken) -> str:
     return f"report:{report.adapter}:{hashlib.sha256(report.id.encode()).hexdigest()[:24]}"
 
 
-def _command(report: Taken, assignment: str) -> AnyCommand:
+def _command(report: Taken, assignment: str) -> CaseCommand:
     """The command a report stands for."""
     match report.kind:
         case ReportKind.ACCEPTED:

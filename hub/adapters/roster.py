@@ -27,8 +27,8 @@ from hub.adapters.watchdog import INTERRUPT_AFTER
 from hub.bus.buckets import AdapterBucketStore, Bucket
 from hub.contract import AdapterInstance, Classifier, ConsolePage, Manifest, Notifier, Placement, Plugin, ReportKind
 from hub.errors import AdapterFault, CredentialsRejected, HubError, NotAllowed, PluginError, Unavailable, Withdrawn
+from hub.model.actors import SYSTEM
 from hub.model.bindings import Binding
-from hub.model.cases import SYSTEM
 
 log = structlog.get_logger("hub.adapters")
 

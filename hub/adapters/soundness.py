@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 from hub.contract import Audit, Contact, IncomingCase, Poll, Receipt, Report, ReportedFile, ReportKind, Standing, StandingState
-from hub.model.cases import Channel, Severity
+from hub.model.case.state import Channel, Severity
 
 T = TypeVar("T", Report, IncomingCase, Standing)
 

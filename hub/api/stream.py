@@ -22,15 +22,15 @@ from starlette.types import Receive, Scope, Send
 
 from hub.api.answers import encode
 from hub.api.auth import Caller, CallerHere, ServicesHere
+from hub.api.kinds import Kind
 from hub.api.models import ActorAnswer
 from hub.api.openapi import refuses
-from hub.api.present import actor_answer, attention_for
+from hub.api.present import actor_answer
 from hub.api.problems import Failure
 from hub.api.services import Services
 from hub.api.tokens import REMEMBERED
 from hub.errors import BusUnavailable
-from hub.model.cases import Case
-from hub.model.events import Commit
+from hub.model.aggregate import Commit
 
 HEARTBEAT = 15.0
 """Seconds of silence after which a comment is sent."""
@@ -44,22 +44,18 @@ _TOLD = ("assignment", "unit", "role", "level", "cause", "kind", "action", "atte
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
-    """One commit: what was done to which case, and where the case stands now."""
+    """One commit: what was done to which `matter` of which kind (`aggregate`), and where it stands now; each kind adds fields of its
+    own (a case its stage, title, category, severity, holder and attention)."""
 
     sequence: int
-    case: str
+    aggregate: str
+    matter: str
     number: int
     at: datetime
     command: str
     actor: ActorAnswer
     events: list[dict[str, Any]]
-    stage: str
-    title: str
     area: str
-    category: str | None
-    severity: str | None
-    holder: str | None
-    attention: list[str]
 
 
 router = APIRouter(tags=["changes"])
@@ -153,10 +149,14 @@ async def _still_valid(services: Services, caller: Caller) -> bool:
 async def _read(services: Services, caller: Caller, after: int, queue: asyncio.Queue[bytes | None]) -> None:
     """Put what the caller may see into the queue; None at the end."""
     try:
+        kinds = {kind.aggregate.name: kind for kind in services.kinds}
         async for sequence, commit, _ in services.ledger.follow(after):
-            case = await services.desk.load(commit.case)
-            if case is not None and caller.sees(case):
-                content = encode(change_of(sequence, commit, case, caller))
+            kind = kinds.get(commit.aggregate)
+            if kind is None or not commit.events:
+                continue
+            folded = await services.desks.known(commit.id, number=commit.number)
+            if folded is not None and caller.sees(folded.state):
+                content = encode(change_of(sequence, commit, kind, folded.state, caller))
                 await queue.put(b"id: %d\nevent: change\ndata: %s\n\n" % (sequence, content))
     finally:
         task = asyncio.current_task()
@@ -164,29 +164,25 @@ async def _read(services: Services, caller: Caller, after: int, queue: asyncio.Q
             await queue.put(None)
 
 
-def change_of(sequence: int, commit: Commit, case: Case, caller: Caller) -> Change:
+def change_of(sequence: int, commit: Commit[Any], kind: Kind[Any], state: Any, caller: Caller) -> dict[str, object]:
     """What a stream tells of a commit; a department does not see what concerns others' assignments."""
     mine = None
     if caller.scope.unit is not None:
-        mine = {item.id for item in case.assignments if item.unit == caller.scope.unit}
+        mine = {item.id for item in getattr(state, "assignments", ()) if item.unit == caller.scope.unit}
     events = []
     for event in commit.events:
         fields = msgspec.to_builtins(event)
         if mine is None or "assignment" not in fields or fields["assignment"] in mine:
             events.append({"type": fields["type"]} | {name: fields[name] for name in _TOLD if name in fields})
-    return Change(
+    told = Change(
         sequence=sequence,
-        case=commit.case,
+        aggregate=commit.aggregate,
+        matter=commit.id,
         number=commit.number,
         at=commit.at,
         command=commit.command,
         actor=actor_answer(msgspec.to_builtins(commit.actor)),
         events=events,
-        stage=case.stage.value,
-        title=case.title,
-        area=case.area,
-        category=case.category,
-        severity=None if case.severity is None else case.severity.value,
-        holder=case.holder,
-        attention=attention_for(case, mine),
+        area=state.area,
     )
+    return {**msgspec.structs.asdict(told), **kind.change(state, caller)}

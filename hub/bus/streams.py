@@ -10,6 +10,7 @@ from hub.bus.connection import Bus, JetStreamRefused
 LEDGER = "LEDGER"
 DISPATCH = "DISPATCH"
 ORDERS = "ORDERS"
+REACTIONS = "REACTIONS"
 REPORTS = "REPORTS"
 TIMERS = "TIMERS"
 KEYS = "KEYS"
@@ -62,6 +63,14 @@ def stream_configs(*, replicas: int, ledger_bytes: int) -> list[dict[str, Any]]:
             "subjects": ["order.>"],
             "retention": "workqueue",
             "max_bytes": 1024 * _MIB,
+            "duplicate_window": 600 * _SECOND,
+        },
+        common
+        | {
+            "name": REACTIONS,
+            "subjects": ["react.>"],
+            "retention": "workqueue",
+            "max_bytes": 256 * _MIB,
             "duplicate_window": 600 * _SECOND,
         },
         common

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from hub.model.cases import Channel, Role, Severity
+from hub.model.assignments.state import Role
+from hub.model.case.state import Channel, Severity
 
 
 @dataclass(frozen=True, kw_only=True)

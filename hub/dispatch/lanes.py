@@ -23,22 +23,22 @@ from hub.bus.connection import Bus
 from hub.bus.pull import Delivery, PullConsumer
 from hub.bus.streams import ACK_WAIT, DISPATCH, ensure_consumer
 from hub.cancellation import raise_if_cancelled
-from hub.desk import Desk, utc_now
+from hub.desk import Desks, utc_now
 from hub.dispatch.afar import Afar, Orders
 from hub.dispatch.effects import Effects
-from hub.dispatch.handing import Handing
+from hub.dispatch.handing import Handing, OpenContact
 from hub.errors import (
     BusUnavailable,
     InvalidInput,
     LedgerConflict,
     NotAllowed,
 )
-from hub.model.tasks import Task, TaskKind, decode_task
+from hub.model.effects import Task, TaskKind, decode_task
 
 if TYPE_CHECKING:
     from hub.config import District
+    from hub.handover import Handovers
     from hub.metrics import Metrics
-    from hub.privacy import Vault
 
 log = structlog.get_logger("hub.dispatch")
 
@@ -59,10 +59,11 @@ class Dispatch:
     def __init__(
         self,
         bus: Bus,
-        desk: Desk,
+        desks: Desks,
         adapters: Adapters,
         district: Callable[[], District],
-        vault: Vault,
+        open_contact: OpenContact,
+        handover: Handovers,
         *,
         orders: Orders | None = None,
         clock: Callable[[], datetime] = utc_now,
@@ -70,15 +71,15 @@ class Dispatch:
         metrics: Metrics | None = None,
     ) -> None:
         self._bus = bus
-        self._desk = desk
+        self._desks = desks
         self._adapters = adapters
         self._in_work: set[str] = set()
         self._ending: set[asyncio.Task[None]] = set()
         self._hands: Counter[str] = Counter()
-        self._afar = Afar(desk, orders, district) if orders is not None else None
+        self._afar = Afar(desks, orders, district, handover) if orders is not None else None
         self._metrics = metrics
-        self._handing = Handing(desk, adapters, district, vault, clock=clock, draw=draw)
-        self._effects = Effects(desk, adapters, district, draw=draw)
+        self._handing = Handing(desks, adapters, district, open_contact, handover, clock=clock, draw=draw)
+        self._effects = Effects(desks, adapters, district, handover, draw=draw)
 
     async def run(self) -> None:
         """Keep one lane per instance going for ever; a lane's own trouble stops no other."""
@@ -154,7 +155,7 @@ class Dispatch:
         """Carry one task out and end its delivery in every case."""
         task = decode_task(delivery.data)
         try:
-            running = self._adapters.pick(name, task.case, task.case[:15])
+            running = self._adapters.pick(name, task.matter, task.matter[:15])
         except NotAllowed:  # disabled in this very moment: the queue keeps it
             await self._retry_quietly(delivery, HUB_BUSY_DELAY)
             return
@@ -172,7 +173,7 @@ class Dispatch:
                 kind="consumer",
                 parent=task.traceparent,
                 links=(task.traceparent,),
-                case=task.case,
+                matter=task.matter,
                 attributes={
                     telemetry.ADAPTER: task.adapter,
                     telemetry.DEPARTMENT: running.manifest.department,
@@ -210,17 +211,18 @@ class Dispatch:
             delivery.forget()
 
     async def _carry_out(self, running: Instance, task: Task, delivery: Delivery) -> None:
-        case = await self._desk.load(task.case, number=task.number)
-        if case is None:
-            raise NotAllowed("no such case", subject=task.case)
+        folded = await self._desks.known(task.matter, number=task.number)
+        if folded is None:
+            raise NotAllowed("no such matter", subject=task.matter)
+        matter = folded.state
         if not isinstance(running, Running):
             if self._afar is None:
                 raise BusUnavailable(f"{running.name} runs elsewhere, and this hub has no queue for it")
-            await self._afar.send(running, task, delivery, case)
+            await self._afar.send(running, task, delivery, matter)
         elif task.kind is TaskKind.DELIVER:
-            await self._handing.deliver(running, task, delivery, case)
+            await self._handing.deliver(running, task, delivery, matter)
         else:
-            await self._effects.carry_out(running, task, delivery, case)
+            await self._effects.carry_out(running, task, delivery, matter)
 
 
 def _say_what_failed(task: asyncio.Task[None]) -> None:

@@ -19,8 +19,10 @@ from hub.api.files import media_type_of, safe_name
 from hub.contract import Contact
 from hub.errors import InvalidInput
 from hub.intake import Entry
+from hub.model.actors import Actor, ActorKind
 from hub.model.areas import within
-from hub.model.cases import Actor, ActorKind, Attachment, Channel, Source
+from hub.model.case.state import Case, Channel
+from hub.model.records import Attachment, Source
 from hub.open311.asking import Asked, degrees, first_of
 from hub.open311.catalogue import PLACE_DETAIL, Catalogue
 from hub.open311.errors import Open311Error
@@ -72,7 +74,7 @@ class Reporter:
         self._catalogue = catalogue
         self._caller = caller
 
-    async def report(self, asked: Asked, ref: str) -> tuple[Outcome, dict[str, Value]]:
+    async def report(self, asked: Asked, ref: str) -> tuple[Outcome[Case], dict[str, Value]]:
         """(what came of it, the answer); the same `ref` opens one case. Raises Open311Error, and what intake raises."""
         district = self._services.district()
         code, spot = self._needed(asked)
@@ -103,12 +105,12 @@ class Reporter:
         if entry.contact is not None and not outcome.attached:
             notices.append("联系方式已加密保存，只供办理单位核实情况使用。")
         return outcome, {
-            "service_request_id": outcome.case.id,
+            "service_request_id": outcome.folded.id,
             "service_notice": "".join(notices) or None,
             "account_id": asked.get("account_id"),
         }
 
-    async def _open(self, entry: Entry) -> Outcome:
+    async def _open(self, entry: Entry) -> Outcome[Case]:
         """Give it to intake; of two at once under one reference with other content the later gets the earlier's case."""
         try:
             return await self._services.intake.report(entry, actor=self._actor())

@@ -26,9 +26,8 @@ from hub.bus.pull import Delivery, PullConsumer
 from hub.bus.streams import ensure_consumer, ensure_report_stream
 from hub.cancellation import raise_if_cancelled
 from hub.contract import Contact, IncomingCase, Report, ReportKind
-from hub.desk import Desk, utc_now
+from hub.desk import Desks, utc_now
 from hub.errors import BusUnavailable, CredentialsRejected, InvalidInput, LedgerConflict, NotAllowed, Withdrawn
-from hub.model.cases import CaseId
 from hub.remote import messages
 from hub.remote.contacts import Contacts
 from hub.remote.messages import Beat, Terms
@@ -69,13 +68,13 @@ class Answers:
     def __init__(
         self,
         bus: Bus,
-        desk: Desk,
+        desks: Desks,
         adapters: Adapters,
         orders: Orders,
         *,
         take: Callable[[str, Report], Awaitable[object]],
         incoming: Callable[[str, IncomingCase], Awaitable[None]],
-        open_contact: Callable[[CaseId], Awaitable[Contact | None]],
+        open_contact: Callable[[str], Awaitable[Contact | None]],
         note: Note,
         clock: Callable[[], datetime] = utc_now,
         replicas: int = 1,
@@ -88,8 +87,8 @@ class Answers:
         self._note = note
         self._clock = clock
         self._replicas = replicas
-        self._outcomes = Outcomes(desk)
-        self._contacts = Contacts(desk, adapters, open_contact)
+        self._outcomes = Outcomes(desks)
+        self._contacts = Contacts(desks, adapters, open_contact)
         self._seen: dict[str, Seen] = {}
         self._questions: dict[str, int] = {}
         self._working: set[asyncio.Task[None]] = set()

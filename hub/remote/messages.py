@@ -13,7 +13,8 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from hub import contract
-from hub.model.cases import Channel, Role, Severity
+from hub.model.assignments.state import Role
+from hub.model.case.state import Channel, Severity
 
 VERSION = 1
 """Version of the protocol: last part of every event's type. Within one version messages only gain optional fields."""

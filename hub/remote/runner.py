@@ -224,7 +224,7 @@ class Runner:
                 f"process order.{self.name}",
                 kind="consumer",
                 parent=event.traceparent,
-                case=event.data.case,
+                matter=event.data.case,
                 attributes={
                     telemetry.ADAPTER: self.name,
                     telemetry.MESSAGE_ID: event.id,

@@ -16,8 +16,9 @@ import pytest
 import uvicorn
 from georeport import GeoReport
 
-from hub.model.cases import SYSTEM, CaseId
-from hub.model.commands import Settle
+from hub.model.actors import SYSTEM
+from hub.model.case.commands import Settle
+from hub.model.case.state import CaseId
 from hub.testing.kit import QuietServer, eventually
 from tests.unit.api_world import World
 from tests.unit.open311_world import LAMP, category_of, get, post, report, serve

@@ -16,7 +16,7 @@ from hub.bus import Bucket, Bus, EmbeddedServer, KeyExists, Objects, PullConsume
 from hub.bus.streams import DISPATCH, LEDGER, TIMERS, ensure_consumer, stream_state
 from hub.bus.timers import set_timer
 from hub.errors import BusUnavailable, LedgerConflict
-from hub.model.cases import case_id
+from hub.model.case.state import case_id
 from tests.eventually import eventually
 
 CASE = case_id("320113001001001", "0000000001")

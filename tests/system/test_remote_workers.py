@@ -15,7 +15,7 @@ from pathlib import Path
 from hub.app import Hub
 from hub.contract import CallbackRequest, Placement
 from hub.desk import Outcome
-from hub.model.cases import AssignmentState
+from hub.model.assignments.state import AssignmentState
 from hub.remote.worker import WorkerStatus
 from tests.eventually import eventually
 from tests.system.department import report_gas
@@ -47,7 +47,7 @@ async def test_a_worker_delivers_and_takes_callbacks_through_the_hub(tmp_path: P
         outcome = await report_gas(hub)
         for name in ("police", "property"):
             await until(hub, outcome, name, AssignmentState.DELIVERED)
-        key = f"{outcome.case.id}.{(await assignment_of(hub, outcome, 'police')).id}"
+        key = f"{outcome.state.id}.{(await assignment_of(hub, outcome, 'police')).id}"
         request = CallbackRequest(
             method="POST", path="done", headers={"x-secret": "open"}, query={}, body=f"{key} accepted".encode()
         )

@@ -10,18 +10,22 @@ from hub.app import Hub
 from hub.contract import Capability, Contact, IncomingCase, Notice, Report, ReportedFile, ReportKind
 from hub.desk import Outcome
 from hub.errors import Unavailable
-from hub.model.cases import SYSTEM, AssignmentState, Case, Channel, Stage
-from hub.model.commands import Recall, Void
-from hub.model.events import ReportConflicted
+from hub.model.actors import SYSTEM
+from hub.model.assignments.commands import Recall
+from hub.model.assignments.events import ReportConflicted
+from hub.model.assignments.state import AssignmentState
+from hub.model.case.commands import Void
+from hub.model.case.state import Case, Channel, Stage
 from tests.eventually import eventually
 from tests.system.department import GRID, Department, accepted, report_gas, resolved, running_hub, scripted
+from tests.system.matters import case_of
 from tests.system.test_dispatch import assignment_of, until
 
 ALL = ("police", "property", "utilities")
 
 
-async def case_of(hub: Hub, outcome: Outcome) -> Case:
-    case = await hub.desk.load(outcome.case.id)
+async def stands(hub: Hub, outcome: Outcome[Case]) -> Case:
+    case = await case_of(hub, outcome.state.id)
     assert case is not None
     return case
 
@@ -33,10 +37,10 @@ async def test_three_departments_resolve_and_the_case_is_resolved_in_the_last_on
         for name in ALL:
             await until(hub, outcome, name, AssignmentState.DELIVERED)
         for name in ALL:
-            assert (await case_of(hub, outcome)).stage is Stage.DISPATCHED
+            assert (await stands(hub, outcome)).stage is Stage.DISPATCHED
             for key in departments[name].tickets:
                 await hub.reportback.take(name, resolved(key))
-        assert (await case_of(hub, outcome)).stage is Stage.RESOLVED
+        assert (await stands(hub, outcome)).stage is Stage.RESOLVED
 
 
 async def test_repeated_late_and_contradicting_reports_never_move_a_state_back_and_are_recorded(tmp_path: Path) -> None:
@@ -44,13 +48,13 @@ async def test_repeated_late_and_contradicting_reports_never_move_a_state_back_a
     async with running_hub(tmp_path, {"police": scripted("police", department)}) as hub:
         outcome = await report_gas(hub)
         assignment = await until(hub, outcome, "police", AssignmentState.DELIVERED)
-        key = f"{outcome.case.id}.{assignment.id}"
+        key = f"{outcome.state.id}.{assignment.id}"
         await hub.reportback.take("police", resolved(key))
-        number = (await case_of(hub, outcome)).number
+        number = (await stands(hub, outcome)).number
         repeated = await hub.reportback.take("police", resolved(key))
         assert repeated is not None
         assert repeated.repeated
-        assert (await case_of(hub, outcome)).number == number
+        assert (await stands(hub, outcome)).number == number
         late = await hub.reportback.take("police", accepted(key))
         assert late is not None
         assert isinstance(late.events[0], ReportConflicted)
@@ -62,8 +66,8 @@ async def test_a_report_on_a_recalled_assignment_is_recorded(tmp_path: Path) -> 
     async with running_hub(tmp_path, {"police": scripted("police", department)}) as hub:
         outcome = await report_gas(hub)
         assignment = await until(hub, outcome, "police", AssignmentState.DELIVERED)
-        await hub.desk.execute(outcome.case.id, Recall(assignment=assignment.id, reason="派错"), actor=SYSTEM)
-        key = f"{outcome.case.id}.{assignment.id}"
+        await hub.desk.execute(outcome.state.id, Recall(assignment=assignment.id, reason="派错"), actor=SYSTEM)
+        key = f"{outcome.state.id}.{assignment.id}"
         late = await hub.reportback.take("police", resolved(key))
         assert late is not None
         assert isinstance(late.events[0], ReportConflicted)
@@ -75,10 +79,10 @@ async def test_who_reports_and_the_names_of_files_are_kept_without_phone_numbers
         outcome = await report_gas(hub)
         assignment = await until(hub, outcome, "police", AssignmentState.DELIVERED)
         photo = ReportedFile(name="../13987654321_现场.jpg", media_type="image/jpeg", content=b"\xff\xd8\xff")
-        key = f"{outcome.case.id}.{assignment.id}"
+        key = f"{outcome.state.id}.{assignment.id}"
         report = Report(id="1", kind=ReportKind.RESOLVED, key=key, by="刘警官13987654321", note="好了", files=(photo,))
         await hub.reportback.take("police", report)
-        (kept,) = (await case_of(hub, outcome)).attachments
+        (kept,) = (await stands(hub, outcome)).attachments
         assert kept.name == "139****4321_现场.jpg"
         stored = [commit async for _, commit, _ in hub.ledger.follow(0, live=False)]
         assert "13987654321" not in repr(stored)
@@ -90,7 +94,7 @@ async def test_a_report_that_overtakes_the_receipt_proves_the_delivery(tmp_path:
     async with running_hub(tmp_path, {"police": scripted("police", department)}, stages=False) as hub:
         outcome = await report_gas(hub)
         assignment = await assignment_of(hub, outcome, "police")
-        key = f"{outcome.case.id}.{assignment.id}"
+        key = f"{outcome.state.id}.{assignment.id}"
         report = Report(id="1", kind=ReportKind.ACCEPTED, key=key, ticket="T-77")
         await hub.reportback.take("police", report)
         found = await assignment_of(hub, outcome, "police")
@@ -125,11 +129,11 @@ async def test_polled_items_are_taken_once_and_the_cursor_survives_a_restart(tmp
             return entry is not None and entry.value == b"2"
 
         await eventually(read)
-        assert len({commit.case async for _, commit, _ in hub.ledger.follow(0, live=False)}) == 1
+        assert len({commit.id async for _, commit, _ in hub.ledger.follow(0, live=False)}) == 1
         await eventually(lambda: [n.stage for n in department.notices][:1] == ["taken"])
     async with running_hub(tmp_path, {"police": kind}) as hub:
         await eventually(read)
-        assert len({commit.case async for _, commit, _ in hub.ledger.follow(0, live=False)}) == 1
+        assert len({commit.id async for _, commit, _ in hub.ledger.follow(0, live=False)}) == 1
 
 
 async def test_later_reports_from_a_covered_area_attach_to_the_notice(tmp_path: Path) -> None:
@@ -147,11 +151,11 @@ async def test_later_reports_from_a_covered_area_attach_to_the_notice(tmp_path: 
         )
         call = await report_gas(hub, title="家里停水了", text="早上开始停水，什么时候来水？", category=None, severity=None)
         assert call.attached
-        assert call.case.id == notice.case.id
+        assert call.state.id == notice.state.id
         elsewhere = await report_gas(
             hub, title="家里停水了", text="早上开始停水，什么时候来水？", category=None, severity=None, area="320113002"
         )
-        assert elsewhere.case.id != notice.case.id
+        assert elsewhere.state.id != notice.state.id
 
 
 async def test_the_reporters_contact_is_encrypted_and_its_reading_is_an_event(tmp_path: Path) -> None:
@@ -172,15 +176,15 @@ async def test_the_reporters_contact_is_encrypted_and_its_reading_is_an_event(tm
         await until(hub, outcome, "property", AssignmentState.DELIVERED)
         assert asking.contacts == [contact]
         assert plain.contacts == [None]
-        events = [type(e).__name__ for _, c in await hub.ledger.commits(outcome.case.id) for e in c.events]
+        events = [type(e).__name__ for _, c in await hub.ledger.commits(outcome.state.id) for e in c.events]
         assert events.count("ContactAccessed") == 1
         for stream in ("LEDGER", "DISPATCH", "KV_PERSONAL"):
             for number in range(1, 60):
                 message = await hub.bus.at(stream, number)
                 assert message is None or b"13812341234" not in message.data
                 assert message is None or not any(word.encode() in message.data for word in ("张三丰", "2幢301室"))
-        await hub.vault.erase(outcome.case.id)
-        assert await hub.vault.open(outcome.case.id) is None
+        await hub.vault.erase(outcome.state.id)
+        assert await hub.vault.open(outcome.state.id) is None
 
 
 async def test_a_key_repeated_gives_the_same_case(tmp_path: Path) -> None:
@@ -191,14 +195,14 @@ async def test_a_key_repeated_gives_the_same_case(tmp_path: Path) -> None:
         first = await hub.intake.report(entry, actor=SYSTEM, key="abc")
         again = await hub.intake.report(entry, actor=SYSTEM, key="abc")
         assert again.repeated
-        assert again.case.id == first.case.id
+        assert again.state.id == first.state.id
 
 
 async def test_the_same_place_and_category_within_the_window_is_linked_as_a_duplicate(tmp_path: Path) -> None:
     async with running_hub(tmp_path, {}, stages=False) as hub:
         first = await report_gas(hub, place="尧佳路88号 3幢", category="E0401")
         second = await report_gas(hub, place="尧佳路88号3幢", category="E0401")
-        assert second.case.duplicate_of == first.case.id
+        assert second.state.duplicate_of == first.state.id
 
 
 async def test_a_notice_that_was_held_up_says_when_it_happened(tmp_path: Path) -> None:
@@ -227,11 +231,11 @@ async def test_a_notice_that_was_held_up_says_when_it_happened(tmp_path: Path) -
 
         async def case() -> Case | None:
             found = await hub.views.case_of_source("hotline", "W-9")
-            return None if found is None else await hub.desk.load(found)
+            return None if found is None else await case_of(hub, found)
 
         opened = await eventually(case)
         voided = await hub.desk.execute(opened.id, Void(reason="重复工单"), actor=SYSTEM)
         await eventually(lambda: len(hotline.notices) == 2)
         newest = max(hotline.notices, key=lambda notice: notice.at)
         assert newest.stage == "void"
-        assert voided.case.stage is Stage.VOID
+        assert voided.state.stage is Stage.VOID

@@ -26,7 +26,7 @@ from hub.contract import (
     StandingState,
 )
 from hub.errors import AdapterFault, Refused
-from hub.model.cases import Channel
+from hub.model.case.state import Channel
 
 NOW = datetime(2026, 3, 2, 15, tzinfo=UTC)
 
