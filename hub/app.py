@@ -351,7 +351,8 @@ class Hub:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Run all stages while inside."""
+        """Run all stages while inside; a plugin that ended the process before this one is out before anything is dispatched."""
+        await self._after_a_give_up()
         stages: dict[str, Callable[[], Awaitable[None]]] = {
             "views": self.projector.run,
             "linkage": self.linkage.run,
@@ -376,7 +377,6 @@ class Hub:
         watchdog = Watchdog(asyncio.get_running_loop(), noted, self._give_up)
         watchdog.start()
         try:
-            await self._after_a_give_up()
             yield
         finally:
             await asyncio.to_thread(watchdog.stop)
@@ -390,10 +390,12 @@ class Hub:
                     await self.ledger.mark()
 
     def _give_up(self, adapter: str) -> None:
-        """A plugin keeps the loop for good and can't be cut short: end the process; the next one starts without that plugin."""
+        """A plugin keeps the loop for good: end the process; the next one starts without that plugin."""
         log.critical("a plugin holds the hub up for good; the hub ends", adapter=adapter)
-        (self.settings.data / HELD_UP).write_text(adapter, encoding="utf-8")
-        os._exit(GAVE_UP)
+        try:
+            (self.settings.data / HELD_UP).write_text(adapter, encoding="utf-8")
+        finally:
+            os._exit(GAVE_UP)
 
     async def _after_a_give_up(self) -> None:
         """Keep the plugin out that the process before this one had to be ended for."""
