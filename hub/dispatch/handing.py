@@ -20,7 +20,6 @@ from hub.desk import Desk, Outcome
 from hub.errors import DeliveryError, Disposition, HubError, InvalidInput, disposition_of
 from hub.handover import assignment_for, awaits_delivery
 from hub.logs import redact_text
-from hub.marks import known_here
 from hub.model.cases import SYSTEM, AttemptOutcome
 from hub.model.commands import (
     AccessContact,
@@ -32,7 +31,6 @@ from hub.model.commands import (
     StartDelivery,
 )
 from hub.model.events import DeadLetter
-from hub.privacy import hider
 
 if TYPE_CHECKING:
     from hub.bus.pull import Delivery
@@ -75,12 +73,6 @@ class Handing:
         if self._in_doubt(assignment) and not await self._settle_doubt(running, task, delivery, case, assignment):
             return
         contact = await self._contact(running, case)
-        with known_here(hider(contact)):  # what the plugin logs or throws may repeat what it was given
-            await self._hand_over(running, task, delivery, assignment, contact)
-
-    async def _hand_over(
-        self, running: Running, task: Task, delivery: Delivery, assignment: Assignment, contact: Contact | None
-    ) -> None:
         outcome = await self._desk.execute(
             task.case, StartDelivery(assignment=assignment.id), actor=SYSTEM, cause=telemetry.traceparent()
         )
