@@ -30,11 +30,13 @@ from hub.model.events import (
     DeliveryUncertain,
     Supervised,
 )
+from hub.put_aside import Note, read_or_put_aside
 
 log = structlog.get_logger("hub.alerts")
 
 DURABLE = "alerts"
 KEEP_TRYING = timedelta(days=1)
+_decode = msgspec.json.Decoder(Alert).decode
 _FIRST_DELAY, _LONGEST_DELAY = 2.0, 600.0
 
 
@@ -95,9 +97,12 @@ _LIMITS = {"first_response": "首次响应时限", "resolve": "办结时限", "a
 class Alerts:
     """Tells the notifiers."""
 
-    def __init__(self, bus: Bus, roster: Roster, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(
+        self, bus: Bus, roster: Roster, note: Note, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
         self._bus = bus
         self._roster = roster
+        self._note = note
         self._clock = clock
 
     async def tell(self, alert: Alert) -> None:
@@ -153,7 +158,9 @@ class Alerts:
                 await self._notify(name, await consumer.next())
 
     async def _notify(self, name: str, delivery: Delivery) -> None:
-        alert = msgspec.json.decode(delivery.data, type=Alert)
+        alert = await read_or_put_aside(delivery, _decode, self._note, adapter=name)
+        if alert is None:
+            return
         try:
             notifier = next((one for one in self._roster.notifiers() if one.name == name), None)
             if notifier is None:

@@ -223,6 +223,7 @@ class Hub:
             self.adapters,
             district,
             self.vault,
+            note=self.repairs.note,
             orders=self.orders,
             clock=self._clock,
             metrics=self.metrics,
@@ -246,7 +247,7 @@ class Hub:
             take=self.reportback.take,
             incoming=brought_in,
             open_contact=self.vault.open,
-            note=self._note,
+            note=self.repairs.note,
             clock=self._clock,
             replicas=replicas,
         )
@@ -256,7 +257,7 @@ class Hub:
         self.workers = Workers(self.adapters, self.credentials, settings.data, public_url=root, clock=self._clock)
         self.deadlines = Deadlines(bus, self.desk)
         self.upkeep = self._upkeep(buckets["RECONCILIATION"])
-        self.alerts = Alerts(bus, self.adapters, clock=self._clock)
+        self.alerts = Alerts(bus, self.adapters, self.repairs.note, clock=self._clock)
 
     def _upkeep(self, bucket: Bucket) -> Upkeep:
         """What keeps the departments' systems and the ledger the same."""

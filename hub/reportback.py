@@ -18,6 +18,7 @@ import structlog
 
 from hub import telemetry
 from hub.adapters import Adapters, Brought, Running
+from hub.adapters.book import NAME
 from hub.bus.buckets import Bucket, Objects
 from hub.bus.connection import Bus
 from hub.bus.pull import Delivery, PullConsumer
@@ -40,6 +41,7 @@ from hub.model.areas import UnitCode
 from hub.model.cases import Actor, ActorKind, Attachment, CaseId, parse_delivery_key
 from hub.model.commands import Accept, AnyCommand, Comment, Progress, RecordDelivered, Resolve, Return, Visit
 from hub.privacy import mask_file_name, mask_text
+from hub.put_aside import NO_ADAPTER, read_or_put_aside
 from hub.repairs import Repair, RepairKind
 from hub.trial.sample import is_sample
 
@@ -93,6 +95,9 @@ class Taken(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     solved: bool | None = None
     satisfied: bool | None = None
     rating: int | None = None
+
+
+_read_taken = msgspec.json.Decoder(Taken).decode
 
 
 class Incoming(Protocol):
@@ -343,7 +348,9 @@ class ReportBack:
                 group.create_task(self._again(await consumer.next()))
 
     async def _again(self, delivery: Delivery) -> None:
-        waiting = msgspec.json.decode(delivery.data, type=Taken)
+        waiting = await read_or_put_aside(delivery, _read_taken, self._repairs.note, adapter=_adapter_of(delivery.subject))
+        if waiting is None:
+            return
         try:
             with telemetry.span(
                 f"receive report.{waiting.adapter}",
@@ -409,6 +416,12 @@ class ReportBack:
             if (wait := running.reports.wait()) > 0:
                 await asyncio.sleep(wait)
             await self._take_all(running, Brought(items=(item,)))
+
+
+def _adapter_of(subject: str) -> str:
+    """Whose queue of waiting reports it is."""
+    name = subject.split(".")[1]
+    return name if NAME.fullmatch(name) else NO_ADAPTER
 
 
 def _content(report: Taken) -> str:

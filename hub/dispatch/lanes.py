@@ -35,6 +35,7 @@ from hub.errors import (
 )
 from hub.marks import known_here
 from hub.model.tasks import Task, TaskKind, decode_task
+from hub.put_aside import Note, read_or_put_aside
 
 if TYPE_CHECKING:
     from hub.config import District
@@ -65,6 +66,7 @@ class Dispatch:
         district: Callable[[], District],
         vault: Vault,
         *,
+        note: Note,
         orders: Orders | None = None,
         clock: Callable[[], datetime] = utc_now,
         draw: Callable[[], float] = random.random,
@@ -78,6 +80,7 @@ class Dispatch:
         self._hands: Counter[str] = Counter()
         self._afar = Afar(desk, orders, district) if orders is not None else None
         self._vault = vault
+        self._note = note
         self._metrics = metrics
         self._handing = Handing(desk, adapters, district, vault, clock=clock, draw=draw)
         self._effects = Effects(desk, adapters, district, draw=draw)
@@ -154,7 +157,9 @@ class Dispatch:
 
     async def _one(self, name: str, delivery: Delivery) -> None:
         """Carry one task out and end its delivery in every case."""
-        task = decode_task(delivery.data)
+        task = await read_or_put_aside(delivery, decode_task, self._note, adapter=name)
+        if task is None:
+            return
         try:
             running = self._adapters.pick(name, task.case, task.case[:15])
         except NotAllowed:  # disabled in this very moment: the queue keeps it
