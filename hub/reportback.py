@@ -193,7 +193,10 @@ class ReportBack:
                 await self._put_aside(running.name, f"case:{item.ref}", problem.message)
 
     async def take(self, adapter: str, report: Report) -> Outcome | None:
-        """Take one report: committed on its case, or stored to wait for it (then None). One about a trial's sample is dropped."""
+        """Take one report: committed on its case, or stored to wait for it (then None). One about a trial's sample is dropped.
+
+        What the lifecycle refuses is put aside. Raises BusUnavailable, and NotAllowed when there is no such adapter.
+        """
         if report.key is not None and is_sample(report.key):
             log.info("report on a trial's sample dropped", adapter=adapter, report=report.id, kind=report.kind.value)
             return None
@@ -228,8 +231,8 @@ class ReportBack:
             key=report.key,
             ticket=report.ticket,
             at=report.at,
-            by=mask_text(report.by)[:MOST_BY] if report.by else None,
-            note=mask_text(report.note)[:MOST_NOTE] if report.note else None,
+            by=_said(report.by, MOST_BY),
+            note=_said(report.note, MOST_NOTE),
             files=await self._files(report.files),
             reached=report.reached,
             solved=report.solved,
@@ -246,22 +249,24 @@ class ReportBack:
         if found is None or found.adapter != adapter:
             raise Unmatched("the assignment is not this adapter's", subject=report.id)
         span.set(telemetry.CONVERSATION, case.id)
-        cause = case.last_trace
         actor = Actor(kind=ActorKind.DEPARTMENT, name=adapter, unit=UnitCode(found.unit))
-        if awaits_delivery(found):
-            ticket = report.ticket or report.key or ""
-            await self._desk.execute(
-                case.id, RecordDelivered(assignment=assignment, ticket=ticket, via="report"), actor=actor, cause=cause
-            )
-        command = _command(report, assignment)
         try:
-            return await self._desk.execute(
-                case.id, command, actor=actor, command_id=_command_id(report), cause=cause, strict=False
-            )
-        except TransitionRefused as problem:
-            log.warning("report refused", adapter=adapter, report=report.id, reason=problem.message)
-            await self._put_aside(adapter, report.id, problem.message, case=case.id)
-            return Outcome(case, case.sequence)
+            if awaits_delivery(found):
+                arrived = RecordDelivered(assignment=assignment, ticket=report.ticket or report.key or "", via="report")
+                await self._desk.execute(case.id, arrived, actor=actor, cause=case.last_trace)
+            return await self._execute(case, report, _command(report, assignment), actor)
+        except InvalidInput as problem:
+            return await self._refused(case, report, problem)
+
+    async def _execute(self, case: Case, report: Taken, command: AnyCommand, actor: Actor) -> Outcome:
+        return await self._desk.execute(
+            case.id, command, actor=actor, command_id=_command_id(report), cause=case.last_trace, strict=False
+        )
+
+    async def _refused(self, case: Case, report: Taken, problem: InvalidInput) -> Outcome:
+        """The lifecycle will not have it, and would not have it next time: put aside with its reason, for an operator."""
+        await self._put_aside(report.adapter, report.id, problem.message, case=case.id)
+        return Outcome(case, case.sequence)
 
     async def _visited(self, report: Taken, span: telemetry.ActiveSpan) -> Outcome:
         adapter = report.adapter
@@ -287,16 +292,15 @@ class ReportBack:
             note=report.note,
         )
         try:
-            return await self._desk.execute(
-                case.id, command, actor=actor, command_id=_command_id(report), cause=case.last_trace, strict=False
-            )
+            return await self._execute(case, report, command, actor)
         except TransitionRefused as problem:
             # A visit that comes too late (the case is closed by then) changes nothing any more; it stays on the timeline.
             log.info("visit noted only", adapter=adapter, report=report.id, case=case.id, reason=problem.message)
-            words = f"回访结果（{_content(report)}）未计入：{problem.rule}"
-            return await self._desk.execute(
-                case.id, Comment(text=words), actor=actor, command_id=_command_id(report), cause=case.last_trace, strict=False
+            return await self._execute(
+                case, report, Comment(text=f"回访结果（{_content(report)}）未计入：{problem.rule}"), actor
             )
+        except InvalidInput as problem:
+            return await self._refused(case, report, problem)
 
     async def _match(self, report: Taken) -> tuple[Case, str]:
         """The case and assignment of a report; raises Unmatched."""
@@ -367,9 +371,6 @@ class ReportBack:
                 await delivery.retry(min(600.0, 0.25 * 2.0 ** min(delivery.deliveries, 12)))
         except (BusUnavailable, LedgerConflict):
             await delivery.retry(1.0)
-        except InvalidInput as problem:
-            await self._put_aside(waiting.adapter, waiting.id, problem.message)
-            await delivery.stop()
         else:
             await delivery.ack()
         finally:
@@ -422,6 +423,11 @@ def _adapter_of(subject: str) -> str:
     """Whose queue of waiting reports it is."""
     name = subject.split(".")[1]
     return name if NAME.fullmatch(name) else NO_ADAPTER
+
+
+def _said(text: str | None, most: int) -> str | None:
+    """What a department says as it may be kept; nothing but spaces says nothing."""
+    return mask_text(text)[:most] if text and text.strip() else None
 
 
 def _content(report: Taken) -> str:

@@ -191,7 +191,7 @@ def test_rubbish_is_named(check: Callable[[object], object], value: object, says
         (report(at=NOW - timedelta(days=4000)), "too far from now"),
         (report(files=[object()]), "ReportedFile"),
         (report(files=(ReportedFile(name="a", media_type="b", content="c"),)), "ReportedFile"),  # type: ignore[arg-type]
-        (report(rating=99), "rating"),
+        (report(rating="5"), "rating is a str"),
         (report(rating=True), "rating"),
         (report(reached="yes"), "reached is a str"),
         (report(solved=1), "solved is a int"),
