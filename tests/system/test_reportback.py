@@ -138,28 +138,6 @@ async def test_polled_items_are_taken_once_and_the_cursor_survives_a_restart(tmp
         assert len({commit.case async for _, commit, _ in hub.ledger.follow(0, live=False)}) == 1
 
 
-async def test_later_reports_from_a_covered_area_attach_to_the_notice(tmp_path: Path) -> None:
-    department = Department()
-    async with running_hub(tmp_path, {"utilities": scripted("utilities", department)}) as hub:
-        notice = await report_gas(
-            hub,
-            channel=Channel.DEPARTMENT,
-            title="计划停水通知",
-            text="供水管道检修，计划停水",
-            category="E0404",
-            severity=None,
-            covers=(GRID[:12],),
-            covers_until=datetime.now(UTC) + timedelta(hours=6),
-        )
-        call = await report_gas(hub, title="家里停水了", text="早上开始停水，什么时候来水？", category=None, severity=None)
-        assert call.attached
-        assert call.case.id == notice.case.id
-        elsewhere = await report_gas(
-            hub, title="家里停水了", text="早上开始停水，什么时候来水？", category=None, severity=None, area="320113002"
-        )
-        assert elsewhere.case.id != notice.case.id
-
-
 async def test_the_reporters_contact_is_encrypted_and_its_reading_is_an_event(tmp_path: Path) -> None:
     plain, asking = Department(), Department()
     adapters = {
@@ -187,24 +165,6 @@ async def test_the_reporters_contact_is_encrypted_and_its_reading_is_an_event(tm
                 assert message is None or not any(word.encode() in message.data for word in ("张三丰", "2幢301室"))
         await hub.vault.erase(outcome.case.id)
         assert await hub.vault.open(outcome.case.id) is None
-
-
-async def test_a_key_repeated_gives_the_same_case(tmp_path: Path) -> None:
-    from hub.intake import Entry
-
-    async with running_hub(tmp_path, {}, stages=False) as hub:
-        entry = Entry(channel=Channel.RESIDENT, title="路灯不亮", text="北门路灯不亮", reported_at=datetime.now(UTC), area=GRID)
-        first = await hub.intake.report(entry, actor=SYSTEM, key="abc")
-        again = await hub.intake.report(entry, actor=SYSTEM, key="abc")
-        assert again.repeated
-        assert again.case.id == first.case.id
-
-
-async def test_the_same_place_and_category_within_the_window_is_linked_as_a_duplicate(tmp_path: Path) -> None:
-    async with running_hub(tmp_path, {}, stages=False) as hub:
-        first = await report_gas(hub, place="尧佳路88号 3幢", category="E0401")
-        second = await report_gas(hub, place="尧佳路88号3幢", category="E0401")
-        assert second.case.duplicate_of == first.case.id
 
 
 async def test_a_notice_that_was_held_up_says_when_it_happened(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
-"""A hub without a bus, for tests of views and API: the real desk, lifecycle, policy and views over a ledger in memory.
+"""A hub without a bus, for tests of views and API: the real desk, intake, vault, lifecycle, policy and views over a ledger in memory.
 
-The fakes behave: the ledger checks expected sequences, buckets and objects keep what they are given, the vault forgets keys.
+The fakes behave: the ledger and the bus check expected sequences, buckets and objects keep what they are given.
 """
 
 import asyncio
@@ -17,21 +17,20 @@ from fastapi import FastAPI
 from hub.adapters import AdapterStatus
 from hub.api import Services, create_app
 from hub.api.tokens import Tokens
+from hub.bus import KeyExists, Message, WrongSequence
 from hub.bus.buckets import Entry as Stored
-from hub.bus.connection import WrongSequence
 from hub.config import District, load_district
-from hub.contract import CallbackRejected, CallbackRequest, Contact
-from hub.desk import Desk, Outcome
-from hub.errors import InvalidInput, LedgerConflict, NotAllowed
-from hub.intake import Entry
+from hub.contract import CallbackRejected, CallbackRequest
+from hub.desk import Desk
+from hub.errors import LedgerConflict, NotAllowed
+from hub.intake import Intake
 from hub.ledger import PolicyRecord
 from hub.ledger_codec import digest, encode
-from hub.model.areas import AreaCode, Level, UnitCode
+from hub.model.areas import Level, UnitCode
 from hub.model.cases import SYSTEM, Actor, ActorKind, Case, CaseId, case_id
-from hub.model.commands import Report
 from hub.model.events import Commit
 from hub.model.lifecycle import fold
-from hub.privacy import mask_text
+from hub.privacy import Vault
 from hub.settings import ApiSettings, Open311Settings
 from hub.views import Projector, Views
 
@@ -119,6 +118,11 @@ class MemoryBucket:
         self.values[key] = value
         return 1
 
+    async def create(self, key: str, value: bytes) -> int:
+        if key in self.values:
+            raise KeyExists(key, subject=key)
+        return await self.put(key, value)
+
     async def update(self, key: str, value: bytes, revision: int) -> int:
         if key not in self.values:
             raise LedgerConflict("changed by another", subject=key)
@@ -131,15 +135,23 @@ class MemoryBucket:
         return sorted(key for key in self.values if key.startswith(prefix))
 
 
-class MemoryVault:
+class MemoryBus:
+    """The last message of each subject: what intake needs of a bus."""
+
     def __init__(self) -> None:
-        self.contacts: dict[CaseId, Contact] = {}
+        self.stored: dict[str, Message] = {}
+        self._sequence = 0
 
-    async def open(self, case: CaseId) -> Contact | None:
-        return self.contacts.get(case)
+    async def publish(self, subject: str, data: bytes, *, expect: int | None = None) -> int:
+        last = self.stored[subject].sequence if subject in self.stored else 0
+        if expect is not None and expect != last:
+            raise WrongSequence("another was first", subject=subject)
+        self._sequence += 1
+        self.stored[subject] = Message(subject, data, self._sequence)
+        return self._sequence
 
-    async def erase(self, case: CaseId) -> None:
-        self.contacts.pop(case, None)
+    async def last(self, stream: str, subject: str) -> Message | None:
+        return self.stored.get(subject)
 
 
 class MemoryObjects:
@@ -156,59 +168,6 @@ class MemoryObjects:
 
     async def delete(self, sha256: str) -> None:
         self.files.pop(sha256, None)
-
-
-class MemoryIntake:
-    """Opens a case per key; keeps the vault."""
-
-    def __init__(self, desk: Desk, vault: MemoryVault, district: District) -> None:
-        self._desk = desk
-        self._vault = vault
-        self._district = district
-        self._keys: dict[str, tuple[CaseId, str]] = {}
-
-    async def report(self, entry: Entry, *, actor: Actor, key: str | None = None, cause: str | None = None) -> Outcome:
-        if not entry.title.strip() and not entry.text.strip():
-            raise InvalidInput("a report needs a title or a text", subject="text")
-        if entry.area is not None and not self._district.policy.is_area(entry.area):
-            raise InvalidInput(f"no such area: {entry.area}", subject="area")
-        if entry.category is not None and not self._district.policy.is_category(entry.category):
-            raise InvalidInput(f"no such category: {entry.category}", subject="category")
-        said = entry.said or repr(entry)
-        if entry.source is not None:
-            key = f"{entry.source.adapter}\n{entry.source.ref}"
-        if key is not None and key in self._keys:
-            case, before = self._keys[key]
-            if before != said and entry.source is None:
-                raise InvalidInput("the same key came with another content", subject="Idempotency-Key")
-            known = await self._desk.load(case)
-            assert known is not None
-            return Outcome(known, known.sequence, repeated=True)
-        area = entry.area or self._district.code
-        case = new_case_id(area, len(self._keys) + 1)
-        if key is not None:
-            self._keys[key] = (case, said)
-        fields: tuple[str, ...] = ()
-        if entry.contact is not None:
-            self._vault.contacts[case] = entry.contact
-            fields = tuple(name for name in ("name", "phone", "address") if getattr(entry.contact, name))
-        return await self._desk.execute(
-            case,
-            Report(
-                channel=entry.channel,
-                title=mask_text(entry.title or entry.text[:60]),
-                text=mask_text(entry.text or entry.title),
-                area=AreaCode(area),
-                reported_at=entry.reported_at,
-                place=entry.place,
-                source=entry.source,
-                category=entry.category,
-                severity=entry.severity,
-                contact_fields=fields,
-            ),
-            actor=actor,
-            cause=cause,
-        )
 
 
 class MemoryReportBack:
@@ -276,7 +235,7 @@ class World:
     desk: Desk
     views: Views
     projector: Projector
-    vault: MemoryVault
+    vault: Vault
     objects: MemoryObjects
     adapters: MemoryAdapters
     reportback: MemoryReportBack
@@ -299,9 +258,10 @@ class World:
         place = district()
         clock = Clock(datetime.now(UTC))
         ledger = MemoryLedger()
-        desk = Desk(ledger, lambda: place.policy, clock=clock)  # type: ignore[arg-type]
+        vault = Vault(MemoryBucket(), MemoryBucket())
+        desk = Desk(ledger, lambda: place.policy, clock=clock, hiding=vault.hiding)  # type: ignore[arg-type]
         views = Views(f"sqlite:///{folder / 'views.db'}", clock=clock)
-        vault, objects, adapters, reportback = MemoryVault(), MemoryObjects(), MemoryAdapters(), MemoryReportBack()
+        objects, adapters, reportback = MemoryObjects(), MemoryAdapters(), MemoryReportBack()
         tokens = Tokens(MemoryBucket())
 
         async def publish(sources: dict[str, str], actor: Actor) -> int:
@@ -311,7 +271,7 @@ class World:
         app = create_app(
             Services(
                 desk=desk,
-                intake=MemoryIntake(desk, vault, place),
+                intake=Intake(desk, MemoryBus(), lambda: place, vault, clock=clock),  # type: ignore[arg-type]
                 reportback=reportback,
                 adapters=adapters,
                 ledger=ledger,
