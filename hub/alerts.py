@@ -24,11 +24,13 @@ from hub.errors import BusUnavailable, HubError
 from hub.model.aggregate import MATTERS, Commit
 from hub.model.assignments.events import DeliveryDead, DeliveryRefused, DeliveryUncertain
 from hub.model.limits.events import DeadlineBreached, Supervised
+from hub.put_aside import Note, read_or_put_aside
 
 log = structlog.get_logger("hub.alerts")
 
 DURABLE = "alerts"
 KEEP_TRYING = timedelta(days=1)
+_decode = msgspec.json.Decoder(Alert).decode
 _FIRST_DELAY, _LONGEST_DELAY = 2.0, 600.0
 
 
@@ -98,11 +100,18 @@ class Alerts:
     """Tells the notifiers."""
 
     def __init__(
-        self, bus: Bus, ledger: Reader, roster: Roster, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self,
+        bus: Bus,
+        ledger: Reader,
+        roster: Roster,
+        note: Note,
+        *,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._bus = bus
         self._ledger = ledger
         self._roster = roster
+        self._note = note
         self._clock = clock
 
     async def tell(self, alert: Alert) -> None:
@@ -158,7 +167,9 @@ class Alerts:
                 await self._notify(name, await consumer.next())
 
     async def _notify(self, name: str, delivery: Delivery) -> None:
-        alert = msgspec.json.decode(delivery.data, type=Alert)
+        alert = await read_or_put_aside(delivery, _decode, self._note, adapter=name)
+        if alert is None:
+            return
         try:
             notifier = next((one for one in self._roster.notifiers() if one.name == name), None)
             if notifier is None:

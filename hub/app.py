@@ -251,6 +251,8 @@ class Hub:
             district,
             self._contact_of,
             Handovers({Case: of_case}),
+            hiding=self.vault.hiding,
+            note=self.repairs.note,
             orders=self.orders,
             clock=self._clock,
             metrics=self.metrics,
@@ -274,7 +276,7 @@ class Hub:
             take=self.reportback.take,
             incoming=brought_in,
             open_contact=self._contact_of,
-            note=self._note,
+            note=self.repairs.note,
             clock=self._clock,
             replicas=replicas,
         )
@@ -284,9 +286,9 @@ class Hub:
         self.workers = Workers(self.adapters, self.credentials, settings.data, public_url=root, clock=self._clock)
         self.deadlines = Deadlines(bus, self.desks)
         erasure = Erasure(self.desk, self.ledger, self.vault, self.objects, self.views)
-        self.reactions = Reactions(bus, self.desks, Codecs(self.aggregates), {ERASURE: erasure}, self._note)
+        self.reactions = Reactions(bus, self.desks, Codecs(self.aggregates), {ERASURE: erasure}, self.repairs.note)
         self.upkeep = self._upkeep(buckets["RECONCILIATION"])
-        self.alerts = Alerts(bus, self.ledger, self.adapters, clock=self._clock)
+        self.alerts = Alerts(bus, self.ledger, self.adapters, self.repairs.note, clock=self._clock)
 
     def _upkeep(self, bucket: Bucket) -> Upkeep:
         """What keeps the departments' systems and the ledger the same."""
@@ -385,7 +387,8 @@ class Hub:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Run all stages while inside."""
+        """Run all stages while inside; a plugin that ended the process before this one is out before anything is dispatched."""
+        await self._after_a_give_up()
         stages: dict[str, Callable[[], Awaitable[None]]] = {
             "views": self.projector.run,
             "linkage": self.linkage.run,
@@ -411,7 +414,6 @@ class Hub:
         watchdog = Watchdog(asyncio.get_running_loop(), noted, self._give_up)
         watchdog.start()
         try:
-            await self._after_a_give_up()
             yield
         finally:
             await asyncio.to_thread(watchdog.stop)
@@ -425,10 +427,12 @@ class Hub:
                     await self.ledger.mark()
 
     def _give_up(self, adapter: str) -> None:
-        """A plugin keeps the loop for good and can't be cut short: end the process; the next one starts without that plugin."""
+        """A plugin keeps the loop for good: end the process; the next one starts without that plugin."""
         log.critical("a plugin holds the hub up for good; the hub ends", adapter=adapter)
-        (self.settings.data / HELD_UP).write_text(adapter, encoding="utf-8")
-        os._exit(GAVE_UP)
+        try:
+            (self.settings.data / HELD_UP).write_text(adapter, encoding="utf-8")
+        finally:
+            os._exit(GAVE_UP)
 
     async def _after_a_give_up(self) -> None:
         """Keep the plugin out that the process before this one had to be ended for."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 import structlog
@@ -24,6 +24,7 @@ from hub.ledger_codec import Codecs
 from hub.model.actors import SYSTEM
 from hub.model.aggregate import Command, MatterId
 from hub.model.effects import Reaction, decode_reaction
+from hub.put_aside import Note, read_or_put_aside
 
 log = structlog.get_logger("hub.reactions")
 
@@ -31,14 +32,6 @@ DURABLE = "reactions"
 
 Procedure = Callable[[MatterId, str], Awaitable[None]]
 """Does something about a matter: (its id, the id of the command it may give). Done at least once, so it has to bear a repeat."""
-
-
-class Note(Protocol):
-    """Says that something waits for a person."""
-
-    async def __call__(self, kind: str, adapter: str, subject: str, text: str) -> None:
-        """Keep it among the repairs."""
-        ...
 
 
 class Reactions:
@@ -61,8 +54,10 @@ class Reactions:
 
     async def _one(self, delivery: Delivery) -> None:
         """Do one and end its delivery in every case."""
+        reaction = await read_or_put_aside(delivery, decode_reaction, self._note)
+        if reaction is None:
+            return
         try:
-            reaction = decode_reaction(delivery.data)
             kind = reaction.procedure or "command"
             with telemetry.span(
                 f"process react.{kind}",

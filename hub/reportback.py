@@ -18,6 +18,7 @@ import structlog
 
 from hub import telemetry
 from hub.adapters import Adapters, Brought, Running
+from hub.adapters.book import NAME
 from hub.bus.buckets import Bucket, Objects
 from hub.bus.connection import Bus
 from hub.bus.pull import Delivery, PullConsumer
@@ -37,7 +38,7 @@ from hub.errors import (
 )
 from hub.handover import awaits_delivery
 from hub.model.actors import Actor, ActorKind
-from hub.model.aggregate import Folded
+from hub.model.aggregate import Command, Folded
 from hub.model.areas import UnitCode
 from hub.model.assignments.commands import Accept, Progress, RecordDelivered, Resolve, Return
 from hub.model.assignments.state import Assignment, parse_delivery_key
@@ -45,6 +46,7 @@ from hub.model.case.commands import CaseCommand, Comment, Visit
 from hub.model.case.state import CaseId
 from hub.model.records import Attachment
 from hub.privacy import mask_file_name, mask_text
+from hub.put_aside import NO_ADAPTER, read_or_put_aside
 from hub.repairs import Repair, RepairKind
 from hub.trial.sample import is_sample
 
@@ -97,6 +99,9 @@ class Taken(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     solved: bool | None = None
     satisfied: bool | None = None
     rating: int | None = None
+
+
+_read_taken = msgspec.json.Decoder(Taken).decode
 
 
 class Incoming(Protocol):
@@ -192,7 +197,10 @@ class ReportBack:
                 await self._put_aside(running.name, f"case:{item.ref}", problem.message)
 
     async def take(self, adapter: str, report: Report) -> Outcome[Any] | None:
-        """Take one report: committed on its case, or stored to wait for it (then None). One about a trial's sample is dropped."""
+        """Take one report: committed on its case, or stored to wait for it (then None). One about a trial's sample is dropped.
+
+        What the lifecycle refuses is put aside. Raises BusUnavailable, and NotAllowed when there is no such adapter.
+        """
         if report.key is not None and is_sample(report.key):
             log.info("report on a trial's sample dropped", adapter=adapter, report=report.id, kind=report.kind.value)
             return None
@@ -227,8 +235,8 @@ class ReportBack:
             key=report.key,
             ticket=report.ticket,
             at=report.at,
-            by=mask_text(report.by)[:MOST_BY] if report.by else None,
-            note=mask_text(report.note)[:MOST_NOTE] if report.note else None,
+            by=_said(report.by, MOST_BY),
+            note=_said(report.note, MOST_NOTE),
             files=await self._files(report.files),
             reached=report.reached,
             solved=report.solved,
@@ -241,24 +249,25 @@ class ReportBack:
         if report.kind is ReportKind.VISITED:
             return await self._visited(report, span)
         folded, found = await self._match(report)
-        id, assignment = folded.id, found.id
-        span.set(telemetry.CONVERSATION, id)
-        cause = folded.last_trace
+        span.set(telemetry.CONVERSATION, folded.id)
         actor = Actor(kind=ActorKind.DEPARTMENT, name=adapter, unit=UnitCode(found.unit))
-        if awaits_delivery(found):
-            ticket = report.ticket or report.key or ""
-            await self._desks.execute(
-                id, RecordDelivered(assignment=assignment, ticket=ticket, via="report"), actor=actor, cause=cause
-            )
-        command = _command(report, assignment)
         try:
-            return await self._desks.execute(
-                id, command, actor=actor, command_id=_command_id(report), cause=cause, strict=False
-            )
-        except TransitionRefused as problem:
-            log.warning("report refused", adapter=adapter, report=report.id, reason=problem.message)
-            await self._put_aside(adapter, report.id, problem.message, case=id)
-            return Outcome(folded)
+            if awaits_delivery(found):
+                arrived = RecordDelivered(assignment=found.id, ticket=report.ticket or report.key or "", via="report")
+                await self._desks.execute(folded.id, arrived, actor=actor, cause=folded.last_trace)
+            return await self._execute(folded, report, _command(report, found.id), actor)
+        except InvalidInput as problem:
+            return await self._refused(folded, report, problem)
+
+    async def _execute(self, folded: Folded[Any], report: Taken, command: Command, actor: Actor) -> Outcome[Any]:
+        return await self._desks.execute(
+            folded.id, command, actor=actor, command_id=_command_id(report), cause=folded.last_trace, strict=False
+        )
+
+    async def _refused(self, folded: Folded[Any], report: Taken, problem: InvalidInput) -> Outcome[Any]:
+        """The lifecycle will not have it, and would not have it next time: put aside with its reason, for an operator."""
+        await self._put_aside(report.adapter, report.id, problem.message, case=folded.id)
+        return Outcome(folded)
 
     async def _visited(self, report: Taken, span: telemetry.ActiveSpan) -> Outcome[Any]:
         adapter = report.adapter
@@ -279,21 +288,15 @@ class ReportBack:
             note=report.note,
         )
         try:
-            return await self._desks.execute(
-                folded.id, command, actor=actor, command_id=_command_id(report), cause=folded.last_trace, strict=False
-            )
+            return await self._execute(folded, report, command, actor)
         except TransitionRefused as problem:
             # A visit that comes too late (the case is closed by then) changes nothing any more; it stays on the timeline.
             log.info("visit noted only", adapter=adapter, report=report.id, case=folded.id, reason=problem.message)
-            words = f"回访结果（{_content(report)}）未计入：{problem.rule}"
-            return await self._desks.execute(
-                folded.id,
-                Comment(text=words),
-                actor=actor,
-                command_id=_command_id(report),
-                cause=folded.last_trace,
-                strict=False,
+            return await self._execute(
+                folded, report, Comment(text=f"回访结果（{_content(report)}）未计入：{problem.rule}"), actor
             )
+        except InvalidInput as problem:
+            return await self._refused(folded, report, problem)
 
     async def _last(self, id: str) -> Folded[Any] | None:
         """The case, or the one it went on in, over any number of merges."""
@@ -358,7 +361,9 @@ class ReportBack:
                 group.create_task(self._again(await consumer.next()))
 
     async def _again(self, delivery: Delivery) -> None:
-        waiting = msgspec.json.decode(delivery.data, type=Taken)
+        waiting = await read_or_put_aside(delivery, _read_taken, self._repairs.note, adapter=_adapter_of(delivery.subject))
+        if waiting is None:
+            return
         try:
             with telemetry.span(
                 f"receive report.{waiting.adapter}",
@@ -375,9 +380,6 @@ class ReportBack:
                 await delivery.retry(min(600.0, 0.25 * 2.0 ** min(delivery.deliveries, 12)))
         except (BusUnavailable, LedgerConflict):
             await delivery.retry(1.0)
-        except InvalidInput as problem:
-            await self._put_aside(waiting.adapter, waiting.id, problem.message)
-            await delivery.stop()
         else:
             await delivery.ack()
         finally:
@@ -424,6 +426,17 @@ class ReportBack:
             if (wait := running.reports.wait()) > 0:
                 await asyncio.sleep(wait)
             await self._take_all(running, Brought(items=(item,)))
+
+
+def _adapter_of(subject: str) -> str:
+    """Whose queue of waiting reports it is."""
+    name = subject.split(".")[1]
+    return name if NAME.fullmatch(name) else NO_ADAPTER
+
+
+def _said(text: str | None, most: int) -> str | None:
+    """What a department says as it may be kept; nothing but spaces says nothing."""
+    return mask_text(text)[:most] if text and text.strip() else None
 
 
 def _content(report: Taken) -> str:

@@ -23,7 +23,6 @@ from hub.adapters.plugins import Plugins
 from hub.adapters.registry import Registry
 from hub.adapters.running import Away, Gate, Instance, Pause, Running, build
 from hub.adapters.status import NOWHERE, AdapterStatus, Slot, kind_of, manifest_of_program, status_of
-from hub.adapters.watchdog import INTERRUPT_AFTER
 from hub.bus.buckets import AdapterBucketStore, Bucket
 from hub.contract import AdapterInstance, Classifier, ConsolePage, Manifest, Notifier, Placement, Plugin, ReportKind
 from hub.errors import AdapterFault, CredentialsRejected, HubError, NotAllowed, PluginError, Unavailable, Withdrawn
@@ -41,6 +40,8 @@ Isolate = Callable[[str, str], Coroutine[Any, Any, None]]
 NO_WORKERS = "worker processes need the embedded server; with nats.url run the adapter as remote"
 PAGE_WITHIN = 5.0
 MOST_PAGE = 2_000_000
+LONGEST_HELD_UP = 3.0
+"""Seconds after which an instance that held the event loop up once is isolated."""
 MOST_HELD_UP = 3
 """Times an instance may hold the event loop up for more than a second before it is isolated."""
 
@@ -438,14 +439,14 @@ class Adapters:
             await self.pause(name, f"{what}: {problem.message}", automatic=automatic)
 
     async def held_up(self, name: str, seconds: float) -> None:
-        """A plugin's step held the event loop up: noted; a long one, or the third, pauses the instance until somebody moves it."""
+        """A plugin's step held the event loop up: noted; after a long one, or the third, the instance is isolated."""
         slot = self._slots.get(name)
         if slot is None:
             return
         slot.held_up += 1
         text = f"适配器占用事件循环 {seconds:.1f} 秒（第 {slot.held_up} 次），应改在独立进程运行（placement: process）"
         await self._note("blocked_loop", name, "loop", text)
-        if (seconds >= INTERRUPT_AFTER or slot.held_up >= MOST_HELD_UP) and slot.on:
+        if (seconds >= LONGEST_HELD_UP or slot.held_up >= MOST_HELD_UP) and slot.on:
             await self._isolate(name, f"held the event loop up for {seconds:.1f} s")
 
     async def quarantine(self, name: str) -> None:

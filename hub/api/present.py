@@ -5,7 +5,7 @@ A department sees the case and its own assignments, not those of others. Called 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -149,7 +149,7 @@ class Presenter:
         items = []
         for entry in entries:
             body = dict(entry.body)
-            if mine is not None and "assignment" in body and body["assignment"] not in mine:
+            if not concerns(body, mine):
                 continue
             if not handles and isinstance(place := body.get("place"), str):
                 body["place"] = mask_address(place)
@@ -245,6 +245,18 @@ def own_assignments(case: Case, caller: Caller) -> tuple[Assignment, ...] | None
     """The assignments a department may see; None: all."""
     unit = caller.scope.unit
     return None if unit is None else tuple(item for item in case.assignments if item.unit == unit)
+
+
+def concerns(event: Mapping[str, object], mine: Collection[str] | None) -> bool:
+    """Whether an event's fields may be seen by whoever has these assignments (None: by all who see the case).
+
+    What others' assignments come to, what their systems answered and what sources were told is between them and the hub.
+    """
+    if mine is None:
+        return True
+    if "effect" in event:
+        return str(event["effect"]).partition(":")[2] in mine
+    return "assignment" not in event or event["assignment"] in mine
 
 
 def attention_for(case: Case, mine: Collection[str] | None) -> list[str]:

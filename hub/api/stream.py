@@ -25,7 +25,7 @@ from hub.api.auth import Caller, CallerHere, ServicesHere
 from hub.api.kinds import Kind
 from hub.api.models import ActorAnswer
 from hub.api.openapi import refuses
-from hub.api.present import actor_answer
+from hub.api.present import actor_answer, concerns
 from hub.api.problems import Failure
 from hub.api.services import Services
 from hub.api.tokens import REMEMBERED
@@ -172,7 +172,7 @@ def change_of(sequence: int, commit: Commit[Any], kind: Kind[Any], state: Any, c
     events = []
     for event in commit.events:
         fields = msgspec.to_builtins(event)
-        if mine is None or "assignment" not in fields or fields["assignment"] in mine:
+        if concerns(fields, mine):
             events.append({"type": fields["type"]} | {name: fields[name] for name in _TOLD if name in fields})
     told = Change(
         sequence=sequence,

@@ -120,9 +120,11 @@ class Report:
     """Progress, result or reason of return."""
     files: tuple[ReportedFile, ...] = ()
     reached: bool | None = None
+    """VISITED: whether the reporter was reached; one who was has said at least one of the next three."""
     solved: bool | None = None
     satisfied: bool | None = None
     rating: int | None = None
+    """1 to 5; from 3 upwards is satisfied."""
 
 
 @dataclass(frozen=True, kw_only=True)

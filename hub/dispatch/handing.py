@@ -20,7 +20,6 @@ from hub.desk import Desks, Outcome
 from hub.errors import DeliveryError, Disposition, HubError, InvalidInput, disposition_of
 from hub.handover import Handovers, awaits_delivery
 from hub.logs import redact_text
-from hub.marks import known_here
 from hub.model.actors import SYSTEM
 from hub.model.assignments.commands import (
     RecordDead,
@@ -32,7 +31,6 @@ from hub.model.assignments.commands import (
 )
 from hub.model.assignments.events import DeadLetter
 from hub.model.assignments.state import AttemptOutcome
-from hub.privacy import hider
 
 if TYPE_CHECKING:
     from hub.bus.pull import Delivery
@@ -80,12 +78,6 @@ class Handing:
         if self._in_doubt(assignment) and not await self._settle_doubt(running, task, delivery, matter, assignment):
             return
         contact = await self._contact(running, task, matter)
-        with known_here(hider(contact)):  # what the plugin logs or throws may repeat what it was given
-            await self._hand_over(running, task, delivery, assignment, contact)
-
-    async def _hand_over(
-        self, running: Running, task: Task, delivery: Delivery, assignment: Assignment, contact: Contact | None
-    ) -> None:
         outcome = await self._desks.execute(
             task.matter, StartDelivery(assignment=assignment.id), actor=SYSTEM, cause=telemetry.traceparent()
         )

@@ -23,7 +23,7 @@ from hub.bus.connection import Bus
 from hub.bus.pull import Delivery, PullConsumer
 from hub.bus.streams import ACK_WAIT, DISPATCH, ensure_consumer
 from hub.cancellation import raise_if_cancelled
-from hub.desk import Desks, utc_now
+from hub.desk import Desks, Hiding, utc_now
 from hub.dispatch.afar import Afar, Orders
 from hub.dispatch.effects import Effects
 from hub.dispatch.handing import Handing, OpenContact
@@ -33,7 +33,9 @@ from hub.errors import (
     LedgerConflict,
     NotAllowed,
 )
+from hub.marks import known_here
 from hub.model.effects import Task, TaskKind, decode_task
+from hub.put_aside import Note, read_or_put_aside
 
 if TYPE_CHECKING:
     from hub.config import District
@@ -65,6 +67,8 @@ class Dispatch:
         open_contact: OpenContact,
         handover: Handovers,
         *,
+        hiding: Hiding,
+        note: Note,
         orders: Orders | None = None,
         clock: Callable[[], datetime] = utc_now,
         draw: Callable[[], float] = random.random,
@@ -77,6 +81,8 @@ class Dispatch:
         self._ending: set[asyncio.Task[None]] = set()
         self._hands: Counter[str] = Counter()
         self._afar = Afar(desks, orders, district, handover) if orders is not None else None
+        self._hiding = hiding
+        self._note = note
         self._metrics = metrics
         self._handing = Handing(desks, adapters, district, open_contact, handover, clock=clock, draw=draw)
         self._effects = Effects(desks, adapters, district, handover, draw=draw)
@@ -153,7 +159,9 @@ class Dispatch:
 
     async def _one(self, name: str, delivery: Delivery) -> None:
         """Carry one task out and end its delivery in every case."""
-        task = decode_task(delivery.data)
+        task = await read_or_put_aside(delivery, decode_task, self._note, adapter=name)
+        if task is None:
+            return
         try:
             running = self._adapters.pick(name, task.matter, task.matter[:15])
         except NotAllowed:  # disabled in this very moment: the queue keeps it
@@ -219,10 +227,14 @@ class Dispatch:
             if self._afar is None:
                 raise BusUnavailable(f"{running.name} runs elsewhere, and this hub has no queue for it")
             await self._afar.send(running, task, delivery, matter)
-        elif task.kind is TaskKind.DELIVER:
-            await self._handing.deliver(running, task, delivery, matter)
-        else:
-            await self._effects.carry_out(running, task, delivery, matter)
+            return
+        reporters = self._desks.of(task.matter).aggregate.contacts(matter)
+        hide = await self._hiding(reporters) if reporters else None
+        with known_here(*(() if hide is None else (hide,))):  # what the plugin logs or throws may name the reporter
+            if task.kind is TaskKind.DELIVER:
+                await self._handing.deliver(running, task, delivery, matter)
+            else:
+                await self._effects.carry_out(running, task, delivery, matter)
 
 
 def _say_what_failed(task: asyncio.Task[None]) -> None:

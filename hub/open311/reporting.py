@@ -99,7 +99,7 @@ class Reporter:
             source=Source(adapter=SOURCE, ref=ref),
             attachments=await self._files(asked.files),
         )
-        outcome = await self._open(entry)
+        outcome = await self._services.intake.report(entry, actor=self._actor())
         if outcome.attached:
             notices.append("该区域同类事项已有公告，您的反映已并入，可用本编号查询进展。")
         if entry.contact is not None and not outcome.attached:
@@ -109,15 +109,6 @@ class Reporter:
             "service_notice": "".join(notices) or None,
             "account_id": asked.get("account_id"),
         }
-
-    async def _open(self, entry: Entry) -> Outcome[Case]:
-        """Give it to intake; of two at once under one reference with other content the later gets the earlier's case."""
-        try:
-            return await self._services.intake.report(entry, actor=self._actor())
-        except InvalidInput as problem:
-            if problem.subject != "Idempotency-Key":
-                raise
-            return await self._services.intake.report(entry, actor=self._actor())
 
     def _actor(self) -> Actor:
         """Who the ledger says it was: the token's own, or the hub for somebody without one."""

@@ -244,7 +244,7 @@ class Visited(Message, frozen=True, omit_defaults=True, kw_only=True):
     reached: bool | None = None
     solved: bool | None = None
     satisfied: bool | None = None
-    rating: Annotated[int, Meta(ge=0, le=10)] | None = None
+    rating: Annotated[int, Meta(ge=1, le=5)] | None = None
 
 
 class Person(Message, frozen=True, omit_defaults=True, kw_only=True):

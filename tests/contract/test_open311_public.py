@@ -138,7 +138,9 @@ async def test_three_reports_and_follows(tmp_path: Path, three: Any) -> None:
                 client.session.close()
 
         id = await asyncio.to_thread(use, None)
-        assert world.vault.contacts[CaseId(id)].name == "San Zhang"
+        contact = await world.vault.open(CaseId(id))
+        assert contact is not None
+        assert contact.name == "San Zhang"
         await world.desk.execute(CaseId(id), Settle(note="灯泡已更换"), actor=SYSTEM)
         await world.views.wait_for(len(world.ledger.stored), 5)
         assert await asyncio.to_thread(use, id) == id

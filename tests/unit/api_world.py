@@ -1,6 +1,6 @@
-"""A hub without a bus, for tests of views and API: the real desk, lifecycle, policy and views over a ledger in memory.
+"""A hub without a bus, for tests of views and API: the real desk, intake, vault, lifecycle, policy and views over a ledger in memory.
 
-The fakes behave: the ledger checks expected sequences, buckets and objects keep what they are given, the vault forgets keys.
+The fakes behave: the ledger and the bus check expected sequences, buckets and objects keep what they are given.
 """
 
 import asyncio
@@ -18,24 +18,25 @@ from hub.adapters import AdapterStatus
 from hub.api import Services, create_app
 from hub.api.case_kind import CASE_KIND
 from hub.api.tokens import Tokens
+from hub.bus import Message, WrongSequence
 from hub.config import District, load_district
-from hub.contract import CallbackRejected, CallbackRequest, Contact
-from hub.desk import Desk, Desks, Outcome
+from hub.contract import CallbackRejected, CallbackRequest
+from hub.desk import Desk, Desks
 from hub.erasure import Erasure
-from hub.errors import InvalidInput, NotAllowed
-from hub.intake import Entry
+from hub.errors import NotAllowed
+from hub.intake import Intake
 from hub.ledger_codec import Codecs
 from hub.linkage import reaction_of
 from hub.model.actors import SYSTEM, Actor, ActorKind
 from hub.model.aggregate import Aggregates
-from hub.model.areas import AreaCode, Level, UnitCode
+from hub.model.areas import Level, UnitCode
 from hub.model.case import CASE
-from hub.model.case.commands import Report
 from hub.model.case.effects import ERASURE
 from hub.model.case.state import Case, CaseId, case_id
 from hub.model.effects import Call, React
-from hub.privacy import mask_text
+from hub.privacy import Vault
 from hub.reactions import Reactions
+from hub.repairs import Repair
 from hub.settings import ApiSettings, Open311Settings
 from hub.testing.memory import MemoryBucket, MemoryLedger, MemoryObjects
 from hub.views import Projector, Views
@@ -60,68 +61,23 @@ class Clock:
         return self.at
 
 
-class MemoryVault:
+class MemoryBus:
+    """The last message of each subject: what intake needs of a bus."""
+
     def __init__(self) -> None:
-        self.contacts: dict[CaseId, Contact] = {}
+        self.stored: dict[str, Message] = {}
+        self._sequence = 0
 
-    async def open(self, case: CaseId) -> Contact | None:
-        return self.contacts.get(case)
+    async def publish(self, subject: str, data: bytes, *, expect: int | None = None) -> int:
+        last = self.stored[subject].sequence if subject in self.stored else 0
+        if expect is not None and expect != last:
+            raise WrongSequence("another was first", subject=subject)
+        self._sequence += 1
+        self.stored[subject] = Message(subject, data, self._sequence)
+        return self._sequence
 
-    async def erase(self, case: CaseId) -> None:
-        self.contacts.pop(case, None)
-
-
-class MemoryIntake:
-    """Opens a case per key; keeps the vault."""
-
-    def __init__(self, desk: Desk[Case, Any, Any], vault: MemoryVault, district: District) -> None:
-        self._desk = desk
-        self._vault = vault
-        self._district = district
-        self._keys: dict[str, tuple[CaseId, str]] = {}
-
-    async def report(self, entry: Entry, *, actor: Actor, key: str | None = None, cause: str | None = None) -> Outcome[Case]:
-        if not entry.title.strip() and not entry.text.strip():
-            raise InvalidInput("a report needs a title or a text", subject="text")
-        if entry.area is not None and not self._district.policy.is_area(entry.area):
-            raise InvalidInput(f"no such area: {entry.area}", subject="area")
-        if entry.category is not None and not self._district.policy.is_category(entry.category):
-            raise InvalidInput(f"no such category: {entry.category}", subject="category")
-        said = entry.said or repr(entry)
-        if entry.source is not None:
-            key = f"{entry.source.adapter}\n{entry.source.ref}"
-        if key is not None and key in self._keys:
-            case, before = self._keys[key]
-            if before != said and entry.source is None:
-                raise InvalidInput("the same key came with another content", subject="Idempotency-Key")
-            known = await self._desk.load(case)
-            assert known is not None
-            return Outcome(known, repeated=True)
-        area = entry.area or self._district.code
-        case = new_case_id(area, len(self._keys) + 1)
-        if key is not None:
-            self._keys[key] = (case, said)
-        fields: tuple[str, ...] = ()
-        if entry.contact is not None:
-            self._vault.contacts[case] = entry.contact
-            fields = tuple(name for name in ("name", "phone", "address") if getattr(entry.contact, name))
-        return await self._desk.execute(
-            case,
-            Report(
-                channel=entry.channel,
-                title=mask_text(entry.title or entry.text[:60]),
-                text=mask_text(entry.text or entry.title),
-                area=AreaCode(area),
-                reported_at=entry.reported_at,
-                place=entry.place,
-                source=entry.source,
-                category=entry.category,
-                severity=entry.severity,
-                contact_fields=fields,
-            ),
-            actor=actor,
-            cause=cause,
-        )
+    async def last(self, stream: str, subject: str) -> Message | None:
+        return self.stored.get(subject)
 
 
 class MemoryReportBack:
@@ -179,8 +135,8 @@ def person(area: str, place: District) -> Actor:
     return Actor(kind=ActorKind.PERSON, name=f"clerk of {area}", unit=UnitCode(area), level=unit.level or Level.DISTRICT)
 
 
-async def _note(kind: str, adapter: str, subject: str, text: str) -> None:
-    raise AssertionError(f"a reaction was put aside: {text}")
+async def _note(repair: Repair) -> None:
+    raise AssertionError(f"a reaction was put aside: {repair.text}")
 
 
 @dataclass
@@ -195,7 +151,7 @@ class World:
     projector: Projector
     reactions: Reactions
     desks: Desks
-    vault: MemoryVault
+    vault: Vault
     objects: MemoryObjects
     adapters: MemoryAdapters
     reportback: MemoryReportBack
@@ -219,10 +175,11 @@ class World:
         clock = Clock(datetime.now(UTC))
         aggregates = Aggregates(CASE)
         ledger = MemoryLedger(aggregates)
-        desk = Desk(CASE, ledger, lambda: place.policy.rules, clock=clock)
+        vault = Vault(MemoryBucket(), MemoryBucket())
+        desk = Desk(CASE, ledger, lambda: place.policy.rules, clock=clock, hiding=vault.hiding)
         desks = Desks(desk)
         views = Views(f"sqlite:///{folder / 'views.db'}", clock=clock)
-        vault, objects, adapters, reportback = MemoryVault(), MemoryObjects(), MemoryAdapters(), MemoryReportBack()
+        objects, adapters, reportback = MemoryObjects(), MemoryAdapters(), MemoryReportBack()
         tokens = Tokens(MemoryBucket())
 
         async def publish(sources: dict[str, str], actor: Actor) -> int:
@@ -233,7 +190,7 @@ class World:
                 desk=desk,
                 desks=desks,
                 kinds=(CASE_KIND,),
-                intake=MemoryIntake(desk, vault, place),
+                intake=Intake(desk, MemoryBus(), lambda: place, vault, clock=clock),  # type: ignore[arg-type]
                 reportback=reportback,
                 adapters=adapters,
                 ledger=ledger,

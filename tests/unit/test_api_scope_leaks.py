@@ -15,7 +15,8 @@ from hub.api.present import Presenter
 from hub.api.stream import change_of
 from hub.desk import Outcome
 from hub.intake import Entry
-from hub.model.actors import Actor
+from hub.model.actors import SYSTEM, Actor
+from hub.model.assignments.commands import RecordEffect
 from hub.model.case.state import CaseId
 from hub.settings import Settings
 from hub.spans import SpanStore
@@ -106,6 +107,40 @@ async def test_department_sees_attention_for_its_own_assignments_only(world: Wor
     assert shown["police"] == [f"refused:{parts['police']}"]
     assert shown["property"] == [f"dead:{parts['property']}"]
     assert len(shown["admin"]) == 3
+
+
+async def test_department_sees_effects_on_its_own_assignments_only(world: World) -> None:
+    case = await world.report()
+    id = CaseId(str(case["id"]))
+    body = {"targets": [{"unit": "police"}, {"unit": "property"}]}
+    dispatched = await world.client.post(f"/cases/{id}/dispatch", json=body, headers=world.as_("admin"))
+    parts = {item["unit"]: item["id"] for item in dispatched.json()["case"]["assignments"]}
+    for effect, adapter in (
+        (f"recall:{parts['police']}", "police"),
+        (f"recall:{parts['property']}", "property"),
+        (f"urge:{parts['property']}", "property"),
+        ("inform:taken", "hotline"),
+    ):
+        failed = RecordEffect(effect=effect, adapter=adapter, error="refused", reason=f"{adapter} says no")
+        await world.desk.execute(id, failed, actor=SYSTEM)
+        await world.desk.execute(id, RecordEffect(effect=effect, adapter=adapter), actor=SYSTEM)
+    told = await world.desk.load(id)
+    assert told is not None
+    for who, wanted in (("police", {"police"}), ("property", {"property"}), ("admin", {"police", "property", "hotline"})):
+        token = await world.tokens.find(world.secrets[who])
+        assert token is not None
+        caller = caller_from(token, world.district)
+        story = (await world.client.get(f"/cases/{id}/timeline", params={"fresh": 1}, headers=world.as_(who))).json()["items"]
+        effects = [item["body"] for item in story if item["event"].startswith("effect.")]
+        assert {body["adapter"] for body in effects} == wanted
+        assert {body["reason"] for body in effects if "reason" in body} == {f"{adapter} says no" for adapter in wanted}
+        streamed = [
+            event["effect"]
+            for commit, _ in world.ledger.stored
+            for event in change_of(1, commit, told, caller).events
+            if "effect" in event
+        ]
+        assert streamed == [body["effect"] for body in effects]
 
 
 async def test_request_that_may_not_see_a_case_is_not_filed_under_it(world: World, tmp_path: Path) -> None:

@@ -1,9 +1,12 @@
 """Who may give which command, and which values are refused by the name of their field."""
 
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
 
+from hub.adapters import soundness
+from hub.contract import Report, ReportKind
 from hub.errors import InvalidInput, TransitionRefused
 from hub.model.areas import AreaCode, Level, UnitCode
 from hub.model.case import commands as c
@@ -161,6 +164,28 @@ def test_a_rating_outside_one_to_five_is_refused(rating: int) -> None:
     with pytest.raises(InvalidInput) as problem:
         resolved().do(c.Visit(reached=True, satisfied=True, rating=rating))
     assert problem.value.subject == "rating"
+
+
+@pytest.mark.parametrize("reached", [None, True, False])
+@pytest.mark.parametrize("satisfied", [None, True, False])
+@pytest.mark.parametrize("solved", [None, True, False])
+def test_a_visit_that_a_department_reports_is_unsound_exactly_when_it_is_refused(
+    reached: bool | None, satisfied: bool | None, solved: bool | None
+) -> None:
+    """Else the source would bring it again and again."""
+    for rating in (None, -1, 0, 1, 3, 5, 6, 10):
+        said = {"solved": solved, "satisfied": satisfied, "rating": rating}
+        report = Report(id="v", kind=ReportKind.VISITED, ticket="W-1", reached=reached, **said)  # type: ignore[arg-type]
+        visit = c.Visit(reached=bool(reached), **said)  # type: ignore[arg-type]
+        assert _refused(lambda: soundness.item(report, START)) == _refused(lambda: resolved().do(visit)), report  # noqa: B023
+
+
+def _refused(do: Callable[[], object]) -> bool:
+    try:
+        do()
+    except (ValueError, InvalidInput):
+        return True
+    return False
 
 
 def test_a_command_on_a_case_that_does_not_exist_is_refused() -> None:

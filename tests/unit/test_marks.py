@@ -1,6 +1,5 @@
 """A reporter's own name, telephone and address stay hidden in every later text of the case, and nobody's else."""
 
-import io
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,7 +8,6 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hub import logs
 from hub.contract import Contact
 from hub.desk import Desk
 from hub.marks import Marks, hide_known, key_of, known_here, marks_of, plain, reworded
@@ -22,6 +20,7 @@ from hub.model.case.commands import Attach, Comment, EraseContact, Report
 from hub.model.case.state import Case, Channel, Severity, parse_case_id
 from hub.model.records import Attachment
 from hub.privacy import Vault, hider, known_of, mask_text
+from tests.logged import logged
 from tests.unit.api_world import MemoryBucket, MemoryLedger, district
 
 CASE = parse_case_id("320113001001001-0123456789abcdef")
@@ -186,15 +185,10 @@ async def test_marks_moved_to_another_case_or_changed_are_nobody(store: Buckets)
 
 
 def test_log_hides_who_is_in_hand_also_behind_a_task() -> None:
-    out = io.StringIO()
-    before = structlog.get_config()
-    try:
-        logs.setup("info", stream=out)
+    with logged() as out:
         with known_here(hider(ZHANG)):
             structlog.get_logger("hub.adapter").info("sent", body={"who": "张建国"}, error="KeyError: 张建国")
             assert hide_known("张建国") == "张**"
         assert hide_known("张建国") == "张建国"
-    finally:
-        structlog.configure(**before)
     assert "张建国" not in out.getvalue()
     assert "张**" in out.getvalue()

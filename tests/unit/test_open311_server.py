@@ -104,7 +104,8 @@ async def test_report_opens_a_case_with_contact_in_the_vault_and_place_kept(worl
     assert "是否危及人身安全：是" in case.state.text
     assert "unknown_to_us：x" in case.state.text
     assert case.state.has_contact
-    contact = world.vault.contacts[case.id]
+    contact = await world.vault.open(case.id)
+    assert contact is not None
     assert contact.name == "张三"
     assert contact.phone == "13800001234 / zhang@example.org"
     assert contact.address == "账号 a-1，设备 tt222111"
@@ -115,7 +116,9 @@ async def test_report_opens_a_case_with_contact_in_the_vault_and_place_kept(worl
 
 async def test_flat_that_is_masked_in_the_case_is_kept_whole_in_the_vault(world: World) -> None:
     id = await report(world, address_string="尧佳路7号3栋2单元402室")
-    assert world.vault.contacts[CaseId(id)].address == "尧佳路7号3栋2单元402室"
+    contact = await world.vault.open(CaseId(id))
+    assert contact is not None
+    assert contact.address == "尧佳路7号3栋2单元402室"
     assert "402" not in (await get(world, f"requests/{id}.json", api_key=world.secrets["viewer"])).text
 
 
