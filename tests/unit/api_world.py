@@ -5,6 +5,7 @@ The fakes behave: the ledger checks expected sequences, buckets and objects keep
 
 import asyncio
 import hashlib
+import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -127,8 +128,9 @@ class MemoryBucket:
     async def purge(self, key: str) -> None:
         self.values.pop(key, None)
 
-    async def keys(self, prefix: str = "") -> list[str]:
-        return sorted(key for key in self.values if key.startswith(prefix))
+    async def entries(self, pattern: str = ">") -> dict[str, Stored]:
+        fits = re.compile(re.escape(pattern).replace(r"\*", r"[^.]+").replace(">", ".+")).fullmatch
+        return {key: Stored(value, 1) for key, value in self.values.items() if fits(key)}
 
 
 class MemoryVault:
