@@ -137,8 +137,8 @@ class Catalogues:
 
     async def versions(self, adapter: str) -> list[Catalogue]:
         """Every accepted version, oldest first."""
-        found = [await self._bucket.get(key) for key in await self._bucket.keys(f"catalogue.{adapter}.v")]
-        versions = [msgspec.json.decode(one.value, type=Catalogue) for one in found if one is not None and one.value]
+        stored = await self._bucket.entries(f"catalogue.{adapter}.accepted.*")
+        versions = [msgspec.json.decode(entry.value, type=Catalogue) for entry in stored.values()]
         return sorted(versions, key=lambda one: one.version)
 
     async def accept(self, adapter: str, by: str, *, digest: str | None = None) -> Catalogue:
@@ -167,7 +167,7 @@ class Catalogues:
 
     async def _append(self, adapter: str, catalogue: Catalogue, *, strict: bool = False) -> Catalogue:
         try:
-            await self._bucket.create(f"catalogue.{adapter}.v{catalogue.version:06d}", msgspec.json.encode(catalogue))
+            await self._bucket.create(f"catalogue.{adapter}.accepted.{catalogue.version}", msgspec.json.encode(catalogue))
         except KeyExists as problem:
             earlier = await self._accepted(adapter)
             if strict or earlier is None:

@@ -24,7 +24,7 @@ from hub.ledger_codec import Codecs
 from hub.model.actors import SYSTEM
 from hub.model.aggregate import Command, MatterId
 from hub.model.effects import Reaction, decode_reaction
-from hub.put_aside import Note, read_or_put_aside
+from hub.put_aside import NO_ADAPTER, Note, read_or_put_aside, unreadable
 
 log = structlog.get_logger("hub.reactions")
 
@@ -76,9 +76,7 @@ class Reactions:
             reason = problem.message if isinstance(problem, HubError) else str(problem)
             log.error("reaction put aside", subject=delivery.subject, reason=reason)
             try:
-                await self._note(
-                    "put_aside", "hub", f"{REACTIONS}:{delivery.sequence}", f"联动无法执行，已搁置：{reason}"[:500]
-                )
+                await self._note(unreadable(delivery, reason, adapter=NO_ADAPTER))
                 await delivery.stop()
             except BusUnavailable:
                 await self._again(delivery)

@@ -10,8 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections import deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import UTC, datetime
 
 import msgspec
@@ -44,7 +43,6 @@ HOLD = 5.0
 RECOUNT = 30.0
 MOST_HELD = 10_000
 _TRIES = 12
-_AT_ONCE = 64
 
 _decode = msgspec.json.Decoder(RepairItem).decode
 
@@ -121,7 +119,7 @@ class Repairs:
     async def list(self, filter: RepairFilter) -> RepairPage:
         """Repairs by filter, the latest first. Raises InvalidInput for a foreign cursor."""
         await self.flush()
-        found = [item for item in await self._all("") if filter.takes(item)]
+        found = [item for item in await self._all() if filter.takes(item)]
         found.sort(key=lambda item: (item.last_at, item.id), reverse=True)
         if filter.cursor is not None:
             place = _read_cursor(filter.cursor)
@@ -133,7 +131,7 @@ class Repairs:
     async def count(self, state: RepairState = RepairState.OPEN) -> Mapping[str, int]:
         """How many repairs in that state each adapter has."""
         found: dict[str, int] = {}
-        for item in await self._all(""):
+        for item in await self._all():
             if item.state is state:
                 found[item.adapter] = found.get(item.adapter, 0) + 1
         return found
@@ -163,7 +161,7 @@ class Repairs:
         await self.flush()
         gone = [
             item
-            for item in await self._all(f"{adapter}.{kind.value}.")
+            for item in await self._all(f"{adapter}.{kind.value}.*")
             if item.state is not RepairState.RESOLVED and item.last_at < before and item.id not in keep and only(item)
         ]
         for item in gone:
@@ -217,7 +215,7 @@ class Repairs:
         prefix = f"{repair.adapter}.{repair.kind.value}."
         at, number = self._counted.get(prefix, (-RECOUNT, 0))
         if time.monotonic() - at >= RECOUNT:
-            number = len(await self._bucket.keys(prefix))
+            number = len(await self._bucket.entries(f"{prefix}*"))
             if number >= self._most:
                 number -= await self._clear(prefix)
             at = time.monotonic()
@@ -228,7 +226,7 @@ class Repairs:
         return True
 
     async def _clear(self, prefix: str) -> int:
-        ended = [item for item in await self._all(prefix) if item.state is not RepairState.OPEN]
+        ended = [item for item in await self._all(f"{prefix}*") if item.state is not RepairState.OPEN]
         ended.sort(key=lambda item: item.last_at)
         for item in ended[: max(1, self._most // 10)]:
             await self._bucket.purge(_key(item))
@@ -262,20 +260,14 @@ class Repairs:
     # --- reading ---
 
     async def _find(self, id: str) -> tuple[str, RepairItem, int]:
-        for key in await self._bucket.keys():
-            if key.endswith(f".{id}"):
-                stored = await self._bucket.get(key)
-                if stored is not None and stored.value:
-                    return key, _decode(stored.value), stored.revision
-        raise NotAllowed("no such repair", subject=id)
+        found = await self._bucket.entries(f"*.*.{id}")
+        if not found:
+            raise NotAllowed("no such repair", subject=id)
+        key, stored = next(iter(found.items()))
+        return key, _decode(stored.value), stored.revision
 
-    async def _all(self, prefix: str) -> Sequence[RepairItem]:
-        keys = await self._bucket.keys(prefix)
-        found: deque[RepairItem] = deque()
-        for start in range(0, len(keys), _AT_ONCE):
-            entries = await asyncio.gather(*(self._bucket.get(key) for key in keys[start : start + _AT_ONCE]))
-            found.extend(_decode(entry.value) for entry in entries if entry is not None and entry.value)
-        return tuple(found)
+    async def _all(self, pattern: str = ">") -> Iterable[RepairItem]:
+        return [_decode(stored.value) for stored in (await self._bucket.entries(pattern)).values()]
 
 
 def _key(item: RepairItem) -> str:

@@ -32,6 +32,8 @@ class Registry:
     def __init__(self, bus: Bus, sealing: Sealing) -> None:
         self._bus = bus
         self._sealing = sealing
+        self._read = 0
+        """Ledger sequence up to which the records were read."""
 
     async def load(self) -> dict[str, InstanceRecord]:
         """The record in force of every instance that has any, removed ones too."""
@@ -39,6 +41,7 @@ class Registry:
         for message in await self._bus.all_of(LEDGER, ALL):
             record = decode_record(message.data)
             found[record.name] = record
+            self._read = message.sequence
         return found
 
     async def history(self, name: str) -> list[InstanceRecord]:
@@ -60,10 +63,10 @@ class Registry:
         return chained
 
     async def follow(self) -> AsyncIterator[InstanceRecord]:
-        """Every record from now on, this process's own too; for ever."""
-        last = await self._bus.last(LEDGER, ALL)
-        async for messages in self._bus.follow(LEDGER, ALL, last.sequence if last is not None else 0):
+        """Every record behind those that were loaded, this process's own too; for ever."""
+        async for messages in self._bus.follow(LEDGER, ALL, self._read):
             for message in messages:
+                self._read = message.sequence
                 yield decode_record(message.data)
 
     async def seal(self, name: str, settings: Mapping[str, Any], model: BaseModel | None) -> dict[str, Any]:

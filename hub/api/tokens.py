@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import re
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
@@ -25,6 +26,7 @@ PREFIX = "hub_"
 REMEMBERED = 10.0
 """Seconds."""
 _MOST_REMEMBERED = 4096
+_ID = re.compile(r"[0-9a-f]{16}")
 USED_WITHIN = timedelta(hours=1)
 """How coarse `last_used_at` is."""
 
@@ -91,8 +93,8 @@ class Bucket(Protocol):
     async def purge(self, key: str) -> None:
         """Remove."""
 
-    async def keys(self, prefix: str = "") -> list[str]:
-        """All keys that start so."""
+    async def entries(self, pattern: str = ">") -> Mapping[str, StoredValue]:
+        """Every value whose key fits."""
 
 
 class Tokens:
@@ -131,9 +133,9 @@ class Tokens:
         if expires_at is not None and expires_at <= self._now():
             raise InvalidInput("must lie in the future", subject="expires_at")
         secret = PREFIX + secrets.token_urlsafe(32)
-        digest = _digest(secret)
+        key = _key(secret)
         token = Token(
-            id=digest[:16],
+            id=key[:16],
             name=name,
             role=kind,
             area=area,
@@ -143,25 +145,25 @@ class Tokens:
             expires_at=None if expires_at is None else expires_at.astimezone(UTC),
             issued_by=issued_by,
         )
-        await self._bucket.put(digest, msgspec.json.encode(token))
-        self._remembered.pop(digest, None)
+        await self._bucket.put(key, msgspec.json.encode(token))
+        self._remembered.pop(key, None)
         return secret, token
 
     async def find(self, secret: str) -> Token | None:
         """The record of a secret; None when there is no such token, or its time is over."""
         if not secret.startswith(PREFIX):
             return None
-        digest = _digest(secret)
-        known = self._remembered.get(digest)
+        key = _key(secret)
+        known = self._remembered.get(key)
         now = self._clock()
         if known is not None and now - known[0] < REMEMBERED:
             return self._alive(known[1])
-        stored = await self._bucket.get(digest)
+        stored = await self._bucket.get(key)
         token = msgspec.json.decode(stored.value, type=Token) if stored is not None and stored.value else None
         if stored is not None and token is not None:
-            await self._note_use(digest, token, stored.revision)
-        self._remembered[digest] = (now, token)
-        self._remembered.move_to_end(digest)
+            await self._note_use(key, token, stored.revision)
+        self._remembered[key] = (now, token)
+        self._remembered.move_to_end(key)
         while len(self._remembered) > _MOST_REMEMBERED:
             self._remembered.popitem(last=False)
         return self._alive(token)
@@ -169,7 +171,7 @@ class Tokens:
     def _alive(self, token: Token | None) -> Token | None:
         return None if token is None or token.expired(self._now()) else token
 
-    async def _note_use(self, digest: str, token: Token, revision: int) -> None:
+    async def _note_use(self, key: str, token: Token, revision: int) -> None:
         """Bring `last_used_at` up, at most once an hour; over the revision that was read, so that one revoked meanwhile stays so."""
         now = self._now()
         if token.expired(now) or (token.last_used_at is not None and now - token.last_used_at < USED_WITHIN):
@@ -177,31 +179,30 @@ class Tokens:
         used = msgspec.structs.replace(token, last_used_at=now)
         # Another process wrote it, or the bus is busy: the next request has another chance.
         with contextlib.suppress(LedgerConflict, BusUnavailable):
-            await self._bucket.update(digest, msgspec.json.encode(used), revision)
+            await self._bucket.update(key, msgspec.json.encode(used), revision)
 
     async def holds(self, id: str) -> bool:
         """Whether a token that was found earlier is still one."""
-        for key in await self._bucket.keys(id):
-            stored = await self._bucket.get(key) if key[:16] == id else None
-            if stored is not None and stored.value:
-                return self._alive(msgspec.json.decode(stored.value, type=Token)) is not None
-        return False
+        found = (await self._bucket.entries(f"{id}.*")).values()
+        return any(self._alive(msgspec.json.decode(stored.value, type=Token)) for stored in found)
 
     async def list(self) -> list[Token]:
         """Every token, oldest first."""
-        found = [await self._bucket.get(key) for key in await self._bucket.keys()]
-        tokens = [msgspec.json.decode(entry.value, type=Token) for entry in found if entry is not None and entry.value]
+        found = (await self._bucket.entries()).values()
+        tokens = [msgspec.json.decode(stored.value, type=Token) for stored in found]
         return sorted(tokens, key=lambda token: (token.issued_at, token.id))
 
     async def revoke(self, id: str) -> None:
         """Make a token useless from now on; raises NotAllowed when there is no such token."""
-        keys = [key for key in await self._bucket.keys(id) if key[:16] == id]
-        if len(id) != 16 or not keys:
+        keys = await self._bucket.entries(f"{id}.*") if _ID.fullmatch(id) else ()
+        if not keys:
             raise NotAllowed("no such token", subject=id)
         for key in keys:
             await self._bucket.purge(key)
             self._remembered.pop(key, None)
 
 
-def _digest(secret: str) -> str:
-    return hashlib.sha256(secret.encode()).hexdigest()
+def _key(secret: str) -> str:
+    """Where a secret's record lies: the token's id, then the rest of the hash."""
+    digest = hashlib.sha256(secret.encode()).hexdigest()
+    return f"{digest[:16]}.{digest[16:]}"

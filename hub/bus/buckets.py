@@ -13,7 +13,6 @@ from nats.js.errors import (
     KeyDeletedError,
     KeyNotFoundError,
     KeyWrongLastSequenceError,
-    NoKeysError,
     NotFoundError,
     ObjectDeletedError,
     ObjectNotFoundError,
@@ -25,6 +24,9 @@ from hub.bus.connection import Bus
 from hub.errors import BusUnavailable, HubError, InvalidInput, LedgerConflict
 
 _KEY = re.compile(r"^[-_=A-Za-z0-9]+(\.[-_=A-Za-z0-9]+)*$")
+_PATTERN = re.compile(r"^((\*|[-_=A-Za-z0-9]+)\.)*(\*|>|[-_=A-Za-z0-9]+)$")
+_OPERATION = "KV-Operation"
+"""Header of the marker that stands in place of a deleted value."""
 
 
 class KeyExists(HubError):
@@ -44,17 +46,19 @@ class Entry:
 class Bucket:
     """A durable key-value bucket with optimistic concurrency. Keys: letters, digits, `-_=`, parts joined by dots."""
 
-    def __init__(self, kv: KeyValue) -> None:
+    def __init__(self, kv: KeyValue, bus: Bus, name: str) -> None:
         self._kv = kv
+        self._bus = bus
+        self._name = name
 
     @classmethod
     async def open(cls, bus: Bus, name: str, *, replicas: int = 1) -> Bucket:
         """Open a bucket, created when it is missing."""
         try:
-            return cls(await bus.js.key_value(name))
+            return cls(await bus.js.key_value(name), bus, name)
         except BucketNotFoundError:
             config = KeyValueConfig(bucket=name, history=1, storage=StorageType.FILE, replicas=replicas, direct=True)
-            return cls(await bus.js.create_key_value(config))
+            return cls(await bus.js.create_key_value(config), bus, name)
 
     async def get(self, key: str) -> Entry | None:
         """The entry, or None."""
@@ -105,15 +109,22 @@ class Bucket:
         except (TimeoutError, nats.errors.Error) as problem:
             raise BusUnavailable(f"key {key} not purged", subject=key) from problem
 
-    async def keys(self, prefix: str = "") -> list[str]:
-        """All keys that start with `prefix`, sorted."""
-        try:
-            found = await self._kv.keys()
-        except NoKeysError:
-            return []
-        except (TimeoutError, nats.errors.Error) as problem:
-            raise BusUnavailable("keys not read") from problem
-        return sorted(key for key in found if key.startswith(prefix))
+    async def entries(self, pattern: str = ">") -> dict[str, Entry]:
+        """Every value whose key fits, by key: `*` stands for any one part, `>` at the end for all that follow.
+
+        Whole, whoever writes meanwhile: what was there before the call and is not deleted is in the answer. Read by direct gets, for
+        nats-py's `keys()` ends too early now and then, with some keys or with none (nats-io/nats.py 842, 995), and leaves a consumer
+        behind each time. Raises BusUnavailable.
+        """
+        if not _PATTERN.match(pattern):
+            raise InvalidInput(f"not a pattern of keys: {pattern!r}", subject="key")
+        prefix = f"$KV.{self._name}."
+        latest = {message.subject: message for message in await self._bus.all_of(f"KV_{self._name}", prefix + pattern)}
+        return {
+            subject.removeprefix(prefix): Entry(message.data, message.sequence)
+            for subject, message in latest.items()
+            if _OPERATION not in message.headers
+        }
 
 
 class AdapterBucketStore:

@@ -423,8 +423,10 @@ def _delivered(message: Msg) -> Message:
 
 
 def _stored(reply: Msg) -> Message | None:
-    """A direct-get answer; None for not found or end of batch."""
+    """A direct-get answer; None for not found or end of batch. Raises BusUnavailable for any other: nothing read is not nothing there."""
     headers = reply.headers or {}
     if "Nats-Sequence" not in headers:
-        return None
+        if headers.get("Status") in ("404", "204"):
+            return None
+        raise BusUnavailable(f"not read: {headers.get('Status')} {headers.get('Description', '')}".rstrip())
     return Message(headers["Nats-Subject"], reply.data, int(headers["Nats-Sequence"]), headers)

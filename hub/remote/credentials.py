@@ -107,12 +107,8 @@ class Credentials:
 
     async def list(self, adapter: str | None = None) -> list[Grant]:
         """The keys there are, oldest first."""
-        prefix = "" if adapter is None else f"{adapter}."
-        grants = []
-        for key in await self._bucket.keys(prefix):
-            entry = await self._bucket.get(key)
-            if entry is not None and entry.value:
-                grants.append(msgspec.json.decode(entry.value, type=Grant))
+        stored = await self._bucket.entries(">" if adapter is None else f"{adapter}.*")
+        grants = [msgspec.json.decode(entry.value, type=Grant) for entry in stored.values()]
         return sorted(grants, key=lambda grant: (grant.adapter, grant.at))
 
     async def lend(self, adapter: str) -> CredentialsFile:

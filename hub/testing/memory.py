@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
@@ -160,9 +161,10 @@ class MemoryBucket:
         """Forget it with all its history."""
         self._entries.pop(key, None)
 
-    async def keys(self, prefix: str = "") -> list[str]:
-        """All keys that start with `prefix`, sorted."""
-        return sorted(key for key in self._entries if key.startswith(prefix))
+    async def entries(self, pattern: str = ">") -> dict[str, Entry]:
+        """All entries whose key fits a pattern (`*` for one part, `>` for the rest)."""
+        fits = re.compile(re.escape(pattern).replace(r"\*", r"[^.]+").replace(">", ".+")).fullmatch
+        return {key: entry for key, entry in sorted(self._entries.items()) if fits(key)}
 
 
 class MemoryObjects:

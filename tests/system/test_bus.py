@@ -15,7 +15,7 @@ import pytest
 from hub.bus import Bucket, Bus, EmbeddedServer, KeyExists, Objects, PullConsumer, WrongSequence, ensure_streams
 from hub.bus.streams import DISPATCH, LEDGER, TIMERS, ensure_consumer, stream_state
 from hub.bus.timers import set_timer
-from hub.errors import BusUnavailable, LedgerConflict
+from hub.errors import BusUnavailable, InvalidInput, LedgerConflict
 from hub.model.case.state import case_id
 from tests.eventually import eventually
 
@@ -150,9 +150,52 @@ async def test_a_bucket_creates_once_updates_by_revision_and_purges(bus: Bus) ->
     entry = await bucket.get("a.b")
     assert entry is not None
     assert entry.value == b"3"
-    assert await bucket.keys("a.") == ["a.b"]
     await bucket.purge("a.b")
     assert await bucket.get("a.b") is None
+    assert await bucket.entries() == {}
+
+
+async def test_a_bucket_lists_what_fits_and_nothing_deleted(bus: Bus) -> None:
+    bucket = await Bucket.open(bus, "TEST")
+    for key in ("a.b.1", "a.b.2", "a.c.1", "a.d", "b"):
+        await bucket.put(key, key.encode())
+    await bucket.delete("a.b.2")
+    await bucket.purge("a.d")
+    assert sorted(await bucket.entries()) == ["a.b.1", "a.c.1", "b"]
+    assert sorted(await bucket.entries("a.*.1")) == ["a.b.1", "a.c.1"]
+    assert await bucket.entries("a.b.*") == {"a.b.1": await bucket.get("a.b.1")}
+    assert await bucket.entries("c.>") == {}
+    for wrong in ("", "a..b", ">.a", "a b", "a.b*"):
+        with pytest.raises(InvalidInput):
+            await bucket.entries(wrong)
+
+
+async def test_a_listing_is_whole_while_others_write_and_leaves_nothing_behind(bus: Bus) -> None:
+    bucket = await Bucket.open(bus, "TEST")
+    keys = {f"a.{n}" for n in range(40)}
+    await asyncio.gather(*(bucket.put(key, b"0") for key in keys))
+
+    async def write() -> None:
+        while True:
+            for key in keys:
+                await bucket.put(key, b"1")
+
+    writers = [asyncio.create_task(write()) for _ in range(4)]
+    try:
+        for _ in range(100):
+            assert set(await bucket.entries("a.*")) == keys
+    finally:
+        for writer in writers:
+            writer.cancel()
+        await asyncio.gather(*writers, return_exceptions=True)
+    assert (await bus.api("STREAM.INFO.KV_TEST"))["state"]["consumer_count"] == 0
+
+
+async def test_a_stream_that_does_not_answer_is_not_an_empty_one(bus: Bus) -> None:
+    with pytest.raises(BusUnavailable):
+        await bus.all_of("NOBODY", "ledger.case.a")
+    with pytest.raises(BusUnavailable):
+        await bus.last("NOBODY", "ledger.case.a")
 
 
 async def test_objects_are_kept_by_their_hash(bus: Bus) -> None:

@@ -19,7 +19,6 @@ import msgspec
 import pytest
 
 from hub.api import create_app
-from hub.app import services_of
 from hub.bus import Bucket, Bus
 from hub.classification import Classified
 from hub.config import load_district
@@ -29,11 +28,14 @@ from hub.errors import BusUnavailable, InvalidInput
 from hub.intake import Classify, Entry, Intake, Reservation
 from hub.ledger import CheckpointFile, Ledger
 from hub.model.actors import SYSTEM, Actor, ActorKind
+from hub.model.aggregate import Aggregates
+from hub.model.case import CASE
 from hub.model.case.commands import AttachReport, CaseCommand, Report, Void
 from hub.model.case.events import CaseEvent, CaseReported, Commented, ReportAttached
 from hub.model.case.state import Case, CaseId, Channel, Severity
 from hub.model.records import Source
 from hub.privacy import Vault
+from hub.serving import services_of
 from tests.system.department import CONFIG, GRID, running_hub
 
 NOW = datetime(2026, 11, 23, 2, 0, tzinfo=UTC)
@@ -69,28 +71,29 @@ class Counter:
 
     bus: Bus
     ledger: Ledger
-    desk: Desk
+    desk: Desk[Case, Any, Any]
     vault: Vault
     intake: Intake
 
-    async def report(self, *, key: str | None = None, actor: Actor = SYSTEM, **changes: Any) -> Outcome:
+    async def report(self, *, key: str | None = None, actor: Actor = SYSTEM, **changes: Any) -> Outcome[Case]:
         return await self.intake.report(entry(**changes), actor=actor, key=key)
 
     async def story(self, of: type[CaseEvent] | None = None) -> list[tuple[CaseId, CaseEvent]]:
         """Every event of the ledger, or every one of a kind."""
-        found = [(c.case, event) async for _, c, _ in self.ledger.follow(0, live=False) for event in c.events]
+        found = [(c.id, event) async for _, c, _ in self.ledger.follow(0, live=False) for event in c.events]
         return [(case, event) for case, event in found if of is None or isinstance(event, of)]
 
     async def case(self, id: CaseId) -> Case:
         found = await self.ledger.load(id)
         assert found is not None
-        return found
+        state: Case = found.state
+        return state
 
     def waits_before(self, command: type[CaseCommand], barrier: asyncio.Barrier) -> None:
         """Such a command is given only when all others at the barrier are about to."""
         execute = self.desk.execute
 
-        async def waited(case: CaseId, given: CaseCommand, **options: Any) -> Outcome:
+        async def waited(case: CaseId, given: CaseCommand, **options: Any) -> Outcome[Case]:
             if isinstance(given, command):
                 await barrier.wait()
             return await execute(case, given, **options)
@@ -101,7 +104,7 @@ class Counter:
         """The process is killed before it commits such a command."""
         execute = self.desk.execute
 
-        async def stopped(case: CaseId, given: CaseCommand, **options: Any) -> Outcome:
+        async def stopped(case: CaseId, given: CaseCommand, **options: Any) -> Outcome[Case]:
             if isinstance(given, command):
                 raise BusUnavailable("killed")
             return await execute(case, given, **options)
@@ -125,9 +128,9 @@ async def opened(bus: Bus, tmp_path: Path, clock: Clock) -> Open:
     numbers = itertools.count()
 
     def one(classify: Classify | None = None) -> Counter:
-        ledger = Ledger(bus, CheckpointFile(tmp_path / f"checkpoint{next(numbers)}.json"))
+        ledger = Ledger(bus, CheckpointFile(tmp_path / f"checkpoint{next(numbers)}.json"), Aggregates(CASE))
         vault = Vault(personal, keys)
-        desk = Desk(ledger, lambda: district.policy, clock=clock, hiding=vault.hiding)
+        desk = Desk(CASE, ledger, lambda: district.policy.rules, clock=clock, hiding=vault.hiding)
         intake = Intake(desk, bus, lambda: district, vault, clock=clock, classify=classify)
         return Counter(bus, ledger, desk, vault, intake)
 
@@ -173,12 +176,12 @@ async def test_same_key_with_the_same_content_gives_the_same_case(counter: Count
     first = await counter.report(key="k")
     again = await counter.report(key="k")
     assert (first.repeated, again.repeated) == (False, True)
-    assert again.case.id == first.case.id
+    assert again.state.id == first.state.id
     assert len(await counter.story(CaseReported)) == 1
 
 
 async def test_same_content_without_a_key_is_another_case(counter: Counter) -> None:
-    assert (await counter.report()).case.id != (await counter.report()).case.id
+    assert (await counter.report()).state.id != (await counter.report()).state.id
 
 
 async def test_same_key_with_another_content_is_refused_naming_the_header(counter: Counter) -> None:
@@ -192,14 +195,14 @@ async def test_same_key_with_another_content_is_refused_naming_the_header(counte
 async def test_what_the_caller_said_is_compared_not_what_was_filled_in(counter: Counter) -> None:
     first = await counter.report(key="k", said="abc")
     again = await counter.report(key="k", said="abc", reported_at=NOW - timedelta(seconds=5))
-    assert again.case.id == first.case.id
+    assert again.state.id == first.state.id
     with pytest.raises(InvalidInput, match="another content"):
         await counter.report(key="k", said="abd")
 
 
 async def test_key_is_its_callers_own(counter: Counter) -> None:
     other = Actor(kind=ActorKind.SYSTEM, name="other")
-    assert (await counter.report(key="k")).case.id != (await counter.report(key="k", actor=other)).case.id
+    assert (await counter.report(key="k")).state.id != (await counter.report(key="k", actor=other)).state.id
 
 
 async def test_identical_reports_at_once_through_two_hubs_are_one_case_and_nobody_is_refused(opened: Open) -> None:
@@ -212,7 +215,7 @@ async def test_identical_reports_at_once_through_two_hubs_are_one_case_and_nobod
             for number in range(40)
         )
     )
-    assert len({outcome.case.id for outcome in outcomes}) == 1
+    assert len({outcome.state.id for outcome in outcomes}) == 1
     assert [outcome.repeated for outcome in outcomes].count(False) == 1
     assert len(await counters[0].story(CaseReported)) == 1
 
@@ -226,7 +229,7 @@ async def test_of_two_at_once_that_reach_the_ledger_together_neither_is_refused(
         outcomes = await asyncio.gather(
             *(one.report(key="k", said="same", reported_at=NOW - timedelta(n)) for n, one in enumerate(counters))
         )
-    assert outcomes[0].case.id == outcomes[1].case.id
+    assert outcomes[0].state.id == outcomes[1].state.id
     assert sorted(outcome.repeated for outcome in outcomes) == [False, True]
 
 
@@ -236,7 +239,7 @@ async def test_identical_reports_at_once_are_one_case_whatever_a_classifier_says
     outcomes = await asyncio.gather(
         *(counters[n % 2].report(key="k", title="说不清", text="说不清的事", category=None) for n in range(12))
     )
-    assert len({outcome.case.id for outcome in outcomes}) == 1
+    assert len({outcome.state.id for outcome in outcomes}) == 1
     assert len(guess.asked) > 1
     assert len(await counters[0].story(CaseReported)) == len(await counters[0].story(Commented)) == 1
 
@@ -249,7 +252,7 @@ async def test_different_contents_at_once_under_one_key_are_one_case_and_refusal
     taken = [result for result in results if isinstance(result, Outcome)]
     refused = [result for result in results if isinstance(result, InvalidInput)]
     assert (len(taken), len(refused)) == (4, 12)
-    assert len({outcome.case.id for outcome in taken}) == 1
+    assert len({outcome.state.id for outcome in taken}) == 1
     assert len(await counters[0].story(CaseReported)) == 1
 
 
@@ -264,8 +267,8 @@ async def test_report_repeated_after_a_kill_before_its_commit_opens_the_case_it_
     with pytest.raises(InvalidInput, match="another content"):
         await other.report(key="k", text="南门的路灯不亮")
     outcome = await other.report(key="k", contact=SOMEBODY)
-    assert outcome.case.id == msgspec.json.decode(stored.data, type=Reservation).case
-    assert await other.vault.open(outcome.case.id) == SOMEBODY
+    assert outcome.state.id == msgspec.json.decode(stored.data, type=Reservation).case
+    assert await other.vault.open(outcome.state.id) == SOMEBODY
     assert (await other.report(key="k", contact=SOMEBODY)).repeated
 
 
@@ -285,17 +288,17 @@ async def test_systems_repeated_number_gives_its_case_whatever_it_says_by_now(co
     first = await counter.report(source=source, channel=Channel.HOTLINE)
     again = await counter.report(source=source, channel=Channel.HOTLINE, text="北门的路灯还是不亮", contact=SOMEBODY)
     assert again.repeated
-    assert again.case.id == first.case.id
-    assert await counter.vault.open(first.case.id) is None
+    assert again.state.id == first.state.id
+    assert await counter.vault.open(first.state.id) is None
     elsewhere = await counter.report(source=Source(adapter="mailbox", ref="W-1"), channel=Channel.HOTLINE)
-    assert elsewhere.case.id != first.case.id
+    assert elsewhere.state.id != first.state.id
 
 
 async def test_systems_number_at_once_with_different_contents_is_one_case(opened: Open) -> None:
     counters = (opened(), opened())
     source = Source(adapter="hotline", ref="W-1")
     outcomes = await asyncio.gather(*(counters[n % 2].report(source=source, text=f"第 {n} 次来电") for n in range(12)))
-    assert len({outcome.case.id for outcome in outcomes}) == 1
+    assert len({outcome.state.id for outcome in outcomes}) == 1
     assert len(await counters[0].story(CaseReported)) == 1
 
 
@@ -308,8 +311,8 @@ async def test_report_from_a_covered_area_joins_the_notice_once_per_key(counter:
     again = await counter.report(key="k", **DRY)
     assert (joined.attached, joined.repeated) == (True, False)
     assert (again.attached, again.repeated) == (True, True)
-    assert joined.case.id == again.case.id == notice.case.id
-    assert [case for case, _ in await counter.story(ReportAttached)] == [notice.case.id]
+    assert joined.state.id == again.state.id == notice.state.id
+    assert [case for case, _ in await counter.story(ReportAttached)] == [notice.state.id]
     assert len(await counter.story(CaseReported)) == 1
 
 
@@ -327,7 +330,7 @@ async def test_report_the_notice_does_not_cover_is_a_case_of_its_own(counter: Co
     notice = await counter.report(**outage())
     outcome = await counter.report(**DRY | changes)
     assert not outcome.attached
-    assert outcome.case.id != notice.case.id
+    assert outcome.state.id != notice.state.id
 
 
 async def test_notice_covers_until_its_end_and_while_it_is_open(counter: Counter, clock: Clock) -> None:
@@ -336,7 +339,7 @@ async def test_notice_covers_until_its_end_and_while_it_is_open(counter: Counter
     assert not (await counter.report(**DRY)).attached
     clock.at = NOW
     assert (await counter.report(**DRY)).attached
-    await counter.desk.execute(notice.case.id, Void(reason="误发"), actor=SYSTEM)
+    await counter.desk.execute(notice.state.id, Void(reason="误发"), actor=SYSTEM)
     assert not (await counter.report(**DRY)).attached
 
 
@@ -382,12 +385,12 @@ async def test_report_whose_notice_ended_before_it_joined_gets_a_case_of_its_own
     killed.killed_at(AttachReport)
     with pytest.raises(BusUnavailable):
         await killed.report(key="k", **DRY)
-    await other.desk.execute(notice.case.id, Void(reason="误发"), actor=SYSTEM)
+    await other.desk.execute(notice.state.id, Void(reason="误发"), actor=SYSTEM)
     first = await other.report(key="k", **DRY)
     assert (first.attached, first.repeated) == (False, False)
-    assert first.case.id != notice.case.id
+    assert first.state.id != notice.state.id
     again = await other.report(key="k", **DRY)
-    assert (again.case.id, again.repeated, again.attached) == (first.case.id, True, False)
+    assert (again.state.id, again.repeated, again.attached) == (first.state.id, True, False)
 
 
 # --- duplicates ---
@@ -398,13 +401,13 @@ GAS: dict[str, Any] = {"title": "燃气味", "text": "楼道里有燃气味", "c
 async def test_same_place_and_category_within_the_window_is_suspected(counter: Counter, clock: Clock) -> None:
     first = await counter.report(**GAS, place="尧佳路88号 3幢")
     second = await counter.report(**GAS, place="尧佳路88号，3幢")
-    assert (first.case.duplicate_of, second.case.duplicate_of) == (None, first.case.id)
+    assert (first.state.duplicate_of, second.state.duplicate_of) == (None, first.state.id)
     clock.at += timedelta(hours=1, minutes=59)
-    assert (await counter.report(**GAS, place="尧佳路88号3幢")).case.duplicate_of == first.case.id
+    assert (await counter.report(**GAS, place="尧佳路88号3幢")).state.duplicate_of == first.state.id
     clock.at += timedelta(minutes=2)
     later = await counter.report(**GAS, place="尧佳路88号3幢")
-    assert later.case.duplicate_of is None
-    assert (await counter.report(**GAS, place="尧佳路88号3幢")).case.duplicate_of == later.case.id
+    assert later.state.duplicate_of is None
+    assert (await counter.report(**GAS, place="尧佳路88号3幢")).state.duplicate_of == later.state.id
 
 
 @pytest.mark.parametrize(
@@ -414,13 +417,13 @@ async def test_same_place_and_category_within_the_window_is_suspected(counter: C
 )
 async def test_another_matter_is_no_duplicate(counter: Counter, changes: dict[str, Any]) -> None:
     await counter.report(**GAS | {"place": "尧佳路88号"})
-    assert (await counter.report(**GAS | {"place": "尧佳路88号"} | changes)).case.duplicate_of is None
+    assert (await counter.report(**GAS | {"place": "尧佳路88号"} | changes)).state.duplicate_of is None
 
 
 async def test_what_ended_is_no_duplicates_original(counter: Counter) -> None:
     first = await counter.report(**GAS, place="尧佳路88号")
-    await counter.desk.execute(first.case.id, Void(reason="误报"), actor=SYSTEM)
-    assert (await counter.report(**GAS, place="尧佳路88号")).case.duplicate_of is None
+    await counter.desk.execute(first.state.id, Void(reason="误报"), actor=SYSTEM)
+    assert (await counter.report(**GAS, place="尧佳路88号")).state.duplicate_of is None
 
 
 async def test_repeated_report_is_no_duplicate_of_itself(opened: Open) -> None:
@@ -428,7 +431,7 @@ async def test_repeated_report_is_no_duplicate_of_itself(opened: Open) -> None:
     killed.killed_at(Report)
     with pytest.raises(BusUnavailable):
         await killed.report(key="k", **GAS, place="尧佳路88号")
-    assert (await other.report(key="k", **GAS, place="尧佳路88号")).case.duplicate_of is None
+    assert (await other.report(key="k", **GAS, place="尧佳路88号")).state.duplicate_of is None
 
 
 # --- what is kept ---
@@ -441,9 +444,9 @@ async def test_contact_goes_to_the_vault_and_nothing_of_it_to_any_stream(counter
         key="k", title="欧阳建国家路灯不亮", text=f"路灯不亮。{said}", place="尧佳路1号2幢301室", contact=SOMEBODY
     )
     joined = await counter.report(key="j", **DRY | {"text": f"停水。{said}"}, contact=SOMEBODY)
-    assert joined.case.id == notice.case.id
-    assert await counter.vault.open(opened.case.id) == SOMEBODY
-    assert (opened.case.has_contact, notice.case.has_contact) == (True, False)
+    assert joined.state.id == notice.state.id
+    assert await counter.vault.open(opened.state.id) == SOMEBODY
+    assert (opened.state.has_contact, notice.state.has_contact) == (True, False)
     for stream in ("LEDGER", "KEYS", "PLACES", "KV_PERSONAL"):
         state = await counter.bus.api(f"STREAM.INFO.{stream}")
         for number in range(1, int(state["state"]["last_seq"]) + 1):
@@ -459,7 +462,7 @@ async def test_texts_are_masked_and_the_place_keeps_its_building(counter: Counte
             text="身份证号320113199001011234，座机：025-85551234",
             place=" 尧佳路1号2幢301室 ",
         )
-    ).case
+    ).state
     assert case.title == "联系人：张** 138****1234"
     assert "19900101" not in case.text
     assert "85551234" not in case.text
@@ -467,9 +470,9 @@ async def test_texts_are_masked_and_the_place_keeps_its_building(counter: Counte
 
 
 async def test_title_and_text_stand_in_for_one_another(counter: Counter) -> None:
-    titled = (await counter.report(title="路灯不亮", text=" ")).case
+    titled = (await counter.report(title="路灯不亮", text=" ")).state
     assert (titled.title, titled.text) == ("路灯不亮", "路灯不亮")
-    told = (await counter.report(title="", text="北" * 80)).case
+    told = (await counter.report(title="", text="北" * 80)).state
     assert (told.title, told.text) == ("北" * 60, "北" * 80)
 
 
@@ -486,7 +489,7 @@ async def test_title_and_text_stand_in_for_one_another(counter: Counter) -> None
     ids=["code first", "place name", "unknown place name", "place", "text", "nothing named"],
 )
 async def test_report_is_located_by_the_best_that_is_said(counter: Counter, changes: dict[str, Any], area: str) -> None:
-    case = (await counter.report(**{"area": None} | changes)).case
+    case = (await counter.report(**{"area": None} | changes)).state
     assert case.area.rstrip("0").startswith(area) if area != "320113" else case.area == area
 
 
@@ -513,7 +516,7 @@ async def test_what_can_not_be_right_is_refused_by_field_and_leaves_nothing(
         await counter.report(key="k", **changes)
     assert problem.value.subject == field
     assert await counter.story() == []
-    assert (await counter.report(key="k2")).case.number == 1
+    assert (await counter.report(key="k2")).folded.number == 1
 
 
 # --- a classifier's word ---
@@ -523,7 +526,7 @@ async def test_classifiers_word_is_taken_and_said_on_the_timeline(opened: Open) 
     guess = Guess()
     counter = opened(guess)
     outcome = await counter.report(title="说不清", text="说不清的事，电话13812341234", category=None)
-    assert outcome.case.category == "P0102"
+    assert outcome.state.category == "P0102"
     ((_, comment),) = await counter.story(Commented)
     assert isinstance(comment, Commented)
     assert "guess" in comment.text
@@ -547,8 +550,8 @@ async def test_severity_of_the_reporter_goes_before_the_classifiers(opened: Open
 
     counter = opened(grave)
     told = {"title": "说不清", "text": "说不清的事", "category": None}
-    assert (await counter.report(**told)).case.severity is Severity.URGENT
-    assert (await counter.report(**told, severity=Severity.MINOR)).case.severity is Severity.MINOR
+    assert (await counter.report(**told)).state.severity is Severity.URGENT
+    assert (await counter.report(**told, severity=Severity.MINOR)).state.severity is Severity.MINOR
 
 
 # --- by HTTP ---

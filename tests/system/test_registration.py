@@ -1,13 +1,14 @@
 """Adapters come, change, are tried on a part, rolled back and go while the hub runs; nothing is lost or done twice."""
 
 import asyncio
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 from pydantic import SecretStr
 
-from hub.adapters.book import Canary
+from hub.adapters.book import Canary, Change, switch
 from hub.adapters.registration import By, Patch
 from hub.app import Hub
 from hub.contract import (
@@ -282,6 +283,16 @@ async def test_two_changes_on_one_state_are_one_change_and_one_conflict(hub: Hub
         *(hub.registration.change("gasworks", Patch(concurrency=n), BY) for n in (2, 3)), return_exceptions=True
     )
     assert sorted(type(result).__name__ for result in results) == ["InstanceRecord", LedgerConflict.__name__]
+
+
+async def test_what_another_process_changes_between_this_ones_start_and_its_stages_is_in_force(tmp_path: Path) -> None:
+    async with running_hub(tmp_path, {"police": scripted("police", Department())}, stages=False) as hub:
+        change = Change(at=datetime.now(UTC), actor=SYSTEM)
+        await hub.registry.append(switch(hub.adapters.record("police"), change, enabled=False))
+        version = await hub.ledger.publish_policy(hub.rulebook.rules().sources, SYSTEM)
+        async with hub.running():
+            await eventually(lambda: not hub.adapters.record("police").enabled)
+            await eventually(lambda: hub.rulebook.rules().version == version)
 
 
 async def test_an_instance_whose_plugin_is_gone_is_shown_as_failed_and_the_hub_serves(tmp_path: Path) -> None:

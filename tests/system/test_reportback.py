@@ -57,11 +57,14 @@ async def test_repeated_late_and_contradicting_reports_never_move_a_state_back_a
         assignment = await until(hub, outcome, "police", AssignmentState.DELIVERED)
         key = f"{outcome.state.id}.{assignment.id}"
         await hub.reportback.take("police", resolved(key))
-        number = (await stands(hub, outcome)).number
+        folded = await hub.desk.load(outcome.state.id)
+        assert folded is not None
         repeated = await hub.reportback.take("police", resolved(key))
         assert repeated is not None
         assert repeated.repeated
-        assert (await stands(hub, outcome)).number == number
+        again = await hub.desk.load(outcome.state.id)
+        assert again is not None
+        assert again.number == folded.number
         late = await hub.reportback.take("police", accepted(key))
         assert late is not None
         assert isinstance(late.events[0], ReportConflicted)

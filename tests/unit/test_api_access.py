@@ -143,7 +143,7 @@ async def test_only_the_hash_of_a_token_is_stored() -> None:
     bucket = MemoryBucket()
     secret, token = await Tokens(bucket).issue(name="x", role="viewer", unit=None, area="320113")
     stored = b"".join(
-        [key.encode() + entry.value for key in await bucket.keys() if (entry := await bucket.get(key)) is not None]
+        [key.encode() + entry.value for key in list(await bucket.entries()) if (entry := await bucket.get(key)) is not None]
     )
     assert secret.encode() not in stored
     assert secret.removeprefix("hub_").encode() not in stored

@@ -168,7 +168,7 @@ async def test_tokens_stored_by_earlier_versions_still_decode() -> None:
     bucket = MemoryBucket()
     tokens = Tokens(bucket, now=lambda: NOW)
     secret, _ = await tokens.issue(name="x", role="department", unit="police", area="320113")
-    (digest,) = await bucket.keys()
+    (digest,) = await bucket.entries()
     old = {"id": digest[:16], "name": "x", "role": "department", "area": "320113",
            "issued_at": "2025-01-01T00:00:00Z", "unit": "police"}  # fmt: skip
     await bucket.put(digest, msgspec.json.encode(old))
@@ -208,7 +208,7 @@ async def test_use_is_noted_once_an_hour_and_never_revives_a_revoked_token() -> 
     assert (await tokens.list())[0].last_used_at == NOW + timedelta(minutes=61)
     await tokens.revoke(made.id)
     assert await tokens.find(secret) is None
-    assert await bucket.keys() == []
+    assert await bucket.entries() == {}
 
 
 # the table of scopes

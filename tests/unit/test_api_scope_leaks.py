@@ -136,8 +136,8 @@ async def test_department_sees_effects_on_its_own_assignments_only(world: World)
         assert {body["reason"] for body in effects if "reason" in body} == {f"{adapter} says no" for adapter in wanted}
         streamed = [
             event["effect"]
-            for commit, _ in world.ledger.stored
-            for event in change_of(1, commit, told, caller).events
+            for commit in world.ledger.all()
+            for event in change_of(1, commit, CASE_KIND, told.state, caller)["events"]
             if "effect" in event
         ]
         assert streamed == [body["effect"] for body in effects]

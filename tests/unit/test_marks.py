@@ -157,7 +157,7 @@ async def test_contact_stored_before_there_were_marks_is_known_too(store: Bucket
     fresh = store.vault()
     await store.desk(fresh).execute(CASE, Comment(text="张建国催办"), actor=SYSTEM)
     assert "张建国" not in store.texts()
-    assert f"marks.{CASE}" in await store.personal.keys()
+    assert f"marks.{CASE}" in list(await store.personal.entries())
 
 
 async def test_erasing_destroys_the_marks_too(store: Buckets) -> None:
@@ -165,8 +165,8 @@ async def test_erasing_destroys_the_marks_too(store: Buckets) -> None:
     desk = store.desk(vault)
     await case_with(vault, desk)
     await vault.erase(CASE)
-    assert await store.personal.keys() == []
-    assert await store.keys.keys() == []
+    assert list(await store.personal.entries()) == []
+    assert list(await store.keys.entries()) == []
     await desk.execute(CASE, EraseContact(reason="要求删除"), actor=SYSTEM)
     erased = await desk.load(CASE)
     assert erased is not None
