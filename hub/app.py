@@ -39,7 +39,7 @@ from hub.crosswalk import Crosswalks
 from hub.deadlines import Deadlines
 from hub.desk import Desk, Outcome, utc_now
 from hub.dispatch import Dispatch, durable_of
-from hub.errors import BusUnavailable, ConfigError, HubError, LedgerConflict, LedgerDamaged, NotAllowed
+from hub.errors import BusUnavailable, ConfigError, HubError, LedgerConflict, LedgerDamaged
 from hub.grading import tier_of
 from hub.heard_words import HeardWords
 from hub.intake import Entry, Intake
@@ -312,8 +312,10 @@ class Hub:
                 return
         except HubError as problem:
             log.warning("adapter can't be moved to a process of its own", adapter=name, reason=problem.message)
-        with contextlib.suppress(NotAllowed):  # it was disabled meanwhile
+        try:
             await self.adapters.pause(name, reason)
+        except HubError as problem:  # it was disabled meanwhile; or the bus is away: then it is paused here only
+            log.warning("adapter not paused everywhere", adapter=name, reason=problem.message)
 
     async def _adopt_policy(self) -> None:
         """Put the published policy in force; on the first start the configured one is published as version 1."""

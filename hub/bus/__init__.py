@@ -3,7 +3,7 @@
 Called by the composition root and by the stages through the small classes exported here.
 """
 
-from hub.bus.buckets import Bucket, Entry, KeyExists, Objects
+from hub.bus.buckets import Bucket, Change, Entry, KeyExists, Objects
 from hub.bus.connection import Bus, Message, WrongSequence
 from hub.bus.embedded import EmbeddedServer
 from hub.bus.lease import Lease
@@ -13,6 +13,7 @@ from hub.bus.streams import StreamState, ensure_streams
 __all__ = [
     "Bucket",
     "Bus",
+    "Change",
     "Delivery",
     "EmbeddedServer",
     "Entry",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import nats.errors
@@ -41,20 +42,31 @@ class Entry:
     revision: int
 
 
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a key holds from a revision on; no bytes: it was removed."""
+
+    key: str
+    value: bytes
+    revision: int
+
+
 class Bucket:
     """A durable key-value bucket with optimistic concurrency. Keys: letters, digits, `-_=`, parts joined by dots."""
 
-    def __init__(self, kv: KeyValue) -> None:
+    def __init__(self, kv: KeyValue, bus: Bus, name: str) -> None:
         self._kv = kv
+        self._bus = bus
+        self._name = name
 
     @classmethod
     async def open(cls, bus: Bus, name: str, *, replicas: int = 1) -> Bucket:
         """Open a bucket, created when it is missing."""
         try:
-            return cls(await bus.js.key_value(name))
+            return cls(await bus.js.key_value(name), bus, name)
         except BucketNotFoundError:
             config = KeyValueConfig(bucket=name, history=1, storage=StorageType.FILE, replicas=replicas, direct=True)
-            return cls(await bus.js.create_key_value(config))
+            return cls(await bus.js.create_key_value(config), bus, name)
 
     async def get(self, key: str) -> Entry | None:
         """The entry, or None."""
@@ -114,6 +126,17 @@ class Bucket:
         except (TimeoutError, nats.errors.Error) as problem:
             raise BusUnavailable("keys not read") from problem
         return sorted(key for key in found if key.startswith(prefix))
+
+    async def changes(self, keys: str, *, after: int = 0, live: bool = True) -> AsyncIterator[Change]:
+        """What the keys of a pattern (`*`: one part, `>`: the rest) hold, then every change by anybody, behind a revision.
+
+        For ever and without gaps, or to the present end when not `live` (then it raises BusUnavailable).
+        """
+        prefix = f"$KV.{self._name}."
+        async for messages in self._bus.follow(f"KV_{self._name}", prefix + keys, after, live=live):
+            for message in messages:
+                value = b"" if "KV-Operation" in message.headers else message.data
+                yield Change(message.subject.removeprefix(prefix), value, message.sequence)
 
 
 class AdapterBucketStore:

@@ -249,9 +249,9 @@ class Answers:
             if beat.paused is not None and pause is None:
                 kind = CredentialsRejected if beat.automatic else Withdrawn
                 await self._adapters.shut_out(away.name, kind(beat.paused[:300], subject=away.name))
-            elif beat.paused is None and pause is not None and pause.automatic:
-                await self._adapters.resume(away.name)
-        except (BusUnavailable, NotAllowed) as problem:
+            elif beat.paused is None and pause is not None:
+                await self._adapters.let_in(away.name)
+        except BusUnavailable as problem:
             log.warning("the state of an adapter is not kept", adapter=away.name, reason=problem.message)
 
     def _terms(self, away: Away) -> Terms:
