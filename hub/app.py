@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 import structlog
@@ -36,10 +34,11 @@ from hub.classification import Classification
 from hub.config import load_district, policy_from_sources
 from hub.contract import Alert, AlertKind, Placement
 from hub.crosswalk import Crosswalks
+from hub.data_lock import alone_in
 from hub.deadlines import Deadlines
 from hub.desk import Desk, Outcome, utc_now
 from hub.dispatch import Dispatch, durable_of
-from hub.errors import BusUnavailable, ConfigError, HubError, LedgerConflict, LedgerDamaged
+from hub.errors import BusUnavailable, HubError, LedgerConflict, LedgerDamaged
 from hub.grading import tier_of
 from hub.heard_words import HeardWords
 from hub.intake import Entry, Intake
@@ -137,7 +136,7 @@ class Hub:
         data.mkdir(mode=0o700, parents=True, exist_ok=True)  # what people report concerns nobody else on this machine
         hub = cls(settings, Rulebook(district), clock)
         async with contextlib.AsyncExitStack() as stack:
-            stack.enter_context(_only_one(data / "hub.lock"))
+            lock = stack.enter_context(alone_in(data))
             hub.spans = SpanStore(data / "spans.db") if settings.tracing else None
             if hub.spans is not None:
                 stack.callback(hub.spans.close)
@@ -152,6 +151,7 @@ class Hub:
                 stack.push_async_callback(server.stop)
             credentials = str(settings.nats.credentials) if settings.nats.credentials else None
             hub.bus = await Bus.connect(url, credentials=credentials, tls=tls, fatal=hub.fail)
+            hub.bus.run, hub.bus.former = lock.id, lock.former
             stack.push_async_callback(hub.bus.close)
             await hub._build(instances if instances is not None else district.adapters, plugins, public_url)
             stack.callback(hub.views.close)
@@ -484,14 +484,3 @@ def services_of(hub: Hub) -> Services:
         upkeep=hub.upkeep,
         connected=lambda: hub.bus.connected and not hub.fatal.done(),
     )
-
-
-@contextlib.contextmanager
-def _only_one(path: Path) -> Any:
-    """One hub per data directory."""
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as problem:
-            raise ConfigError(f"another hub runs on {path.parent}", key="data") from problem
-        yield

@@ -1,7 +1,8 @@
 """Leases: what only one process of a bus does at a time, taken over when that process ends or dies.
 
 A lease is one message that the server forgets by itself unless its holder stores it again; each storing expects the one before, so two
-never hold it. No clocks are compared. Used by whoever polls, or takes in order, what several hubs could.
+never hold it. No clocks are compared. A process that is started again where it died goes on at once. Used by whoever polls, or takes in
+order, what several hubs could.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class Lease:
         self._name = name
         self._subject = f"lease.{name}"
         self._ttl = ttl
-        self._word = f"{socket.gethostname()} {os.getpid()} {secrets.token_hex(8)}".encode()
+        self._word = f"{bus.run} {secrets.token_hex(4)} {socket.gethostname()} {os.getpid()}".encode()
         self._sequence = 0
         self._until = 0.0
         self._renewed_at = 0.0
@@ -78,7 +79,7 @@ class Lease:
             self._free.clear()
             try:
                 last = await self._bus.last(LEASES, self._subject)
-                if last is None or last.data in (b"", self._word):
+                if last is None or self._may_follow(last.data):
                     await self._store(0 if last is None else last.sequence)
                     return
             except WrongSequence:
@@ -86,6 +87,11 @@ class Lease:
             except BusUnavailable as problem:
                 log.debug("lease not asked for", lease=self._name, reason=problem.message)
             await self._worth_a_look()
+
+    def _may_follow(self, word: bytes) -> bool:
+        """Whether who stored that is done with it: released, this lease itself, or the run before this one in the same place."""
+        former = self._bus.former.encode()
+        return word in (b"", self._word) or (former != b"" and word.split(b" ")[0] == former)
 
     async def _worth_a_look(self) -> None:
         while True:

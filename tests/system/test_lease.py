@@ -120,6 +120,21 @@ async def test_a_holder_goes_on_when_the_server_is_killed_and_is_soon_back(serve
     assert not lease.held
 
 
+async def test_a_process_started_again_where_it_died_goes_on_at_once(server: EmbeddedServer, bus: Bus) -> None:
+    works = Works()
+    await bus.publish("lease.poll.x", f"{bus.run} 0 somewhere 1".encode(), headers={"Nats-TTL": "60s"})  # and died
+    next_run = await Bus.connect(server.url)
+    other_place = await Bus.connect(server.url)
+    next_run.former = bus.run
+    try:
+        async with keeping(other_place, works, "other"), keeping(next_run, works, "next"):
+            await eventually(lambda: works.now == ["next"], within=3)
+            assert works.most == 1
+    finally:
+        await next_run.close()
+        await other_place.close()
+
+
 async def test_work_that_ends_by_itself_ends_the_keeping_and_its_error_is_heard(bus: Bus) -> None:
     async def done() -> None:
         return
