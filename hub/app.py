@@ -20,7 +20,7 @@ from hub import telemetry
 from hub.adapters import Adapters, Plugins
 from hub.adapters.registration import By, Patch, Registration
 from hub.adapters.registry import Registry
-from hub.adapters.sealing import Sealing, load_key
+from hub.adapters.sealing import Sealing
 from hub.adapters.watchdog import Watchdog
 from hub.alerts import Alerts
 from hub.api import Services
@@ -94,6 +94,7 @@ class Hub:
         self.tokens: Tokens
         self.repairs: Repairs
         self.adapters: Adapters
+        self.sealing: Sealing
         self.registry: Registry
         self.registration: Registration
         self.intake: Intake
@@ -127,7 +128,7 @@ class Hub:
         check: bool = True,
     ) -> AsyncIterator[Hub]:
         """Build everything and check the ledger; nothing runs yet. `instances` replaces config/adapters.yaml; without `check` a
-        damaged ledger is opened all the same (to mend it, never to serve).
+        damaged ledger and secrets under another key are opened all the same (to mend them, never to serve).
 
         Raises ConfigError, PluginError, BusUnavailable, LedgerDamaged.
         """
@@ -153,7 +154,7 @@ class Hub:
             hub.bus = await Bus.connect(url, credentials=credentials, tls=tls, fatal=hub.fail)
             hub.bus.run, hub.bus.former = lock.id, lock.former
             stack.push_async_callback(hub.bus.close)
-            await hub._build(instances if instances is not None else district.adapters, plugins, public_url)
+            await hub._build(instances if instances is not None else district.adapters, plugins, public_url, check=check)
             stack.callback(hub.views.close)
             stack.push_async_callback(hub.repairs.close)
             stack.push_async_callback(hub.words.close)
@@ -165,7 +166,12 @@ class Hub:
             yield hub
 
     async def _build(
-        self, instances: Sequence[AdapterInstance], plugins: Sequence[type[Plugin]], public_url: str | None
+        self,
+        instances: Sequence[AdapterInstance],
+        plugins: Sequence[type[Plugin]],
+        public_url: str | None,
+        *,
+        check: bool,
     ) -> None:
         settings, bus, replicas = self.settings, self.bus, self.settings.nats.replicas
         root = public_url or settings.api.public_url or f"http://{settings.api.host}:{settings.api.port}"
@@ -193,8 +199,8 @@ class Hub:
         self.repairs = Repairs(buckets["REPAIRS"])
         self.words = HeardWords(buckets["RECONCILIATION"])
         given = settings.secrets_key.get_secret_value() if settings.secrets_key is not None else None
-        key = await asyncio.to_thread(load_key, settings.data / "secrets.key", given)
-        self.registry = Registry(bus, Sealing(buckets["SECRETS"], key))
+        self.sealing = await Sealing.start(buckets["SECRETS"], settings.data / "secrets.key", given, check=check)
+        self.registry = Registry(bus, self.sealing)
         self.adapters = Adapters(
             await asyncio.to_thread(Plugins, plugins),
             instances,
