@@ -189,7 +189,7 @@ class Hub:
             metrics=self.metrics,
             hiding=self.vault.hiding,
         )
-        self.tokens = Tokens(buckets["TOKENS"])
+        self.tokens = Tokens(buckets["TOKENS"], connected=lambda: bus.connected)
         classify = Classification(lambda: self.adapters.classifiers(), district)
         self.intake = Intake(self.desk, bus, district, self.vault, clock=self._clock, classify=classify)
 
@@ -372,6 +372,7 @@ class Hub:
             "reconciliation": self.upkeep.reconciliation.run,
             "policy": self._follow_policy,
             "adapters": self.adapters.follow,
+            "tokens": self.tokens.run,
             "checkpoint": lambda: self.ledger.keep_marking(MARK_EVERY, self._found_damaged),
         }
         tasks = [asyncio.create_task(self._stage(name, run), name=name) for name, run in stages.items()]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -10,11 +12,17 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from hub.app import Hub
+import httpx
+import uvicorn
+
+from hub.api import create_app
+from hub.app import Hub, services_of
 from hub.bus import EmbeddedServer
 from hub.contract import Adapter, AdapterInstance, Plugin
 from hub.desk import utc_now
 from hub.settings import Settings
+from hub.testing.kit import QuietServer
+from tests.eventually import eventually
 from tests.system.department import CONFIG, instance
 
 KEY = base64.b64encode(b"one key for all hubs of a bus...").decode()
@@ -76,3 +84,23 @@ async def two_hubs(
         bus.hub("b", stages=stages) as b,
     ):
         yield a, b
+
+
+@asynccontextmanager
+async def api_of(hub: Hub) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the hub's HTTP interface, served on a port of its own; without a token."""
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    app = create_app(services_of(hub))
+    config = uvicorn.Config(app, lifespan="off", log_level="critical", access_log=False, timeout_graceful_shutdown=1)
+    server = QuietServer(config)
+    serving = asyncio.create_task(server.serve([listener]))
+    try:
+        await eventually(lambda: server.started)
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/api/v1"
+        async with httpx.AsyncClient(base_url=url, trust_env=False) as client:
+            yield client
+    finally:
+        server.should_exit = True
+        await serving
+        listener.close()
