@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -22,7 +20,7 @@ from hub import telemetry
 from hub.adapters import Adapters, Plugins
 from hub.adapters.registration import By, Patch, Registration
 from hub.adapters.registry import Registry
-from hub.adapters.sealing import Sealing, load_key
+from hub.adapters.sealing import Sealing
 from hub.adapters.watchdog import Watchdog
 from hub.alerts import Alerts
 from hub.api.case_kind import CASE_KIND
@@ -37,11 +35,12 @@ from hub.classification import Classification
 from hub.config import load_district, policy_from_sources
 from hub.contract import Alert, AlertKind, Contact, Placement
 from hub.crosswalk import Crosswalks
+from hub.data_lock import alone_in
 from hub.deadlines import Deadlines
 from hub.desk import Desk, Desks, Outcome, utc_now
 from hub.dispatch import Dispatch, durable_of
 from hub.erasure import Erasure
-from hub.errors import BusUnavailable, ConfigError, HubError, LedgerConflict, LedgerDamaged, NotAllowed
+from hub.errors import BusUnavailable, HubError, LedgerConflict, LedgerDamaged
 from hub.grading import tier_of
 from hub.handover import Handovers, of_case
 from hub.heard_words import HeardWords
@@ -110,6 +109,7 @@ class Hub:
         self.tokens: Tokens
         self.repairs: Repairs
         self.adapters: Adapters
+        self.sealing: Sealing
         self.registry: Registry
         self.registration: Registration
         self.intake: Intake
@@ -144,7 +144,8 @@ class Hub:
         check: bool = True,
     ) -> AsyncIterator[Hub]:
         """Build everything and check the ledger; nothing runs yet. `instances` replaces config/adapters.yaml; `kinds` are the kinds of
-        matters, the case among them; without `check` a damaged ledger is opened all the same (to mend it, never to serve).
+        matters, the case among them; without `check` a damaged ledger and secrets under another key are opened all the same (to mend
+        them, never to serve).
 
         Raises ConfigError, PluginError, BusUnavailable, LedgerDamaged.
         """
@@ -153,7 +154,7 @@ class Hub:
         data.mkdir(mode=0o700, parents=True, exist_ok=True)  # what people report concerns nobody else on this machine
         hub = cls(settings, Rulebook(district), clock, kinds)
         async with contextlib.AsyncExitStack() as stack:
-            stack.enter_context(_only_one(data / "hub.lock"))
+            lock = stack.enter_context(alone_in(data))
             hub.spans = SpanStore(data / "spans.db") if settings.tracing else None
             if hub.spans is not None:
                 stack.callback(hub.spans.close)
@@ -168,8 +169,9 @@ class Hub:
                 stack.push_async_callback(server.stop)
             credentials = str(settings.nats.credentials) if settings.nats.credentials else None
             hub.bus = await Bus.connect(url, credentials=credentials, tls=tls, fatal=hub.fail)
+            hub.bus.run, hub.bus.former = lock.id, lock.former
             stack.push_async_callback(hub.bus.close)
-            await hub._build(instances if instances is not None else district.adapters, plugins, public_url)
+            await hub._build(instances if instances is not None else district.adapters, plugins, public_url, check=check)
             stack.callback(hub.views.close)
             stack.push_async_callback(hub.repairs.close)
             stack.push_async_callback(hub.words.close)
@@ -181,7 +183,12 @@ class Hub:
             yield hub
 
     async def _build(
-        self, instances: Sequence[AdapterInstance], plugins: Sequence[type[Plugin]], public_url: str | None
+        self,
+        instances: Sequence[AdapterInstance],
+        plugins: Sequence[type[Plugin]],
+        public_url: str | None,
+        *,
+        check: bool,
     ) -> None:
         settings, bus, replicas = self.settings, self.bus, self.settings.nats.replicas
         root = public_url or settings.api.public_url or f"http://{settings.api.host}:{settings.api.port}"
@@ -207,7 +214,7 @@ class Hub:
         }
         self.desk = made[CASE.name]
         self.desks = Desks(*made.values())
-        self.tokens = Tokens(buckets["TOKENS"])
+        self.tokens = Tokens(buckets["TOKENS"], connected=lambda: bus.connected)
         classify = Classification(lambda: self.adapters.classifiers(), district)
         self.intake = Intake(self.desk, bus, district, self.vault, clock=self._clock, classify=classify)
 
@@ -217,8 +224,8 @@ class Hub:
         self.repairs = Repairs(buckets["REPAIRS"])
         self.words = HeardWords(buckets["RECONCILIATION"])
         given = settings.secrets_key.get_secret_value() if settings.secrets_key is not None else None
-        key = await asyncio.to_thread(load_key, settings.data / "secrets.key", given)
-        self.registry = Registry(bus, Sealing(buckets["SECRETS"], key))
+        self.sealing = await Sealing.start(buckets["SECRETS"], settings.data / "secrets.key", given, check=check)
+        self.registry = Registry(bus, self.sealing)
         self.adapters = Adapters(
             await asyncio.to_thread(Plugins, plugins),
             instances,
@@ -348,8 +355,10 @@ class Hub:
                 return
         except HubError as problem:
             log.warning("adapter can't be moved to a process of its own", adapter=name, reason=problem.message)
-        with contextlib.suppress(NotAllowed):  # it was disabled meanwhile
+        try:
             await self.adapters.pause(name, reason)
+        except HubError as problem:  # it was disabled meanwhile; or the bus is away: then it is paused here only
+            log.warning("adapter not paused everywhere", adapter=name, reason=problem.message)
 
     async def _adopt_policy(self) -> None:
         """Put the published policy in force; on the first start the configured one is published as version 1."""
@@ -402,6 +411,7 @@ class Hub:
             "reconciliation": self.upkeep.reconciliation.run,
             "policy": self._follow_policy,
             "adapters": self.adapters.follow,
+            "tokens": self.tokens.run,
             "checkpoint": lambda: self.ledger.keep_marking(MARK_EVERY, self._found_damaged),
         }
         tasks = [asyncio.create_task(self._stage(name, run), name=name) for name, run in stages.items()]
@@ -464,14 +474,3 @@ class Hub:
 
 
 _BUCKETS = ("ADAPTERS", "REMOTES", "REPAIRS", "RECONCILIATION", "SECRETS", "PERSONAL", "VAULT_KEYS", "TOKENS", "CURSORS")
-
-
-@contextlib.contextmanager
-def _only_one(path: Path) -> Any:
-    """One hub per data directory."""
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as problem:
-            raise ConfigError(f"another hub runs on {path.parent}", key="data") from problem
-        yield

@@ -1,7 +1,8 @@
 """Report-back: what departments say, by callback or poll, becomes commands on the right case, each report once.
 
-Owns the poll loops with their durable cursors and the queue of reports whose case is not known yet. A report is never dropped:
-what can't be matched waits in REPORTS, what conflicts is recorded in the case. Called by the API; started by the composition root.
+Owns the poll loops, one hub's at a time, with their durable cursors, and the queue of reports whose case is not known yet. A report is
+never dropped: what can't be matched waits in REPORTS, what conflicts is recorded in the case. Called by the API; started by the
+composition root.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ import structlog
 from hub import telemetry
 from hub.adapters import Adapters, Brought, Running
 from hub.adapters.book import NAME
-from hub.bus.buckets import Bucket, Objects
+from hub.bus.buckets import Bucket, Entry, Objects
 from hub.bus.connection import Bus
+from hub.bus.lease import Lease
 from hub.bus.pull import Delivery, PullConsumer
 from hub.bus.streams import REPORTS, ensure_consumer, forget_consumer
 from hub.cancellation import raise_if_cancelled
@@ -386,10 +388,16 @@ class ReportBack:
             delivery.forget()
 
     async def _poll(self, running: Running) -> None:
-        """Poll for ever; the cursor moves only when everything a poll brought is stored."""
+        """Poll for ever, whenever no other hub of the bus does: what has one cursor is read by one at a time."""
         key = f"{running.name}.{running.cursor_name}"
+        lease = Lease(self._bus, f"poll.{key}")
+        await lease.keep(lambda: self._poll_alone(running, key))
+
+    async def _poll_alone(self, running: Running, key: str) -> None:
+        """Poll for ever; the cursor moves only when everything a poll brought is stored."""
         every = running.manifest.poll_every.total_seconds()
         troubles = 0
+        cursor: Entry | None = None
         while True:
             raise_if_cancelled()
             if running.pause is not None:
@@ -397,26 +405,34 @@ class ReportBack:
                 continue
             more = False
             try:
-                stored = await self._cursors.get(key)
-                if stored is None and running.instance.version == 0:
-                    stored = await self._cursors.get(f"{running.name}.cursor")  # what it was called at first
-                cursor = stored.value.decode() if stored is not None and stored.value else None
-                found = await running.poll(cursor)
+                cursor = cursor or await self._cursor(key)
+                found = await running.poll(cursor.value.decode() or None)
                 if found.items or found.rejected:
                     with telemetry.span(f"poll {running.name}", root=True, attributes={telemetry.ADAPTER: running.name}):
                         await self._take_slowly(running, found)
-                if found.cursor is not None and found.cursor != cursor:
-                    await self._cursors.put(key, found.cursor.encode())
+                if found.cursor is not None and found.cursor.encode() != cursor.value:
+                    value = found.cursor.encode()
+                    cursor = Entry(value, await self._cursors.update(key, value, cursor.revision))
                 more = found.more
                 troubles = 0
             except (CredentialsRejected, Withdrawn) as problem:
                 await self._adapters.shut_out(running.name, problem)
             except HubError as problem:
+                if isinstance(problem, LedgerConflict):
+                    cursor = None  # another hub moved it, or a write is stored whose answer was lost
                 troubles += 1
                 if troubles == 1:
                     log.warning("poll failed", adapter=running.name, reason=problem.message)
             if not more:
                 await asyncio.sleep(min(60.0, every * 2.0 ** min(troubles, 5)))
+
+    async def _cursor(self, key: str) -> Entry:
+        """The cursor, written anew: from now on whoever polled before this hub can't move it any more."""
+        stored = await self._cursors.get(key)
+        value = b"" if stored is None else stored.value
+        if stored is None:
+            return Entry(value, await self._cursors.create(key, value))
+        return Entry(value, await self._cursors.update(key, value, stored.revision))
 
     async def _take_slowly(self, running: Running, found: Brought) -> None:
         """Take what a poll brought no faster than the instance may bring reports, so that a flood starves nobody."""

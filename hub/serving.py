@@ -213,6 +213,18 @@ def accept_loss(settings: Settings) -> int:
     return _outcome(accept)
 
 
+def forget_secrets(settings: Settings) -> int:
+    """`hub secrets forget`: remove the secrets whose key is lost, so that hubs with another key may start."""
+    logs.setup(level=settings.log_level, json=settings.log_json)
+
+    async def forget() -> str | None:
+        async with Hub.open(settings, instances=(), check=False) as hub:
+            log.warning("secrets forgotten", count=await hub.sealing.forget_all())
+        return None
+
+    return _outcome(forget)
+
+
 def _outcome(run: Callable[[], Awaitable[str | None]]) -> int:
     """Run to the end on uvloop; errors the hub raises on purpose are said in one line."""
     try:

@@ -14,14 +14,14 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-import msgspec
 import structlog
 
 from hub.adapters.book import InstanceRecord, follows_file, instance_of
 from hub.adapters.calls import Calls, TookTooLong
+from hub.adapters.pauses import Pauses
 from hub.adapters.plugins import Plugins
 from hub.adapters.registry import Registry
-from hub.adapters.running import Away, Gate, Instance, Pause, Running, build
+from hub.adapters.running import Away, Gate, Instance, Running, build
 from hub.adapters.status import NOWHERE, AdapterStatus, Slot, kind_of, manifest_of_program, status_of
 from hub.bus.buckets import AdapterBucketStore, Bucket
 from hub.contract import AdapterInstance, Classifier, ConsolePage, Manifest, Notifier, Placement, Plugin, ReportKind
@@ -75,6 +75,7 @@ class Adapters:
         self._files = {instance.name: instance for instance in instances}
         self._registry = registry
         self._bucket = bucket
+        self._pauses = Pauses(bucket)
         self._public_url = public_url.rstrip("/")
         self._backlog = backlog
         self._bound = bound
@@ -86,7 +87,7 @@ class Adapters:
         self.workers = workers
         """Whether there can be worker processes here."""
         self._tiers: dict[type[Plugin], str] = {}
-        self._isolate: Isolate = isolate or self._pause_for_good
+        self._isolate: Isolate = isolate or self.pause
         self._slots: dict[str, Slot] = {}
         self._lock = asyncio.Lock()
         self._watchers: weakref.WeakSet[asyncio.Event] = weakref.WeakSet()
@@ -100,11 +101,9 @@ class Adapters:
         records = await self._registry.load()
         for name, instance in self._files.items():
             records.setdefault(name, follows_file(name, at=now, actor=SYSTEM, enabled=instance.enabled))
+        await self._pauses.load()
         for name, record in records.items():
-            slot = self._slots[name] = Slot(record)
-            stored = await self._bucket.get(f"{name}.pause")
-            if stored is not None and stored.value:
-                slot.gate.pause = msgspec.json.decode(stored.value, type=Pause)
+            self._slots[name] = Slot(record, self._pauses.gate(name))
             if record.version and name in self._files:
                 log.info("the ledger's settings go before config/adapters.yaml", adapter=name, version=record.version)
         await asyncio.gather(*(self._first(slot) for slot in self._slots.values()))
@@ -131,13 +130,18 @@ class Adapters:
 
     async def follow(self) -> None:
         """Keep up with what other processes change, for ever."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._follow_records(), name="adapter records")
+            group.create_task(self._pauses.follow(), name="pauses")
+
+    async def _follow_records(self) -> None:
         async for record in self._registry.follow():
             await self.apply(record)
 
     async def apply(self, record: InstanceRecord) -> None:
         """Make a stored record true here: build what is new, swap it in, let what it replaces end. Never raises PluginError."""
         async with self._lock:
-            slot = self._slots.setdefault(record.name, Slot(record))
+            slot = self._slots.setdefault(record.name, Slot(record, self._pauses.gate(record.name)))
             if record.version < slot.record.version or (record.version == slot.record.version and slot.stable is not None):
                 return
             old_stable, old_candidate, before = slot.stable, slot.candidate, slot.record
@@ -412,31 +416,27 @@ class Adapters:
 
     # --- pauses ---
 
-    async def pause(self, name: str, reason: str, *, automatic: bool = False) -> None:
-        """Take nothing from its queue until resumed; survives a restart."""
-        gate = self._gate(name)
-        gate.pause = Pause(reason, datetime.now(UTC), automatic)
-        await self._bucket.put(f"{name}.pause", msgspec.json.encode(gate.pause))
-        log.warning("adapter paused", adapter=name, reason=reason)
-
-    async def _pause_for_good(self, name: str, reason: str) -> None:
-        await self.pause(name, reason)
+    async def pause(self, name: str, reason: str) -> None:
+        """Take nothing from its queue until resumed, in any hub of the bus; survives a restart. Raises NotAllowed, BusUnavailable."""
+        self._check_on(name)
+        await self._pauses.pause(name, reason)
 
     async def resume(self, name: str) -> None:
-        """Go on."""
-        gate = self._gate(name)
-        if gate.pause is not None:
-            gate.pause = None
-            await self._bucket.delete(f"{name}.pause")
-            log.info("adapter resumed", adapter=name)
-        gate.stirred.set()
+        """Go on. Raises NotAllowed, BusUnavailable."""
+        self._check_on(name)
+        await self._pauses.resume(name)
 
     async def shut_out(self, name: str, problem: HubError) -> None:
         """Pause an instance that the department does not let in: until its health says otherwise, or for good (Withdrawn)."""
-        if self._gate(name).pause is None:
-            automatic = isinstance(problem, CredentialsRejected)
-            what = "credentials rejected" if automatic else "withdrawn" if isinstance(problem, Withdrawn) else problem.code
-            await self.pause(name, f"{what}: {problem.message}", automatic=automatic)
+        if name not in self._slots or not self._slots[name].on:
+            return  # disabled meanwhile
+        automatic = isinstance(problem, CredentialsRejected)
+        what = "credentials rejected" if automatic else "withdrawn" if isinstance(problem, Withdrawn) else problem.code
+        await self._pauses.pause_open(name, f"{what}: {problem.message}", automatic=automatic)
+
+    async def let_in(self, name: str) -> None:
+        """The department lets the instance in again: end its automatic pause, if that is what it has."""
+        await self._pauses.resume_automatic(name)
 
     async def held_up(self, name: str, seconds: float) -> None:
         """A plugin's step held the event loop up: noted; after a long one, or the third, the instance is isolated."""
@@ -463,14 +463,13 @@ class Adapters:
             return False
         health = await running.health()
         if health.ok:
-            await self.resume(running.name)
+            await self.let_in(running.name)
         return health.ok
 
-    def _gate(self, name: str) -> Gate:
+    def _check_on(self, name: str) -> None:
         slot = self._slots.get(name)
         if slot is None or not slot.on:
             raise NotAllowed("no such adapter", subject=name)
-        return slot.gate
 
 
 def _rebuilt(before: InstanceRecord, after: InstanceRecord) -> bool:

@@ -264,7 +264,7 @@ def _owns(caller: Caller, token: Token) -> bool:
     responses=refuses(403) | {204: {"description": "It is useless now"}},
 )
 async def revoke(services: ServicesHere, caller: CallerHere, id: Annotated[str, Path(pattern="^[0-9a-f]{16}$")]) -> Response:
-    """Seen by other hub processes within ten seconds."""
+    """Counts in every hub of the bus at once, and ends the token's streams."""
     caller.require(ADMINS)
     if caller.scope.area is not None and not any(
         token.id == id and _owns(caller, token) for token in await services.tokens.list()

@@ -1,14 +1,14 @@
 """`GET /changes`: every commit in the token's scope as server-sent events, from the ledger.
 
 The event id is the ledger sequence: a client that comes back with Last-Event-ID misses nothing and gets nothing twice. A comment
-every few seconds keeps the line open; a revoked token's streams end within a heartbeat. Refuses more streams than the hub can
-follow at once.
+every few seconds keeps the line open; a revoked token's streams end at once. Refuses more streams than the hub can follow.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator
@@ -113,8 +113,11 @@ class _Stream(StreamingResponse):
 async def _events(services: Services, caller: Caller, after: int, heartbeat: float) -> AsyncGenerator[bytes, None]:
     """The stream's bytes; the first line tells at once that it is open."""
     queue: asyncio.Queue[bytes | None] = asyncio.Queue(_AHEAD)
-    checked = time.monotonic()
+    revoked = services.tokens.end_of(caller.token.id)
+    checked = -math.inf  # it may have been revoked before anybody listened
     reader = asyncio.create_task(_read(services, caller, after, queue), name="changes")
+    ended = asyncio.create_task(revoked.wait(), name="end of the token")
+    getting = asyncio.create_task(queue.get(), name="next change")
     try:
         yield b"retry: 1000\n\n"
         while True:
@@ -122,18 +125,21 @@ async def _events(services: Services, caller: Caller, after: int, heartbeat: flo
                 checked = time.monotonic()
                 if not await _still_valid(services, caller):
                     return
-            try:
-                async with asyncio.timeout(heartbeat):
-                    event = await queue.get()
-            except TimeoutError:
+            await asyncio.wait((getting, ended), timeout=heartbeat, return_when=asyncio.FIRST_COMPLETED)
+            if ended.done():
+                return
+            if not getting.done():
                 yield b": still here\n\n"
                 continue
+            event = getting.result()
             if event is None:
                 await reader
                 return
+            getting = asyncio.create_task(queue.get(), name="next change")
             yield event
     finally:
-        reader.cancel()
+        for task in (reader, ended, getting):
+            task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await reader
 

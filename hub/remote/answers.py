@@ -1,8 +1,8 @@
 """The hub's side of reports: what adapters that run elsewhere say becomes commands on the right case, each message once.
 
-One durable queue, one rate and one worker set per adapter: a flood delays its own adapter only. The adapter is that of the subject, never
-of the body; what can't be used is put aside with its reason and blocks nothing. Also answers questions for a contact, and hears the signs
-of life. Started by the composition root.
+One durable queue, one rate and one hub at a time per adapter: a flood delays its own adapter only. The adapter is that of the subject,
+never of the body; what can't be used is put aside with its reason and blocks nothing. Also answers questions for a contact, and hears the
+signs of life. Started by the composition root.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from hub.adapters import Adapters, Away
 from hub.adapters.soundness import item as sound_item
 from hub.bus.connection import Bus
 from hub.bus.exchange import Listening, Reply
+from hub.bus.lease import Lease
 from hub.bus.pull import Delivery, PullConsumer
 from hub.bus.streams import ensure_consumer, ensure_report_stream
 from hub.cancellation import raise_if_cancelled
@@ -107,7 +108,7 @@ class Answers:
                     for name in serving.keys() - wanted:
                         serving.pop(name).cancel()
                     for name in wanted - serving.keys():
-                        serving[name] = group.create_task(self._serve(name), name=f"reports of {name}")
+                        serving[name] = group.create_task(self._in_turn(name), name=f"reports of {name}")
             finally:
                 for task in self._working:
                     task.cancel()
@@ -123,6 +124,10 @@ class Answers:
     def _away(self, name: str) -> Away | None:
         found = self._adapters.get(name) if self._adapters.serves(name) else None
         return found if isinstance(found, Away) else None
+
+    async def _in_turn(self, name: str) -> None:
+        """Take one adapter's reports whenever no other hub of the bus does: two would not keep their order, nor the rate."""
+        await Lease(self._bus, f"reports.{name}").keep(lambda: self._serve(name))
 
     async def _serve(self, name: str) -> None:
         """Take one adapter's reports in their order, no faster than it may bring them."""
@@ -236,9 +241,9 @@ class Answers:
             if beat.paused is not None and pause is None:
                 kind = CredentialsRejected if beat.automatic else Withdrawn
                 await self._adapters.shut_out(away.name, kind(beat.paused[:300], subject=away.name))
-            elif beat.paused is None and pause is not None and pause.automatic:
-                await self._adapters.resume(away.name)
-        except (BusUnavailable, NotAllowed) as problem:
+            elif beat.paused is None and pause is not None:
+                await self._adapters.let_in(away.name)
+        except BusUnavailable as problem:
             log.warning("the state of an adapter is not kept", adapter=away.name, reason=problem.message)
 
     def _terms(self, away: Away) -> Terms:

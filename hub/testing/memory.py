@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from hub.bus.buckets import Entry, KeyExists
+from hub.bus.buckets import Change, Entry, KeyExists
 from hub.bus.connection import WrongSequence
 from hub.errors import LedgerConflict
 from hub.ledger import PolicyRecord
@@ -129,6 +129,8 @@ class MemoryBucket:
     def __init__(self) -> None:
         self._entries: dict[str, Entry] = {}
         self._revision = 0
+        self._story: list[Change] = []
+        self._changed = asyncio.Event()
 
     async def get(self, key: str) -> Entry | None:
         """The entry, or None."""
@@ -136,8 +138,7 @@ class MemoryBucket:
 
     async def put(self, key: str, value: bytes) -> int:
         """Store whatever was there; returns the revision."""
-        self._revision += 1
-        self._entries[key] = Entry(value, self._revision)
+        self._entries[key] = Entry(value, self._happened(key, value))
         return self._revision
 
     async def create(self, key: str, value: bytes) -> int:
@@ -156,15 +157,41 @@ class MemoryBucket:
     async def delete(self, key: str) -> None:
         """Forget it; no error when absent."""
         self._entries.pop(key, None)
+        self._happened(key, b"")
 
     async def purge(self, key: str) -> None:
         """Forget it with all its history."""
-        self._entries.pop(key, None)
+        await self.delete(key)
+
+    def _happened(self, key: str, value: bytes) -> int:
+        self._revision += 1
+        self._story = [*(change for change in self._story if change.key != key), Change(key, value, self._revision)]
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+        return self._revision
+
+    async def changes(self, keys: str, *, after: int = 0, live: bool = True) -> AsyncIterator[Change]:
+        """What the keys of a pattern hold, then every change, behind a revision; no bytes: the key was removed."""
+        fits = _fits(keys)
+        while True:
+            changed = self._changed
+            for change in self._story:
+                if change.revision > after and fits(change.key):
+                    yield change
+            after = max((change.revision for change in self._story), default=after)
+            if not live:
+                return
+            await changed.wait()
 
     async def entries(self, pattern: str = ">") -> dict[str, Entry]:
         """All entries whose key fits a pattern (`*` for one part, `>` for the rest)."""
-        fits = re.compile(re.escape(pattern).replace(r"\*", r"[^.]+").replace(">", ".+")).fullmatch
+        fits = _fits(pattern)
         return {key: entry for key, entry in sorted(self._entries.items()) if fits(key)}
+
+
+def _fits(pattern: str) -> Callable[[str], object]:
+    """Whether a key fits a pattern of the bus."""
+    return re.compile(re.escape(pattern).replace(r"\*", r"[^.]+").replace(">", ".+")).fullmatch
 
 
 class MemoryObjects:
