@@ -27,7 +27,7 @@ from hub.desk import Desk, Outcome, utc_now
 from hub.errors import InvalidInput, TransitionRefused
 from hub.marks import known_here
 from hub.model.actors import SYSTEM, Actor
-from hub.model.aggregate import Command, Event
+from hub.model.aggregate import Command, Event, suffix_of
 from hub.model.areas import AreaCode
 from hub.model.case.commands import AttachReport, Comment, Report
 from hub.model.case.state import Case, CaseId, Channel, Severity, case_id
@@ -48,8 +48,6 @@ MOST_TEXT = 20_000
 MOST_PLACE = 200
 CLOCK_SKEW = timedelta(minutes=10)
 """How far in the future a report's own time may lie before it is refused."""
-
-_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -122,11 +120,7 @@ class _Held:
 def new_suffix(now: float, noise: bytes) -> str:
     """A case id suffix: milliseconds since 1970 (9 characters) and 35 bits of `noise` (7), Crockford base 32, sortable."""
     number = (int(now * 1000) & ((1 << 45) - 1)) << 35 | int.from_bytes(noise[:5], "big") & ((1 << 35) - 1)
-    letters = []
-    for _ in range(16):
-        letters.append(_ALPHABET[number & 31])
-        number >>= 5
-    return "".join(reversed(letters))
+    return suffix_of(number)
 
 
 class Classify(Protocol):

@@ -30,7 +30,7 @@ from hub.api import (
     trial,
 )
 from hub.api.answers import Writes
-from hub.api.kinds import list_router, matter_router
+from hub.api.kinds import list_router, matter_router, opening_router
 from hub.api.limits import BodyLimit, RateLimit
 from hub.api.openapi import describe
 from hub.api.services import Services
@@ -71,6 +71,10 @@ def create_app(services: Services, *, heartbeat: float = stream.HEARTBEAT) -> Fa
         bodies |= {f"{kind.path}/{name}": body for name, body in found.items()}
         if kind.lists_itself:
             matters.append(list_router(kind))
+        if kind.opens_itself is not None:
+            opening, body = opening_router(kind, kind.opens_itself)
+            matters.append(opening)
+            bodies[kind.path] = body
     routers = (
         cases.router,
         *matters,

@@ -26,7 +26,6 @@ Text = Annotated[str, msgspec.Meta(min_length=1, max_length=MOST_TEXT, pattern=r
 Word = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 Aware = Annotated[datetime, msgspec.Meta(tz=True)]
 AreaText = Annotated[str, msgspec.Meta(pattern=r"^\d{6,15}$", max_length=15)]
-CaseText = Annotated[str, msgspec.Meta(pattern=r"^\d{15}-[0-9a-hjkmnp-tv-z]{10,26}$", max_length=42)]
 
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 LATEST = datetime(2200, 1, 1, tzinfo=UTC)
@@ -159,13 +158,7 @@ def _limited(name: str, kind: Any) -> Any:
     bare: Any
     if name == "targets":
         return Annotated[tuple[TargetBody, ...], msgspec.Meta(max_length=20)]
-    if name == "rating":
-        bare = Annotated[int, msgspec.Meta(ge=1, le=5)]
-    elif name == "what":
-        bare = Annotated[str, msgspec.Meta(pattern="^(suspension|extension)$")]
-    elif name == "into":
-        bare = CaseText
-    elif name == "area":
+    if name == "area":
         bare = AreaText
     elif name in ("until", "reported_at"):
         bare = Aware

@@ -18,7 +18,7 @@ from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import Response
 
 from hub import telemetry
-from hub.api.answers import REPLAYED, SEQUENCE, Fresh, KeyHeader, answer, command_id, settle, utc_now, wrote
+from hub.api.answers import REPLAYED, SEQUENCE, Fresh, KeyHeader, answer, command_id, needed, settle, utc_now, wrote
 from hub.api.auth import Caller, CallerHere, Scoped, ServicesHere
 from hub.api.bodies import body_of, command_from, read_body
 from hub.api.models import MatterList, Result, Timeline
@@ -27,8 +27,9 @@ from hub.api.problems import Failure
 from hub.api.scopes import KeyScope
 from hub.api.tokens import Role
 from hub.desk import Outcome
-from hub.errors import NotAllowed
-from hub.model.aggregate import Aggregate, Command, Folded, tag_of
+from hub.errors import InvalidInput, NotAllowed
+from hub.model.aggregate import Aggregate, Command, Folded, suffix_of, tag_of
+from hub.model.areas import within
 from hub.trace import Tree, assemble
 
 if TYPE_CHECKING:
@@ -90,6 +91,10 @@ class Kind(Generic[V]):
     result_type: type[msgspec.Struct] | None = None
     lists_itself: bool = True
     """Whether it has the plain list; the case has one with filters of its own."""
+    opens_itself: type[Command] | None = None
+    """The command by which people open a matter at `POST /<path>`; it has a field `area`. None: the kind has a way in of its own."""
+    openers: frozenset[Role] = frozenset()
+    """Who may open one."""
 
     def __post_init__(self) -> None:
         """Raises ValueError when a command has no role, or a role a command that people may not give."""
@@ -169,6 +174,39 @@ def list_router(kind: Kind[Any]) -> APIRouter:
     return router
 
 
+def opening_router(kind: Kind[Any], command: type[Command]) -> tuple[APIRouter, type[msgspec.Struct]]:
+    """`POST /<path>`: opens a matter, once for each Idempotency-Key; the id is derived from the key."""
+    router = APIRouter(prefix=f"/{kind.path}", tags=[kind.path])
+    body = body_of(command)
+
+    async def opened(request: Request, services: ServicesHere, caller: CallerHere, key: KeyHeader = None) -> Response:
+        caller.require(kind.openers)
+        identity = command_id(caller, needed(key))
+        assert identity is not None
+        wanted: Any = command_from(command, await read_body(request, body))
+        if not services.district().policy.is_area(wanted.area):
+            raise InvalidInput(f"no such area: {wanted.area}", subject="area")
+        if caller.scope.area is not None and not within(wanted.area, caller.scope.area):
+            raise InvalidInput("lies outside the token's area", subject="area")
+        id = kind.aggregate.new_id(wanted.area, suffix_of(int(identity, 16)))
+        outcome = await services.desks.execute(id, wanted, actor=caller.actor, command_id=identity)
+        return command_answer(request, services, kind, caller, outcome, status=201)
+
+    opened.__doc__ = command.__doc__
+    name = kind.aggregate.name
+    router.add_api_route(
+        "",
+        opened,
+        methods=["POST"],
+        status_code=201,
+        summary=f"Open a {name}",
+        operation_id=f"{name}_open",
+        responses=gives(kind.result_type or Result, 400, 403, 409, 413, 415, status=201),
+        openapi_extra=takes(body, kind.examples.get(tag_of(command), {})),
+    )
+    return router, body
+
+
 def _readers(kind: Kind[Any]) -> tuple[Any, Any, Any]:
     async def one(request: Request, services: ServicesHere, caller: CallerHere, id: str, fresh: Fresh = False) -> Response:
         """The matter as it stands."""
@@ -237,7 +275,9 @@ async def execute(
     return await kind.after(services, command, cast("Outcome[V]", outcome))
 
 
-def command_answer(request: Request, services: Services, kind: Kind[V], caller: Caller, outcome: Outcome[V]) -> Response:
+def command_answer(
+    request: Request, services: Services, kind: Kind[V], caller: Caller, outcome: Outcome[V], *, status: int = 200
+) -> Response:
     """The answer to a command: the matter after it, even when it has just left the caller's scope."""
     wrote(request, caller, outcome.sequence)
     headers = {SEQUENCE: str(outcome.sequence)}
@@ -245,14 +285,14 @@ def command_answer(request: Request, services: Services, kind: Kind[V], caller: 
         headers[REPLAYED] = "true"
     here = Showing(services.district(), caller, utc_now())
     if kind.result is not None:
-        return answer(kind.result(here, outcome), headers=headers)
+        return answer(kind.result(here, outcome), status, headers)
     shown = Result(
         matter=kind.show(here, outcome.folded, None),
         sequence=outcome.sequence,
         events=[tag_of(event) for event in outcome.events],
         repeated=outcome.repeated,
     )
-    return answer(shown, headers=headers)
+    return answer(shown, status, headers)
 
 
 def file_under(id: str) -> None:

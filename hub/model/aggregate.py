@@ -27,6 +27,7 @@ SUFFIX_PATTERN = "[0-9a-hjkmnp-tv-z]{10,26}"
 """A unique lower-case Crockford base-32 word."""
 ID_PATTERN = rf"\d{{15}}-(?:[a-z]{{1,4}}-)?{SUFFIX_PATTERN}"
 """The id of any matter, as a regular expression."""
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _ID = re.compile(f"^{ID_PATTERN}$")
 _MARK = re.compile(r"^(?:[a-z]{1,4})?$")
 _NAME = re.compile(r"^[a-z][a-z_]{1,30}$")
@@ -280,6 +281,15 @@ class Aggregates:
     def named(self, name: str) -> Aggregate[Any, Any, Any] | None:
         """The kind with that name."""
         return self._by_name.get(name)
+
+
+def suffix_of(number: int) -> str:
+    """The low 80 bits of a number as the suffix of an id: 16 characters, Crockford base 32."""
+    letters = []
+    for _ in range(16):
+        letters.append(_ALPHABET[number & 31])
+        number >>= 5
+    return "".join(reversed(letters))
 
 
 def parse_id(text: str) -> MatterId:

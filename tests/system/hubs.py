@@ -16,10 +16,11 @@ import httpx
 import uvicorn
 
 from hub.api import create_app
-from hub.app import Hub, services_of
+from hub.app import Hub
 from hub.bus import EmbeddedServer
 from hub.contract import Adapter, AdapterInstance, Plugin
 from hub.desk import utc_now
+from hub.serving import services_of
 from hub.settings import Settings
 from hub.testing.kit import QuietServer
 from tests.eventually import eventually

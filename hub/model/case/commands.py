@@ -7,8 +7,11 @@ commands of the parts a case holds.
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Annotated
 
-from hub.model.aggregate import Command
+import msgspec
+
+from hub.model.aggregate import ID_PATTERN, Command
 from hub.model.areas import AreaCode, UnitCode
 from hub.model.assignments.commands import (
     Accept,
@@ -106,7 +109,7 @@ class Visit(Command, frozen=True, tag="visit"):
     reached: bool
     solved: bool | None = None
     satisfied: bool | None = None
-    rating: int | None = None
+    rating: Annotated[int, msgspec.Meta(ge=1, le=5)] | None = None
     note: str | None = None
 
 
@@ -155,7 +158,7 @@ class Void(Command, frozen=True, tag="void"):
 class Merge(Command, frozen=True, tag="merge"):
     """Go on in another case; its open assignments are recalled."""
 
-    into: CaseId
+    into: Annotated[CaseId, msgspec.Meta(pattern=f"^{ID_PATTERN}$", max_length=42)]
     reason: str | None = None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Literal
 
 from hub.model.aggregate import Command
 from hub.model.limits.state import DeadlineKind
@@ -11,7 +12,7 @@ from hub.model.limits.state import DeadlineKind
 class Ask(Command, frozen=True, tag="ask"):
     """Ask a higher level for `suspension` or `extension`."""
 
-    what: str
+    what: Literal["suspension", "extension"]
     reason: str
     until: datetime | None = None
     assignment: str | None = None
