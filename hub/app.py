@@ -466,8 +466,9 @@ class Hub:
             await asyncio.sleep(1.0)
 
     async def _follow_policy(self) -> None:
-        """Put in force what another process publishes; read from the first on, so that none between the start and here is missed."""
-        async for messages in self.bus.follow("LEDGER", POLICY, 0):
+        """Put in force what another process publishes, or has published since this one read the policy."""
+        last = await self.bus.last("LEDGER", POLICY)
+        async for messages in self.bus.follow("LEDGER", POLICY, last.sequence - 1 if last is not None else 0):
             record = decode_policy(messages[-1].data)
             if record.version > self.rulebook.rules().version:
                 self.rulebook.put_in_force(record)

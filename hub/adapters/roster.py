@@ -25,7 +25,16 @@ from hub.adapters.running import Away, Gate, Instance, Running, build
 from hub.adapters.status import NOWHERE, AdapterStatus, Slot, kind_of, manifest_of_program, status_of
 from hub.bus.buckets import AdapterBucketStore, Bucket
 from hub.contract import AdapterInstance, Classifier, ConsolePage, Manifest, Notifier, Placement, Plugin, ReportKind
-from hub.errors import AdapterFault, CredentialsRejected, HubError, NotAllowed, PluginError, Unavailable, Withdrawn
+from hub.errors import (
+    AdapterFault,
+    BusUnavailable,
+    CredentialsRejected,
+    HubError,
+    NotAllowed,
+    PluginError,
+    Unavailable,
+    Withdrawn,
+)
 from hub.model.actors import SYSTEM
 from hub.model.bindings import Binding
 
@@ -131,15 +140,13 @@ class Adapters:
     async def follow(self) -> None:
         """Keep up with what other processes change, for ever."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._follow_records(), name="adapter records")
             group.create_task(self._pauses.follow(), name="pauses")
-
-    async def _follow_records(self) -> None:
-        async for record in self._registry.follow():
-            await self.apply(record)
+            # In the group's body: Python 3.11 leaves its task marked as cancelled when a child fails while it is only waited for.
+            async for record in self._registry.follow():
+                await self.apply(record)
 
     async def apply(self, record: InstanceRecord) -> None:
-        """Make a stored record true here: build what is new, swap it in, let what it replaces end. Never raises PluginError."""
+        """Make a stored record true here: build what is new, swap it in, let what it replaces end. BusUnavailable changes nothing."""
         async with self._lock:
             slot = self._slots.setdefault(record.name, Slot(record, self._pauses.gate(record.name)))
             if record.version < slot.record.version or (record.version == slot.record.version and slot.stable is not None):
@@ -157,6 +164,9 @@ class Adapters:
                 except PluginError as problem:
                     slot.stable = slot.candidate = None
                     await self._failed(slot, problem)
+                except BusUnavailable:
+                    slot.record = before  # it comes again; until then everything stays as it was
+                    raise
                 self._retire(old_stable, old_candidate)
             log.info("adapter changed", adapter=record.name, version=record.version, action=record.action)
             self._tell()
@@ -165,6 +175,9 @@ class Adapters:
         """Build and start the stable version, and the candidate if there is one; both or none."""
         fresh: list[Instance] = []
         try:
+            for spec in (record.stable, record.candidate):
+                if spec is not None and spec.placement is not Placement.REMOTE:
+                    await asyncio.to_thread(self.plugins.ensure, spec.plugin)
             for instance in await self.versions(record):
                 one = self._build(instance, slot.gate)
                 fresh.append(one)

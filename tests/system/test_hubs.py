@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
+import pytest
+
+from hub.adapters.registration import Patch
 from hub.app import Hub
 from hub.bus.streams import LEASES
 from hub.contract import Adapter, Capability, IncomingCase, Poll
-from hub.errors import CredentialsRejected, Withdrawn
+from hub.errors import BusUnavailable, CredentialsRejected, Withdrawn
+from hub.model.actors import SYSTEM
 from hub.model.aggregate import Event
 from hub.model.assignments.events import AssignmentAccepted, AssignmentProgressed
 from hub.model.case.state import CaseId, Channel
@@ -23,6 +30,8 @@ from tests.system.hubs import one_bus, two_hubs
 from tests.system.killed_hub import killable, police_of
 from tests.system.remote_office import OfficeAdapter
 from tests.system.remote_world import Office, away
+from tests.system.test_install_while_running import SOURCE
+from tests.system.test_registration import BY, SECRET, DeskAdapter
 
 
 def reason(hub: Hub, name: str = "police") -> str | None:
@@ -40,7 +49,7 @@ async def test_a_pause_through_one_hub_stops_the_lane_of_the_other_and_its_end_s
         assert department.calls == []
         await a.adapters.resume("police")
         await eventually(lambda: reason(b) is None)
-        await eventually(lambda: department.filed == [f"{outcome.case.id}.a2"])
+        await eventually(lambda: department.filed == [f"{outcome.state.id}.a2"])
 
 
 async def _queued(hub: Hub) -> bool:
@@ -202,8 +211,8 @@ async def test_polling_is_taken_over_when_the_hub_that_polls_is_killed(tmp_path:
             child.kill()
             await child.wait()
             office.says(office.filed()[0], "progress")
-            await eventually(lambda: _told(b, outcome.case.id, AssignmentProgressed), within=15)
-            assert await _told(b, outcome.case.id, AssignmentAccepted) == 1  # also when it is read again from the same cursor
+            await eventually(lambda: _told(b, outcome.state.id, AssignmentProgressed), within=15)
+            assert await _told(b, outcome.state.id, AssignmentAccepted) == 1  # also when it is read again from the same cursor
 
 
 async def _told(hub: Hub, case: CaseId, kind: type[Event]) -> int:
@@ -244,3 +253,49 @@ async def test_reports_of_an_adapter_elsewhere_are_taken_by_one_hub_in_their_ord
 
 async def _takes_reports(hub: Hub) -> bool:
     return await hub.bus.last(LEASES, "lease.reports.police") is not None
+
+
+async def test_what_is_changed_between_a_hubs_start_and_its_following_is_not_missed(tmp_path: Path) -> None:
+    async with one_bus(tmp_path, extra=[DeskAdapter]) as bus, bus.hub("a") as a, bus.hub("b", stages=False) as b:
+        await a.registration.add("gasworks", "desk", Patch(settings={"url": "a", "secret": SECRET}), BY)
+        first, *_ = sources = dict(a.rulebook.rules().sources)
+        assert await a.publish_policy(sources | {first: sources[first] + "\n# again"}, SYSTEM) == 2
+        assert b.rulebook.rules().version == 1
+        async with b.running():
+            await eventually(lambda: b.adapters.serves("gasworks"))
+            await eventually(lambda: b.rulebook.rules().version == 2)
+
+
+async def test_a_change_that_could_not_be_made_true_for_want_of_the_bus_is_made_true_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with two_hubs(tmp_path, extra=[DeskAdapter]) as (a, b):
+        await a.registration.add("gasworks", "desk", Patch(settings={"url": "a", "secret": SECRET}), BY)
+        await eventually(lambda: b.adapters.serves("gasworks"))
+        opened, troubles = b.registry.open, [BusUnavailable("no answer")]
+
+        async def open(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+            if troubles:
+                raise troubles.pop()
+            return await opened(name, settings)
+
+        monkeypatch.setattr(b.registry, "open", open)
+        await a.registration.change("gasworks", Patch(settings={"url": "b"}), BY)
+        await eventually(lambda: b.adapters.get("gasworks").instance.settings["url"] == "b")
+        assert not troubles
+
+
+async def test_a_plugin_installed_since_is_found_by_the_hub_that_was_not_asked_to_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "found_later", raising=False)
+    async with two_hubs(tmp_path) as (a, b):
+        source = SOURCE.replace('name="latecomer"', 'name="found-later"')
+        (tmp_path / "found_later.py").write_text(source, encoding="utf-8")
+        info = tmp_path / "found_later-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: found-later\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text("[city_hub]\nfound-later = found_later\n")
+        await a.registration.add("latecomer", "found-later", Patch(units=("gas",)), BY)
+        await eventually(lambda: b.adapters.serves("latecomer"))

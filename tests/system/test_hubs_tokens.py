@@ -59,7 +59,7 @@ async def test_the_streams_of_a_token_revoked_through_another_hub_end_and_the_ot
             async with asyncio.timeout(10):
                 while not (line := await anext(others)).startswith("data:"):
                     pass
-            assert outcome.case.id in line
+            assert outcome.state.id in line
 
 
 async def test_finding_a_known_token_asks_nobody(tmp_path: Path) -> None:

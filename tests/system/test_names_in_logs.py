@@ -34,9 +34,9 @@ async def test_reporters_name_stays_out_of_the_log_whatever_the_plugin_logs(tmp_
             office.next("no answer")
             outcome = await report_gas(hub, contact=Contact(name="欧阳建国", phone="13900001111"))
             assignment = await until(hub, outcome, "police", AssignmentState.DELIVERED)
-            await hub.desk.execute(outcome.case.id, Urge(assignment=assignment.id, message="请尽快"), actor=SYSTEM)
+            await hub.desk.execute(outcome.state.id, Urge(assignment=assignment.id, message="请尽快"), actor=SYSTEM)
             await eventually(lambda: len(office.heard()) == 1)
-            await hub.desk.execute(outcome.case.id, Recall(assignment=assignment.id, reason="误报"), actor=SYSTEM)
+            await hub.desk.execute(outcome.state.id, Recall(assignment=assignment.id, reason="误报"), actor=SYSTEM)
             await eventually(lambda: len(office.heard()) == 2)
     for call in ("deliver", "no answer", "lookup", "urge", "recall"):
         assert call in log()
