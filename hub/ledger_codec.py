@@ -102,6 +102,8 @@ class Codec(Generic[S, C, E]):
     def _explained(self, raw: bytes, problem: msgspec.MsgspecError) -> LedgerDamaged:
         """Why a commit can't be read: an unknown event is named."""
         values = self._values(raw)
+        if "aggregate" not in values and "case" in values:
+            return LedgerDamaged("an early hub wrote this store, in a form that is read no more: begin with an empty data directory")
         events = values.get("events")
         for event in events if isinstance(events, list) else ():
             name = event.get("type") if isinstance(event, dict) else None

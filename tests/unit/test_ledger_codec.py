@@ -125,6 +125,11 @@ def test_what_is_no_commit_is_refused(raw: bytes) -> None:
         CODEC.decode(raw)
 
 
+def test_a_store_of_an_early_hub_is_refused_with_what_to_do() -> None:
+    with pytest.raises(LedgerDamaged, match="empty data directory"):
+        CODEC.decode(b'{"case":"320113001001001-0123456789abcdef","number":1,"events":[]}')
+
+
 def test_an_event_with_a_missing_field_is_refused() -> None:
     with pytest.raises(LedgerDamaged, match="text"):
         CODEC.decode(stored(type="case.commented"))
