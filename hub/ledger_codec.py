@@ -103,7 +103,9 @@ class Codec(Generic[S, C, E]):
         """Why a commit can't be read: an unknown event is named."""
         values = self._values(raw)
         if "aggregate" not in values and "case" in values:
-            return LedgerDamaged("an early hub wrote this store, in a form that is read no more: begin with an empty data directory")
+            return LedgerDamaged(
+                "an early hub wrote this store, in a form that is read no more: begin with an empty data directory"
+            )
         events = values.get("events")
         for event in events if isinstance(events, list) else ():
             name = event.get("type") if isinstance(event, dict) else None

@@ -7,6 +7,7 @@ import pytest
 from hub.errors import InvalidInput, TransitionRefused
 from hub.model.areas import AreaCode, Level, UnitCode
 from hub.model.assignments.state import AssignmentState, Role
+from hub.model.case import CASE
 from hub.model.case import commands as c
 from hub.model.case import events as e
 from hub.model.case.state import CaseId, Channel, Severity, Stage
@@ -30,6 +31,7 @@ from tests.unit.fake_rules import (
 )
 
 S = AssignmentState
+THIRD = CaseId(f"{GRID}-0123456789abcdeh")
 OTHER = CaseId(f"{GRID}-0123456789abcdeg")
 
 
@@ -399,6 +401,44 @@ def test_void_needs_the_authority_the_policy_names() -> None:
     play.report(LAMP)
     with pytest.raises(TransitionRefused, match="void is granted from the community upwards"):
         play.do(c.Void(reason="误报"), person(GRID))
+
+
+def test_a_case_that_waits_for_the_answer_to_a_merge_is_not_voided_but_not_for_ever() -> None:
+    play = dispatched()
+    play.do(c.Merge(into=OTHER), person(COMMUNITY))
+    assert play.do(c.Merge(into=OTHER), person(COMMUNITY)) == ()
+    with pytest.raises(TransitionRefused, match="it is being merged into"):
+        play.do(c.Void(reason="误报"), person(COMMUNITY))
+    play.wait(minutes=2)
+    asked = play.do(c.Merge(into=OTHER), person(COMMUNITY))
+    assert names(asked) == ["case.merge_asked"], "the first answer never came: asked again"
+    play.wait(minutes=2)
+    play.do(c.Void(reason="误报"), person(COMMUNITY))
+    assert not CASE.awaits(play.case, c.Absorb(other=play.id, stamp=only(asked, e.MergeAsked).stamp))
+
+
+def test_a_case_that_waits_takes_only_who_asked_before_it() -> None:
+    play = dispatched()
+    play.wait(minutes=1)
+    (asked,) = play.do(c.Merge(into=OTHER), person(COMMUNITY))
+    assert isinstance(asked, e.MergeAsked)
+    later, earlier = asked.stamp + timedelta(seconds=1), asked.stamp - timedelta(seconds=1)
+    with pytest.raises(TransitionRefused, match="merged into .* itself"):
+        play.do(c.Absorb(other=THIRD, stamp=later))
+    play.do(c.Absorb(other=THIRD, stamp=earlier))
+    assert play.case.absorbed == (THIRD,)
+    play.do(c.RefuseMerge(into=OTHER, reason="the case has ended"))
+    again = only(play.do(c.Merge(into=OTHER), person(COMMUNITY)), e.MergeAsked)
+    assert again.stamp > earlier
+
+
+def test_a_case_can_not_be_voided_in_the_moment_another_came_in() -> None:
+    play = dispatched()
+    play.do(c.Absorb(other=THIRD, stamp=play.now))
+    with pytest.raises(TransitionRefused, match="was merged into it a moment ago"):
+        play.do(c.Void(reason="误报"), person(COMMUNITY))
+    play.wait(seconds=11)
+    play.do(c.Void(reason="误报"), person(COMMUNITY))
 
 
 def test_the_same_later_report_is_attached_once() -> None:

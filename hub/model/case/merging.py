@@ -19,6 +19,8 @@ from hub.model.case import events as e
 from hub.model.case.deciding import CaseDeciding
 from hub.model.case.state import MERGE_SEEN, Case, parse_case_id
 
+ANSWER_WITHIN = timedelta(minutes=1)
+"""An answer that takes longer holds nothing up any more: the merge can be asked for again, or the case be voided."""
 _TICK = timedelta(microseconds=1)
 
 
@@ -30,8 +32,8 @@ def merge(d: CaseDeciding, command: c.Merge) -> None:
     d.live()
     d.needs_authority("merge")
     _check_other(d, command.into, "into")
-    if case.merging is not None:
-        if case.merging.into == command.into:
+    if _waits(d):
+        if case.merging is not None and case.merging.into == command.into:
             return
         must_not_merge(d)
     if command.into in case.absorbed:
@@ -76,14 +78,20 @@ def refuse(d: CaseDeciding, command: c.RefuseMerge) -> None:
 def awaits(case: Case, command: Command) -> bool:
     """Whether a case still waits for the answer to its merge."""
     if isinstance(command, c.Absorb):
-        return case.merging is not None and case.merging.stamp == command.stamp
+        return not case.ended and case.merging is not None and case.merging.stamp == command.stamp
     return True
+
+
+def _waits(d: CaseDeciding) -> bool:
+    """Whether the case still waits for another's answer; one that did not come in time is not waited for."""
+    waits = d.state.merging
+    return waits is not None and d.now < waits.stamp + ANSWER_WITHIN
 
 
 def must_not_merge(d: CaseDeciding) -> None:
     """Refuse while the case waits for another's answer."""
     waits = d.state.merging
-    if waits is not None:
+    if waits is not None and _waits(d):
         d.refuse(f"it is being merged into {waits.into}")
 
 
