@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -118,7 +119,7 @@ async def test_every_record_down_the_chain_hears_of_the_case_that_goes_on(tmp_pa
     department = Department()
     async with served(tmp_path, department) as (hub, client):
         ids = [await opened(hub, number, f"W-{number}") for number in range(3)]
-        for one, into in zip(ids, ids[1:], strict=False):
+        for one, into in itertools.pairwise(ids):
             assert (await merged(client, one, into)).status_code == 200
         late = AttachReport(
             channel=Channel.HOTLINE,

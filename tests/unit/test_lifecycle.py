@@ -423,7 +423,7 @@ def test_a_case_that_waits_takes_only_who_asked_before_it() -> None:
     (asked,) = play.do(c.Merge(into=OTHER), person(COMMUNITY))
     assert isinstance(asked, e.MergeAsked)
     later, earlier = asked.stamp + timedelta(seconds=1), asked.stamp - timedelta(seconds=1)
-    with pytest.raises(TransitionRefused, match="merged into .* itself"):
+    with pytest.raises(TransitionRefused, match=r"merged into .* itself"):
         play.do(c.Absorb(other=THIRD, stamp=later))
     play.do(c.Absorb(other=THIRD, stamp=earlier))
     assert play.case.absorbed == (THIRD,)
