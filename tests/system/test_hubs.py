@@ -24,6 +24,7 @@ from hub.model.assignments.events import AssignmentAccepted, AssignmentProgresse
 from hub.model.case.state import CaseId, Channel
 from hub.remote import messages
 from hub.remote.protocol import encode
+from hub.repairs import Repair
 from tests.eventually import eventually
 from tests.system.department import GRID, Department, report_gas, scripted
 from tests.system.hubs import one_bus, two_hubs
@@ -134,7 +135,7 @@ def matter(number: int) -> IncomingCase:
 async def commands(hub: Hub) -> list[str]:
     """What opened cases, in the order of the ledger."""
     found = [commit async for _, commit, _ in hub.ledger.follow(0, live=False)]
-    return [commit.case for commit in found if commit.number == 1]
+    return [commit.id for commit in found if commit.number == 1]
 
 
 async def test_a_pause_through_one_hub_stops_the_polling_of_the_other(tmp_path: Path) -> None:
@@ -224,8 +225,8 @@ async def test_reports_of_an_adapter_elsewhere_are_taken_by_one_hub_in_their_ord
     taken: list[tuple[str, str]] = []
 
     def noting(hub: Hub, name: str) -> None:
-        async def note(kind: str, adapter: str, subject: str, text: str) -> None:
-            taken.append((name, subject))
+        async def note(repair: Repair) -> None:
+            taken.append((name, repair.subject))
 
         hub.answers._note = note
 
