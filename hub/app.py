@@ -195,7 +195,7 @@ class Hub:
         await ensure_streams(bus, replicas=replicas, ledger_bytes=settings.nats.max_bytes)
         buckets = {name: await Bucket.open(bus, name, replicas=replicas) for name in _BUCKETS}
         district = self.rulebook.district
-        self.objects = await Objects.open(bus, replicas=replicas)
+        self.objects = Objects(bus)
         self.ledger = Ledger(
             bus, CheckpointFile(settings.data / "checkpoint.json"), self.aggregates, source=f"/district/{district().code}"
         )
@@ -216,7 +216,7 @@ class Hub:
         self.desks = Desks(*made.values())
         self.tokens = Tokens(buckets["TOKENS"], connected=lambda: bus.connected)
         classify = Classification(lambda: self.adapters.classifiers(), district)
-        self.intake = Intake(self.desk, bus, district, self.vault, clock=self._clock, classify=classify)
+        self.intake = Intake(self.desk, bus, district, self.vault, self.objects, clock=self._clock, classify=classify)
 
         async def backlog(name: str) -> tuple[int, int]:
             return await consumer_backlog(bus, DISPATCH, durable_of(name))
@@ -292,7 +292,7 @@ class Hub:
         await self.credentials.start()
         self.workers = Workers(self.adapters, self.credentials, settings.data, public_url=root, clock=self._clock)
         self.deadlines = Deadlines(bus, self.desks)
-        erasure = Erasure(self.desk, self.ledger, self.vault, self.objects, self.views)
+        erasure = Erasure(self.desk, self.ledger, self.vault, self.objects)
         self.reactions = Reactions(bus, self.desks, Codecs(self.aggregates), {ERASURE: erasure}, self.repairs.note)
         self.upkeep = self._upkeep(buckets["RECONCILIATION"])
         self.alerts = Alerts(bus, self.ledger, self.adapters, self.repairs.note, clock=self._clock)

@@ -1,7 +1,8 @@
 """Intake: untrusted reports become one validated, masked command, exactly once per key; or a clear refusal.
 
 Owns the reservations (KEYS) that make intake idempotent, and the place markers (PLACES) that find duplicates and covering
-notices. Called by the API, and by report-back for what departments bring in. Never writes anything personal to the ledger.
+notices. Called by the API, and by report-back for what departments bring in. Never writes anything personal to the ledger: a
+reporter's contact and files are stored under the case, apart, where they can be destroyed.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import os
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
@@ -20,6 +21,7 @@ import msgspec
 import structlog
 
 from hub import telemetry
+from hub.bus.buckets import Objects
 from hub.bus.connection import Bus, WrongSequence
 from hub.bus.streams import KEYS, PLACES
 from hub.contract import CaseText
@@ -50,6 +52,14 @@ CLOCK_SKEW = timedelta(minutes=10)
 """How far in the future a report's own time may lie before it is refused."""
 
 
+@dataclass(frozen=True, slots=True)
+class EntryFile:
+    """A file that came with a report."""
+
+    record: Attachment
+    content: bytes = field(repr=False)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Entry:
     """One report as it came in. `area` (code) wins over `place_name`; without both the text is searched for a place name."""
@@ -67,7 +77,7 @@ class Entry:
     source: Source | None = None
     covers: tuple[str, ...] = ()
     covers_until: datetime | None = None
-    attachments: tuple[Attachment, ...] = ()
+    files: tuple[EntryFile, ...] = ()
     said: str | None = None
     """What the caller sent, when the rest was filled in (the present time, say): then this is what a repeated key is compared by."""
 
@@ -140,6 +150,7 @@ class Intake:
         bus: Bus,
         district: Callable[[], District],
         vault: Vault,
+        objects: Objects,
         *,
         clock: Callable[[], datetime] = utc_now,
         classify: Classify | None = None,
@@ -149,6 +160,7 @@ class Intake:
         self._bus = bus
         self._district = district
         self._vault = vault
+        self._objects = objects
         self._clock = clock
 
     async def report(self, entry: Entry, *, actor: Actor, key: str | None = None, cause: str | None = None) -> Outcome[Case]:
@@ -223,6 +235,8 @@ class Intake:
         """Open the case; two at once under one key, and one after a crash, come to the same."""
         entry = told.entry
         fields = await self._vault.store(case, entry.contact) if entry.contact is not None else ()
+        for file in entry.files:
+            await self._objects.put(file.content, of=case)
         duplicate = await self._duplicate(entry, told.area, category, case, now)
         outcome = await self._desk.execute(
             case,
@@ -239,7 +253,7 @@ class Intake:
                 contact_fields=tuple(fields),
                 covers=tuple(AreaCode(code) for code in entry.covers),
                 covers_until=entry.covers_until,
-                attachments=entry.attachments,
+                attachments=tuple(file.record for file in entry.files),
                 duplicate_of=duplicate,
             ),
             actor=told.actor,
@@ -247,6 +261,8 @@ class Intake:
             cause=told.cause,
             strict=False,  # the reservation compared what was said; what is filled in here (the time, the category) may differ
         )
+        if outcome.repeated:
+            await self._forget_erased(case, entry)
         await self._mark_covers(entry, outcome.folded.id)
         if classified is not None and not outcome.repeated:
             known = self._district().policy.category(classified.suggestion.category)
@@ -255,6 +271,15 @@ class Intake:
                 outcome.folded.id, Comment(text=mask_text(words)), actor=SYSTEM, cause=told.cause
             )
         return outcome
+
+    async def _forget_erased(self, case: CaseId, entry: Entry) -> None:
+        """Take back what was just stored of the reporter, when another opened the case and it was erased since."""
+        newest = await self._desk.load(case)
+        if newest is None or not newest.state.contact_erased:
+            return
+        await self._vault.erase(case)
+        for file in entry.files:
+            await self._objects.delete(file.record.sha256, of=case)
 
     def _category(self, told: _Told, now: datetime) -> str:
         """What the report is about, as the policy will have it."""
@@ -446,4 +471,4 @@ def _digest(entry: Entry) -> str:
     return hashlib.sha256((entry.said or repr(entry)).encode()).hexdigest()[:32]
 
 
-__all__ = ["Entry", "Intake", "Marker", "Reservation", "entry_of", "new_suffix"]
+__all__ = ["Entry", "EntryFile", "Intake", "Marker", "Reservation", "entry_of", "new_suffix"]

@@ -126,14 +126,16 @@ def _change(case: Case, caller: Caller) -> dict[str, object]:
 
 def _result(here: Showing, outcome: Outcome[Case]) -> CommandAnswer:
     destroyed = [sha for event in outcome.events if isinstance(event, ContactDestroyed) for sha in event.files]
-    erased = any(isinstance(event, ContactDestroyed) for event in outcome.events)
+    kept = list(outcome.state.attachments) if any(isinstance(event, ContactDestroyed) for event in outcome.events) else []
+    for sha in destroyed:  # what came with the report comes first; the same may have been attached anew since
+        kept.remove(next(file for file in kept if file.sha256 == sha))
     return CommandAnswer(
         case=_show(here, outcome.folded, None),
         sequence=outcome.sequence,
         events=[tag_of(event) for event in outcome.events],
         repeated=outcome.repeated,
         files_destroyed=destroyed,
-        files_kept=[file for file in outcome.state.attachments if erased and file.sha256 not in destroyed],
+        files_kept=kept,
     )
 
 

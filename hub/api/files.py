@@ -5,6 +5,7 @@ Refuses more than 10 MiB, empty files and kinds of content nobody needs as evide
 
 from __future__ import annotations
 
+import hashlib
 import re
 import unicodedata
 from typing import Annotated, Any
@@ -28,6 +29,7 @@ from hub.model.case.commands import Attach
 from hub.model.case.state import CaseId
 from hub.model.records import Attachment
 from hub.privacy import mask_file_name, mask_text
+from hub.views.queries import SeenFile
 
 MOST = 10 * 1024 * 1024
 """Bytes of one file."""
@@ -110,8 +112,11 @@ async def attach(request: Request, services: ServicesHere, caller: CallerHere, i
     kind = media_type_of(content)
     if kind is None:
         raise Failure(415, "unsupported_media_type", "Photos, recordings, PDF and plain text are taken.")
-    digest = await services.objects.put(content)
+    digest = hashlib.sha256(content).hexdigest()
     stored = Attachment(name=safe_name(name), media_type=kind, size=len(content), sha256=digest)
+    known = stored in folded.state.attachments and not folded.state.contact_erased  # it is there, perhaps as the reporter's own
+    if not known:
+        await services.objects.put(content)
     outcome = await services.desk.execute(
         folded.id,
         Attach(attachment=stored, note=note and mask_text(note)),
@@ -119,6 +124,8 @@ async def attach(request: Request, services: ServicesHere, caller: CallerHere, i
         command_id=command_id(caller, key),
         cause=folded.last_trace,
     )
+    if known and outcome.events:  # erased in between
+        await services.objects.put(content)
     wrote(request, caller, outcome.sequence)
     headers = {SEQUENCE: str(outcome.sequence), "Location": f"/api/v1/attachments/{digest}"}
     if outcome.repeated:
@@ -164,16 +171,20 @@ async def download(
 ) -> Response:
     """The file, never shown in place: browsers are told to save it and not to guess what it is."""
     await settle(request, caller, fresh=False)
-    known = await services.views.file(sha256, caller.scope)
-    content = await services.objects.get(sha256) if known is not None else None
-    if known is None or content is None:
-        raise NotAllowed("no such file")
+    for known in await services.views.file(sha256, caller.scope):
+        content = await services.objects.get(sha256, of=known.owner)
+        if content is not None:
+            return _download(content, known)
+    raise NotAllowed("no such file")
+
+
+def _download(content: bytes, known: SeenFile) -> Response:
     headers = {
-        "Content-Disposition": f"attachment; filename*=UTF-8''{quote(known[0], safe='')}",
+        "Content-Disposition": f"attachment; filename*=UTF-8''{quote(known.name, safe='')}",
         "X-Content-Type-Options": "nosniff",
         "Content-Security-Policy": "default-src 'none'; sandbox",
         "Cache-Control": "private, max-age=3600",
     }
     # A department said what its files are; only what is surely a type goes into a header.
-    kind = known[1] if _MEDIA_TYPE.fullmatch(known[1]) else "application/octet-stream"
+    kind = known.media_type if _MEDIA_TYPE.fullmatch(known.media_type) else "application/octet-stream"
     return Response(content, 200, headers, kind)

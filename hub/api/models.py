@@ -158,7 +158,7 @@ class CommandAnswer(Answer, frozen=True, kw_only=True):
     """What a command came to: its events by name, and the case after it. `repeated`: it was done before under the same key.
 
     `attached`: the report belongs to a notice that was there already; `case` is that one. After an erasure `files_destroyed` are the
-    report's own files (SHA-256), `files_kept` what is left: added later by others, or part of another case too.
+    report's own files (SHA-256), `files_kept` what is left: added later by others.
     """
 
     case: CaseAnswer

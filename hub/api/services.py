@@ -99,18 +99,14 @@ class Vault(Protocol):
 
 
 class Objects(Protocol):
-    """Files by SHA-256."""
+    """Files by SHA-256; `of`: the case whose own they are."""
 
     async def put(self, content: bytes) -> str:
-        """Store; the hash."""
+        """Store a shared one; the hash."""
         ...
 
-    async def get(self, sha256: str) -> bytes | None:
+    async def get(self, sha256: str, *, of: str = ...) -> bytes | None:
         """The content."""
-        ...
-
-    async def delete(self, sha256: str) -> None:
-        """Destroy it."""
         ...
 
 

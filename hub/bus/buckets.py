@@ -1,27 +1,25 @@
-"""Key-value buckets and the object store for attachments, on JetStream."""
+"""Key-value buckets and the store of attachments, on JetStream."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import nats.errors
-from nats.js.api import KeyValueConfig, ObjectStoreConfig, StorageType
+from nats.js.api import KeyValueConfig, StorageType
 from nats.js.errors import (
     BucketNotFoundError,
     KeyDeletedError,
     KeyNotFoundError,
     KeyWrongLastSequenceError,
-    NotFoundError,
-    ObjectDeletedError,
-    ObjectNotFoundError,
 )
 from nats.js.kv import KeyValue
-from nats.js.object_store import ObjectStore
 
-from hub.bus.connection import Bus
+from hub.bus.connection import Bus, WrongSequence
+from hub.bus.streams import FILES
 from hub.errors import BusUnavailable, HubError, InvalidInput, LedgerConflict
 
 _KEY = re.compile(r"^[-_=A-Za-z0-9]+(\.[-_=A-Za-z0-9]+)*$")
@@ -170,52 +168,36 @@ class AdapterBucketStore:
 
 
 class Objects:
-    """Files by their SHA-256."""
+    """Files by their SHA-256, each one message of the stream FILES.
 
-    def __init__(self, store: ObjectStore) -> None:
-        self._store = store
+    What people and departments attach is shared: the same content is stored once and never destroyed. What came with a report is the
+    case's own (`of`): it can be destroyed without a look at who else may have, or be storing, the same.
+    """
 
-    @classmethod
-    async def open(cls, bus: Bus, name: str = "OBJECTS", *, replicas: int = 1) -> Objects:
-        """Open the object store, created when it is missing."""
-        try:
-            return cls(await bus.js.object_store(name))
-        except (BucketNotFoundError, NotFoundError):
-            config = ObjectStoreConfig(bucket=name, storage=StorageType.FILE, replicas=replicas)
-            return cls(await bus.js.create_object_store(name, config))
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
 
-    async def put(self, content: bytes) -> str:
-        """Store; returns the SHA-256 in hex. The same content is stored once."""
+    async def put(self, content: bytes, *, of: str = "") -> str:
+        """Store; returns the SHA-256 in hex. The same content is stored once for each `of`. Raises BusUnavailable."""
         digest = hashlib.sha256(content).hexdigest()
-        try:
-            if await self.get(digest) is None:
-                await self._store.put(digest, content)
-        except (TimeoutError, nats.errors.Error) as problem:
-            raise BusUnavailable("attachment not stored") from problem
+        with contextlib.suppress(WrongSequence):  # it is there
+            await self._bus.publish(_subject(of, digest), content, expect=0)
         return digest
 
-    async def get(self, sha256: str) -> bytes | None:
-        """The content, or None."""
-        if not re.fullmatch(r"[0-9a-f]{64}", sha256):
-            raise InvalidInput("not a SHA-256 in hex", subject="sha256")
-        try:
-            found = await self._store.get(sha256)
-        except (ObjectNotFoundError, ObjectDeletedError):
-            return None
-        except (TimeoutError, nats.errors.Error) as problem:
-            raise BusUnavailable("attachment not read") from problem
-        return found.data
+    async def get(self, sha256: str, *, of: str = "") -> bytes | None:
+        """The content, or None. Raises BusUnavailable."""
+        found = await self._bus.last(FILES, _subject(of, sha256))
+        return None if found is None else found.data
 
-    async def delete(self, sha256: str) -> None:
-        """Destroy the content; no error when there is none."""
-        if not re.fullmatch(r"[0-9a-f]{64}", sha256):
-            raise InvalidInput("not a SHA-256 in hex", subject="sha256")
-        try:
-            await self._store.delete(sha256)
-        except (ObjectNotFoundError, ObjectDeletedError):
-            return
-        except (TimeoutError, nats.errors.Error) as problem:
-            raise BusUnavailable("attachment not destroyed") from problem
+    async def delete(self, sha256: str, *, of: str) -> None:
+        """Destroy the content; no error when there is none. Raises BusUnavailable."""
+        await self._bus.api(f"STREAM.PURGE.{FILES}", {"filter": _subject(of, sha256)})
+
+
+def _subject(of: str, sha256: str) -> str:
+    if not re.fullmatch(r"[0-9a-f]{64}", sha256):
+        raise InvalidInput("not a SHA-256 in hex", subject="sha256")
+    return f"file.{_checked(of) if of else 'shared'}.{sha256}"
 
 
 def _checked(key: str) -> str:

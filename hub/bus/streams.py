@@ -17,6 +17,7 @@ KEYS = "KEYS"
 PLACES = "PLACES"
 ALERTS = "ALERTS"
 LEASES = "LEASES"
+FILES = "FILES"
 
 ACK_WAIT = 10.0
 """Seconds without a sign of life after which a message in hand is given to another process."""
@@ -92,6 +93,7 @@ def stream_configs(*, replicas: int, ledger_bytes: int) -> list[dict[str, Any]]:
             "discard": "old",
             "duplicate_window": 600 * _SECOND,
         },
+        common | {"name": FILES, "subjects": ["file.>"], "retention": "limits"},
         common
         | {
             "name": TIMERS,

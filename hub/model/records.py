@@ -16,7 +16,7 @@ class Source(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=
 
 
 class Attachment(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
-    """A file kept beside the ledger: `sha256` (hex) is its name in the object store, `size` in bytes."""
+    """A file kept beside the ledger: `sha256` (hex) is its name in the store of files, `size` in bytes."""
 
     name: str
     media_type: str

@@ -18,7 +18,7 @@ from hub.api.files import MOST as MOST_FILE
 from hub.api.files import media_type_of, safe_name
 from hub.contract import Contact
 from hub.errors import InvalidInput
-from hub.intake import Entry
+from hub.intake import Entry, EntryFile
 from hub.model.actors import Actor, ActorKind
 from hub.model.areas import within
 from hub.model.case.state import Case, Channel
@@ -97,7 +97,7 @@ class Reporter:
             category=code,
             contact=_contact(asked, spot.address),
             source=Source(adapter=SOURCE, ref=ref),
-            attachments=await self._files(asked.files),
+            files=await _files(asked.files),
         )
         outcome = await self._services.intake.report(entry, actor=self._actor())
         if outcome.attached:
@@ -155,17 +155,19 @@ class Reporter:
         answers = {questions[name]: value for name, value in ours.items()}
         return answers | {name: value for name, value in others.items() if name not in skipped}
 
-    async def _files(self, files: tuple[UploadFile, ...]) -> tuple[Attachment, ...]:
-        """Pictures sent along (multipart); raises Open311Error(400)."""
-        stored = []
-        for file in files:
-            content = await file.read(MOST_FILE + 1)
-            kind = media_type_of(content) if content else None
-            if kind is None or len(content) > MOST_FILE:
-                raise Open311Error(400, f"a file sent along is no picture, recording, PDF or text of at most {MOST_FILE} bytes")
-            digest = await self._services.objects.put(content)
-            stored.append(Attachment(name=safe_name(file.filename), media_type=kind, size=len(content), sha256=digest))
-        return tuple(stored)
+
+async def _files(files: tuple[UploadFile, ...]) -> tuple[EntryFile, ...]:
+    """Pictures sent along (multipart); raises Open311Error(400)."""
+    read = []
+    for file in files:
+        content = await file.read(MOST_FILE + 1)
+        kind = media_type_of(content) if content else None
+        if kind is None or len(content) > MOST_FILE:
+            raise Open311Error(400, f"a file sent along is no picture, recording, PDF or text of at most {MOST_FILE} bytes")
+        digest = hashlib.sha256(content).hexdigest()
+        record = Attachment(name=safe_name(file.filename), media_type=kind, size=len(content), sha256=digest)
+        read.append(EntryFile(record, content))
+    return tuple(read)
 
 
 def refused(problem: InvalidInput) -> Open311Error:

@@ -195,24 +195,24 @@ def _fits(pattern: str) -> Callable[[str], object]:
 
 
 class MemoryObjects:
-    """Files by their SHA-256."""
+    """Files by whose own they are (empty: shared) and their SHA-256."""
 
     def __init__(self) -> None:
-        self.files: dict[str, bytes] = {}
+        self.files: dict[tuple[str, str], bytes] = {}
 
-    async def put(self, content: bytes) -> str:
+    async def put(self, content: bytes, *, of: str = "") -> str:
         """Store; returns the SHA-256 in hex."""
         sha256 = hashlib.sha256(content).hexdigest()
-        self.files[sha256] = content
+        self.files[of, sha256] = content
         return sha256
 
-    async def get(self, sha256: str) -> bytes | None:
+    async def get(self, sha256: str, *, of: str = "") -> bytes | None:
         """The content, or None."""
-        return self.files.get(sha256)
+        return self.files.get((of, sha256))
 
-    async def delete(self, sha256: str) -> None:
+    async def delete(self, sha256: str, *, of: str) -> None:
         """Destroy the content; no error when there is none."""
-        self.files.pop(sha256, None)
+        self.files.pop((of, sha256), None)
 
 
 __all__ = ["MemoryBucket", "MemoryLedger", "MemoryObjects"]

@@ -74,7 +74,7 @@ class _Changes:
     delivered: dict[tuple[MatterId, str], int] = field(default_factory=dict)
     timeline: list[Row] = field(default_factory=list)
     sources: dict[tuple[object, object], Row] = field(default_factory=dict)
-    files: dict[tuple[object, object], Row] = field(default_factory=dict)
+    files: dict[tuple[object, ...], Row] = field(default_factory=dict)
     letters: dict[tuple[object, object], Row] = field(default_factory=dict)
     notes: list[tuple[int, str]] = field(default_factory=list)
 
@@ -271,6 +271,6 @@ def _note(changes: _Changes, projection: Projection[Any], commit: Commit[Any], e
     if (source := projection.sources(commit, event)) is not None:
         changes.sources[source[0], source[1]] = source
     for file in projection.files(commit, event):
-        changes.files[file[0], file[1]] = file
+        changes.files[file[:3]] = file
     if (letter := rows.letter_row(commit, event, at)) is not None:
         changes.letters[letter[0], letter[1]] = letter

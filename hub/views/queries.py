@@ -122,6 +122,15 @@ class TimelineEntry:
     body: dict[str, object]
 
 
+@dataclass(frozen=True, slots=True)
+class SeenFile:
+    """A file of a case. `owner`: the case whose own it is in the store of files; empty when it is shared."""
+
+    owner: str
+    name: str
+    media_type: str
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DeadDelivery:
     """A delivery that waits for an operator: attempts used up (`letter` says how), refused, or its outcome unknown."""

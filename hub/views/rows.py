@@ -135,13 +135,16 @@ def source_row(commit: Commit[Any], event: Event) -> Row | None:
 def file_rows(commit: Commit[Any], event: Event) -> Iterator[Row]:
     """The rows of `files`: what the event attached to the case."""
     attached: tuple[Attachment, ...] = ()
+    owner = ""
     match event:
         case Attached():
             attached = (event.attachment,)
-        case CaseReported() | AssignmentProgressed() | AssignmentResolved():
+        case CaseReported():
+            attached, owner = event.attachments, commit.id  # what came with the report can be destroyed
+        case AssignmentProgressed() | AssignmentResolved():
             attached = event.attachments
     for file in attached:
-        yield (file.sha256, commit.id, file.name, file.media_type)
+        yield (file.sha256, commit.id, owner, file.name, file.media_type)
 
 
 def letter_row(commit: Commit[Any], event: Event, at: int) -> Row | None:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, SmallInteger, String, Table, Text
 
-VERSION = 3
+VERSION = 4
 """Raised with every change of the shared tables or of what is written to them; each projection has a version of its own."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -114,6 +114,7 @@ files = Table(
     metadata,
     Column("sha256", String(64), primary_key=True),
     Column("matter", String(48), primary_key=True),
+    Column("owner", String(48), primary_key=True, comment="the matter whose own it is in the store, or empty"),
     Column("name", String(200), nullable=False),
     Column("media_type", String(100), nullable=False),
     sqlite_with_rowid=False,

@@ -27,7 +27,7 @@ from hub.model.records import Source
 from hub.views import deliveries, queries
 from hub.views.deliveries import DeliveryFilter, DeliveryPage, SeenDelivery
 from hub.views.projection import CASES, Projection
-from hub.views.queries import EVERYTHING, CaseFilter, DeadDelivery, Page, Scope, SeenCase, SeenMatter, TimelineEntry
+from hub.views.queries import EVERYTHING, CaseFilter, DeadDelivery, Page, Scope, SeenCase, SeenFile, SeenMatter, TimelineEntry
 from hub.views.rows import decode_case
 from hub.views.schema import (
     SHARED,
@@ -52,6 +52,8 @@ READERS = 4
 """Questions answered at the same time."""
 PROJECTION = "matters"
 """Name of the projector's position."""
+MOST_SAME = 100
+"""Cases with the same file among which one is looked for that still has it."""
 _LOOK_EVERY = 0.05
 """Seconds between looks at the position when another process projects."""
 REPLAYABLE = (AssignmentState.DEAD, AssignmentState.REFUSED, AssignmentState.UNCERTAIN)
@@ -184,17 +186,13 @@ class Views:
         row = await self.read(lambda connection: connection.execute(statement).one_or_none())
         return None if row is None else deliveries.seen(*row)
 
-    async def file(self, sha256: str, scope: Scope = EVERYTHING) -> tuple[str, str] | None:
-        """(name, media type) of an attachment of some case in the scope."""
-        statement = select(files.c.name, files.c.media_type).join(cases, cases.c.id == files.c.matter)
-        statement = statement.where(files.c.sha256 == sha256, *queries.within_scope(scope)).order_by(cases.c.opened).limit(1)
-        row = await self.read(lambda connection: connection.execute(statement).one_or_none())
-        return None if row is None else (row[0], row[1])
-
-    async def cases_with_file(self, sha256: str) -> frozenset[str]:
-        """Every case that has this attachment, in whatever scope."""
-        statement = select(files.c.matter).where(files.c.sha256 == sha256)
-        return frozenset(await self.read(lambda connection: connection.execute(statement).scalars().all()))
+    async def file(self, sha256: str, scope: Scope = EVERYTHING) -> tuple[SeenFile, ...]:
+        """The attachments of cases in the scope that have this content: shared ones first, then the cases' own, oldest first."""
+        statement = select(files.c.owner, files.c.name, files.c.media_type).join(cases, cases.c.id == files.c.matter)
+        statement = statement.where(files.c.sha256 == sha256, *queries.within_scope(scope))
+        statement = statement.order_by(files.c.owner != "", cases.c.opened).limit(MOST_SAME)
+        rows = await self.read(lambda connection: connection.execute(statement).all())
+        return tuple(SeenFile(*row) for row in rows)
 
     async def sources_of(self, id: str) -> tuple[Source, ...]:
         """The outside records that became or joined a matter."""

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from hub.bus import Bucket, Bus, EmbeddedServer, KeyExists, Objects, PullConsumer, WrongSequence, ensure_streams
-from hub.bus.streams import DISPATCH, LEDGER, TIMERS, ensure_consumer, stream_state
+from hub.bus.streams import DISPATCH, FILES, LEDGER, TIMERS, ensure_consumer, stream_state
 from hub.bus.timers import set_timer
 from hub.errors import BusUnavailable, InvalidInput, LedgerConflict
 from hub.model.case.state import case_id
@@ -226,25 +226,32 @@ async def test_a_bucket_tells_what_its_keys_hold_and_then_every_change_by_anybod
         await other.close()
 
 
-async def test_objects_are_kept_by_their_hash(bus: Bus) -> None:
-    objects = await Objects.open(bus)
-    content = os.urandom(3_000_000)
-    digest = await objects.put(content)
-    assert await objects.get(digest) == content
-    assert await objects.put(content) == digest
+async def test_files_are_kept_by_their_hash_once(bus: Bus) -> None:
+    objects = Objects(bus)
+    for content in (os.urandom(3_000_000), os.urandom(10 * 1024 * 1024), b""):
+        digest = await objects.put(content)
+        assert await objects.get(digest) == content
+        before = await stream_state(bus, FILES)
+        assert await asyncio.gather(*(objects.put(content) for _ in range(3))) == [digest] * 3
+        assert await stream_state(bus, FILES) == before
     assert await objects.get("0" * 64) is None
+    with pytest.raises(InvalidInput):
+        await objects.get("../x")
 
 
-async def test_destroyed_object_is_gone_and_can_be_put_again(bus: Bus) -> None:
-    objects = await Objects.open(bus)
-    digest = await objects.put(b"photo of a person")
-    await objects.delete(digest)
-    assert await objects.get(digest) is None
-    assert b"photo of a person" not in b"".join(message.data for message in await bus.all_of("OBJ_OBJECTS", "$O.OBJECTS.C.>"))
-    await objects.delete(digest)
-    await objects.delete("0" * 64)
-    assert await objects.put(b"photo of a person") == digest
-    assert await objects.get(digest) == b"photo of a person"
+async def test_destroyed_file_is_gone_and_takes_nothing_from_others(bus: Bus) -> None:
+    objects = Objects(bus)
+    content = b"photo of a person"
+    digest = await objects.put(content, of="case-1")
+    assert await objects.put(content) == await objects.put(content, of="case-2") == digest
+    await objects.delete(digest, of="case-1")
+    assert await objects.get(digest, of="case-1") is None
+    assert await objects.get(digest) == await objects.get(digest, of="case-2") == content
+    await objects.delete(digest, of="case-2")
+    assert [message.subject for message in await bus.all_of(FILES, "file.>")] == [f"file.shared.{digest}"]
+    await objects.delete(digest, of="case-2")
+    await objects.put(content, of="case-2")
+    assert await objects.get(digest, of="case-2") == content
 
 
 async def test_the_embedded_server_takes_a_free_port_when_its_own_is_in_use(tmp_path: Path) -> None:

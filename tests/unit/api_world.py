@@ -190,7 +190,7 @@ class World:
                 desk=desk,
                 desks=desks,
                 kinds=(CASE_KIND,),
-                intake=Intake(desk, MemoryBus(), lambda: place, vault, clock=clock),  # type: ignore[arg-type]
+                intake=Intake(desk, MemoryBus(), lambda: place, vault, objects, clock=clock),  # type: ignore[arg-type]
                 reportback=reportback,
                 adapters=adapters,
                 ledger=ledger,
@@ -209,7 +209,7 @@ class World:
         )
         client = httpx.AsyncClient(transport=httpx.ASGITransport(app, raise_app_exceptions=False), base_url="http://hub/api/v1")
         projector = Projector(views, ledger)
-        erasure = Erasure(desk, ledger, vault, objects, views)  # type: ignore[arg-type]
+        erasure = Erasure(desk, ledger, vault, objects)  # type: ignore[arg-type]
         reactions = Reactions(None, desks, Codecs(aggregates), {ERASURE: erasure}, _note)  # type: ignore[arg-type]
         return cls(
             district=place,

@@ -1,17 +1,20 @@
 """Cases over HTTP: reporting once, listing, commands, refusals, contact, attachments."""
 
+import hashlib
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from hub.contract import Contact
+from hub.intake import Entry, EntryFile
 from hub.model.actors import SYSTEM
-from hub.model.areas import AreaCode
-from hub.model.case.commands import Attach, Report
+from hub.model.case.commands import Attach
 from hub.model.case.state import CaseId, Channel
 from hub.model.records import Attachment
-from tests.unit.api_world import STREET, World, new_case_id
+from tests.unit.api_world import STREET, World
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 32
 
@@ -216,38 +219,113 @@ async def test_name_in_the_reason_of_an_erasure_is_masked_before_it_is_forgotten
     assert "欧阳**本人要求" in repr(world.ledger.all())
 
 
-async def test_erasing_destroys_the_files_of_the_report_that_no_other_case_has_and_says_what_is_left(world: World) -> None:
-    photos = {}
-    for name in ("own", "shared", "later"):
-        sha = await world.objects.put(PNG + name.encode())
-        photos[name] = Attachment(name=f"{name}.png", media_type="image/png", size=40, sha256=sha)
+async def reported_with(world: World, *photos: bytes) -> CaseId:
+    """A case whose reporter left a contact and sent these along."""
+    files = []
+    for number, content in enumerate(photos):
+        sha = hashlib.sha256(content).hexdigest()
+        record = Attachment(name=f"{number}.png", media_type="image/png", size=len(content), sha256=sha)
+        files.append(EntryFile(record, content))
+    entry = Entry(
+        channel=Channel.RESIDENT,
+        title="漏水",
+        text="漏水",
+        reported_at=world.clock(),
+        area=STREET,
+        contact=Contact(phone="13800001234"),
+        files=tuple(files),
+    )
+    return (await world.app.state.services.intake.report(entry, actor=SYSTEM)).state.id  # type: ignore[no-any-return]
 
-    async def reported(number: int, *files: Attachment) -> CaseId:
-        id = new_case_id(STREET, number)
-        report = Report(
-            channel=Channel.RESIDENT,
-            title="漏水",
-            text="漏水",
-            area=AreaCode(STREET),
-            reported_at=world.clock(),
-            contact_fields=("phone",),
-            attachments=files,
-        )
-        await world.desk.execute(id, report, actor=SYSTEM)
-        return id
 
-    case = await reported(1, photos["own"], photos["shared"])
-    await reported(2, photos["shared"])
-    await world.desk.execute(case, Attach(attachment=photos["later"]), actor=SYSTEM)
+async def erase(world: World, case: CaseId) -> dict[str, Any]:
     answer = await world.client.post(f"/cases/{case}/erase_contact", json={"reason": "本人要求"}, headers=world.as_("admin"))
     assert answer.status_code == 200, answer.text
-    assert answer.json()["files_destroyed"] == [photos["own"].sha256]
-    assert [file["name"] for file in answer.json()["files_kept"]] == ["shared.png", "later.png"]
-    for name, status in (("own", 404), ("shared", 200), ("later", 200)):
-        got = await world.client.get(f"/attachments/{photos[name].sha256}", headers=world.as_("admin"))
-        assert got.status_code == status, name
-    again = await world.client.post(f"/cases/{case}/erase_contact", json={"reason": "本人要求"}, headers=world.as_("admin"))
-    assert again.json()["files_destroyed"] == [photos["own"].sha256]
+    told: dict[str, Any] = answer.json()
+    return told
+
+
+async def attach(world: World, case: CaseId, content: bytes, name: str = "0.png") -> None:
+    files = {"file": (name, content, "image/png")}
+    answer = await world.client.post(f"/cases/{case}/attachments", files=files, headers=world.as_("admin"))
+    assert answer.status_code == 201, answer.text
+
+
+async def download(world: World, content: bytes) -> bytes | None:
+    sha = hashlib.sha256(content).hexdigest()
+    answer = await world.client.get(f"/attachments/{sha}", params={"fresh": 1}, headers=world.as_("admin"))
+    return answer.content if answer.status_code == 200 else None
+
+
+async def test_erasing_destroys_the_files_of_the_report_and_says_what_is_left(world: World) -> None:
+    own, later = PNG + b"own", PNG + b"later"
+    case = await reported_with(world, own)
+    await attach(world, case, later, "later.png")
+    told = await erase(world, case)
+    assert told["files_destroyed"] == [hashlib.sha256(own).hexdigest()]
+    assert [file["name"] for file in told["files_kept"]] == ["later.png"]
+    assert (await download(world, own), await download(world, later)) == (None, later)
+    assert (await erase(world, case))["files_destroyed"] == told["files_destroyed"]
+
+
+@pytest.mark.parametrize("how", ["attached", "reported"])
+@pytest.mark.parametrize("when", ["before", "while"])
+async def test_erasing_takes_the_same_content_from_no_other_case(world: World, how: str, when: str) -> None:
+    content = PNG + b"shared"
+    case = await reported_with(world, content)
+    other = CaseId(str((await world.report())["id"]))
+
+    async def stored() -> None:
+        await (attach(world, other, content) if how == "attached" else reported_with(world, content))
+
+    if when == "before":
+        await stored()
+    else:
+        delete = world.objects.delete
+
+        async def overtaken(sha256: str, *, of: str) -> None:
+            await stored()
+            await delete(sha256, of=of)
+
+        world.objects.delete = overtaken  # type: ignore[method-assign]
+    await erase(world, case)
+    assert await download(world, content) == content
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_reporters_own_file_that_somebody_attaches_again_is_there_once(world: World, when: str) -> None:
+    content = PNG + b"own"
+    case = await reported_with(world, content)
+    if when == "before":
+        await attach(world, case, content)
+        assert len(world.objects.files) == 1
+    await erase(world, case)
+    assert world.objects.files == {}
+    if when == "after":
+        await attach(world, case, content)
+        assert await download(world, content) == content
+        assert [file["name"] for file in (await erase(world, case))["files_kept"]] == ["0.png"]
+        assert await download(world, content) == content
+
+
+async def test_reporters_own_file_that_is_erased_while_somebody_attaches_it_again_is_stored_anew(world: World) -> None:
+    content = PNG + b"own"
+    case = await reported_with(world, content)
+    execute = world.desk.execute
+
+    async def overtaken(id: CaseId, command: Any, **options: Any) -> Any:
+        if isinstance(command, Attach):
+            await erase(world, case)
+        return await execute(id, command, **options)
+
+    world.desk.execute = overtaken  # type: ignore[method-assign]
+    await attach(world, case, content)
+    assert await download(world, content) == content
+
+
+async def test_same_file_sent_twice_with_a_report_is_destroyed_and_not_left(world: World) -> None:
+    told = await erase(world, await reported_with(world, PNG, PNG))
+    assert (told["files_destroyed"], told["files_kept"]) == ([hashlib.sha256(PNG).hexdigest()] * 2, [])
 
 
 async def test_attachment_comes_back_as_a_download_only(world: World) -> None:

@@ -192,7 +192,7 @@ class AccessContact(Command, frozen=True, tag="access_contact"):
 
 
 class EraseContact(Command, frozen=True, tag="erase_contact"):
-    """Destroy the reporter's contact, and the files that came with the report and belong to no other case."""
+    """Destroy the reporter's contact, and the files that came with the report."""
 
     reason: str
 

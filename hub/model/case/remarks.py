@@ -18,10 +18,10 @@ def comment(d: CaseDeciding, command: c.Comment) -> None:
 
 
 def attach(d: CaseDeciding, command: c.Attach) -> None:
-    """A file; also on a case that has ended. The same file counts once."""
+    """A file; also on a case that has ended. The same file counts once; after an erasure anew, for the reporter's own are gone."""
     d.needs_voice()
     check_file(command.attachment, "attachment")
-    if command.attachment not in d.state.attachments:
+    if command.attachment not in d.state.attachments or d.state.contact_erased:
         d.emit(e.Attached(attachment=command.attachment, note=command.note))
         merging.pass_on(d)
 
