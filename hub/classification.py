@@ -57,13 +57,14 @@ class Classification:
         self._classifiers = classifiers
         self._district = district
 
+    def asks(self, case: CaseText) -> bool:
+        """Whether there is anybody to ask, and a need: no word of the district's own says what it is."""
+        return bool(self._classifiers()) and not self._district().policy.recognises(case.title, case.text)
+
     async def __call__(self, case: CaseText) -> Classified | None:
-        """The first suggestion that is sure enough and names a category there is; None when there is none, or no need."""
-        classifiers = self._classifiers()
+        """The first suggestion that is sure enough and names a category there is; None when there is none."""
         policy = self._district().policy
-        if not classifiers or policy.recognises(case.title, case.text):
-            return None
-        for classifier in sorted(classifiers, key=lambda one: one.name):
+        for classifier in sorted(self._classifiers(), key=lambda one: one.name):
             try:
                 found = await classifier.classify(case)
             except HubError as problem:

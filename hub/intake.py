@@ -134,7 +134,11 @@ def new_suffix(now: float, noise: bytes) -> str:
 
 
 class Classify(Protocol):
-    """What intake asks about a report without a category."""
+    """What intake asks about a report without a category; texts are masked by then."""
+
+    def asks(self, case: CaseText) -> bool:
+        """Whether a classifier would be asked."""
+        ...
 
     async def __call__(self, case: CaseText) -> Classified | None:
         """What it is, and whose word that is; None for no idea. Never raises."""
@@ -178,11 +182,15 @@ class Intake:
             told = _Told(
                 entry=entry, digest=_digest(entry), area=area, actor=actor, token=_token(entry, actor, key), cause=cause
             )
-            held = await self._held(told)
-            if held is not None and (earlier := await self._earlier(told, held)) is not None:
-                span.set(telemetry.CONVERSATION, earlier.folded.id)
-                return earlier
-            classified = await self._classified(entry, area)
+            classified = held = None
+            text = CaseText(title=entry.title, text=entry.text, channel=entry.channel, area=area)
+            if self._classify is not None and entry.category is None and self._classify.asks(text):
+                # Most reports are new: their key is looked up first only where a classifier would be asked for nothing.
+                held = await self._held(told)
+                if held is not None and (earlier := await self._earlier(told, held)) is not None:
+                    span.set(telemetry.CONVERSATION, earlier.folded.id)
+                    return earlier
+                classified = await self._classify(text)
             if classified is not None:
                 severity = entry.severity or classified.suggestion.severity
                 told = replace(told, entry=replace(entry, category=classified.suggestion.category, severity=severity))
@@ -191,9 +199,10 @@ class Intake:
                 notice = None if entry.covers else await self._covering(area, category, now)
                 wanted = Reservation(case_id(area, new_suffix(time.time(), os.urandom(5))), told.digest, notice)
                 held = await self._reserve(told, wanted)
-                if (joined := await self._joined(told, held)) is not None:
-                    span.set(telemetry.CONVERSATION, joined.folded.id)
-                    return joined
+                done = self._joined if held.reservation is wanted else self._earlier
+                if (earlier := await done(told, held)) is not None:
+                    span.set(telemetry.CONVERSATION, earlier.folded.id)
+                    return earlier
             span.set(telemetry.CONVERSATION, held.reservation.case)
             return await self._open(told, held.reservation.case, category, classified, now)
 
@@ -296,12 +305,6 @@ class Intake:
             source_adapter=entry.source.adapter if entry.source else None,
         )
         return self._district().policy.plan(matter, now).category
-
-    async def _classified(self, entry: Entry, area: AreaCode) -> Classified | None:
-        """What a classifier says of a report without a category; entry texts are masked by now."""
-        if entry.category is not None or self._classify is None:
-            return None
-        return await self._classify(CaseText(title=entry.title, text=entry.text, channel=entry.channel, area=area))
 
     def _checked(self, entry: Entry, now: datetime) -> tuple[Entry, AreaCode]:
         """Validate, locate and mask."""

@@ -52,13 +52,20 @@ class Clock:
 class Guess:
     """A classifier whose every answer is another one."""
 
-    def __init__(self) -> None:
+    def __init__(self, severity: Severity | None = None) -> None:
         self.asked: list[CaseText] = []
+        self._severity = severity
+
+    def asks(self, case: CaseText) -> bool:
+        return True
 
     async def __call__(self, case: CaseText) -> Classified | None:
         self.asked.append(case)
         because = f"第 {len(self.asked)} 次"
-        return Classified(by="guess", suggestion=Suggestion(category="P0102", confidence=0.9, because=because))
+        return Classified(by="guess", suggestion=self._suggestion(because))
+
+    def _suggestion(self, because: str) -> Suggestion:
+        return Suggestion(category="P0102", confidence=0.9, severity=self._severity, because=because)
 
 
 @dataclass

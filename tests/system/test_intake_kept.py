@@ -11,8 +11,7 @@ import pytest
 
 from hub.bus import Bus
 from hub.bus.streams import FILES, stream_state
-from hub.classification import Classified
-from hub.contract import CaseText, Contact, Suggestion
+from hub.contract import Contact
 from hub.errors import BusUnavailable, InvalidInput
 from hub.model.actors import SYSTEM
 from hub.model.case.commands import EraseContact, Report, Void
@@ -243,10 +242,7 @@ async def test_classifier_is_not_asked_where_the_category_is_said_or_the_case_is
 
 
 async def test_severity_of_the_reporter_goes_before_the_classifiers(opened: Open) -> None:
-    async def grave(case: CaseText) -> Classified | None:
-        return Classified(by="g", suggestion=Suggestion(category="P0102", confidence=1.0, severity=Severity.URGENT))
-
-    counter = opened(grave)
+    counter = opened(Guess(Severity.URGENT))
     told = {"title": "说不清", "text": "说不清的事", "category": None}
     assert (await counter.report(**told)).state.severity is Severity.URGENT
     assert (await counter.report(**told, severity=Severity.MINOR)).state.severity is Severity.MINOR
