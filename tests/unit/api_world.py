@@ -362,11 +362,15 @@ class World:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self.leave_views_behind()
+        await self.client.aclose()
+        self.views.close()
+
+    async def leave_views_behind(self) -> None:
+        """From now on the views stay as they are."""
         assert self._running is not None
         self._running.cancel()
         await asyncio.gather(self._running, return_exceptions=True)
-        await self.client.aclose()
-        self.views.close()
 
     def as_(self, who: str, key: str | None = None) -> Mapping[str, str]:
         """Headers of somebody."""
