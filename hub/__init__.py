@@ -46,7 +46,8 @@ from hub.errors import (
     Withdrawn,
 )
 from hub.hookspecs import API_VERSION, hookimpl
-from hub.model.cases import Channel, Role, Severity
+from hub.model.assignments.state import Role
+from hub.model.case.state import Channel, Severity
 
 __version__ = "0.1.0"
 

@@ -1,6 +1,6 @@
 """Alerts: what waits for a person is told to the notifier plugins, at least once each, in their own time.
 
-Follows the ledger for what happens to cases; whoever else finds something (roster, repairs) says it here. One durable queue per notifier,
+Follows the ledger for what happens to matters; whoever else finds something (roster, repairs) says it here. One durable queue per notifier,
 so that a chat group that is down delays no other. Refuses nothing; an alert nobody could be told of within a day is dropped with a word
 in the log. Started by the composition root.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 import structlog
@@ -21,21 +21,25 @@ from hub.bus.streams import ALERTS, LEDGER, ensure_consumer
 from hub.cancellation import raise_if_cancelled
 from hub.contract import Alert, AlertKind
 from hub.errors import BusUnavailable, HubError
-from hub.ledger_codec import decode
-from hub.model.events import (
-    Commit,
-    DeadlineBreached,
-    DeliveryDead,
-    DeliveryRefused,
-    DeliveryUncertain,
-    Supervised,
-)
+from hub.model.aggregate import MATTERS, Commit
+from hub.model.assignments.events import DeliveryDead, DeliveryRefused, DeliveryUncertain
+from hub.model.limits.events import DeadlineBreached, Supervised
+from hub.put_aside import Note, read_or_put_aside
 
 log = structlog.get_logger("hub.alerts")
 
 DURABLE = "alerts"
 KEEP_TRYING = timedelta(days=1)
+_decode = msgspec.json.Decoder(Alert).decode
 _FIRST_DELAY, _LONGEST_DELAY = 2.0, 600.0
+
+
+class Reader(Protocol):
+    """What alerts need of the ledger."""
+
+    def read(self, subject: str, raw: bytes) -> Commit[Any]:
+        """A ledger message as a commit."""
+        ...
 
 
 class Notifier(Protocol):
@@ -63,7 +67,7 @@ class Roster(Protocol):
         ...
 
 
-def alerts_of(commit: Commit) -> Iterable[Alert]:
+def alerts_of(commit: Commit[Any]) -> Iterable[Alert]:
     """What a commit has to say to people. Pure; ids are those of the commit, so that telling twice is seen."""
     for number, event in enumerate(commit.events):
         found: tuple[AlertKind, str, str | None] | None = None
@@ -81,11 +85,11 @@ def alerts_of(commit: Commit) -> Iterable[Alert]:
         if found is not None:
             kind, text, whose = found
             yield Alert(
-                id=f"{commit.case}:{commit.number}:{number}",
+                id=f"{commit.id}:{commit.number}:{number}",
                 kind=kind,
-                text=f"{text}（{commit.case}{f' {whose}' if whose else ''}）",
+                text=f"{text}（{commit.id}{f' {whose}' if whose else ''}）",
                 at=commit.at,
-                case=commit.case,
+                case=commit.id,
             )
 
 
@@ -95,9 +99,19 @@ _LIMITS = {"first_response": "首次响应时限", "resolve": "办结时限", "a
 class Alerts:
     """Tells the notifiers."""
 
-    def __init__(self, bus: Bus, roster: Roster, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        ledger: Reader,
+        roster: Roster,
+        note: Note,
+        *,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
         self._bus = bus
+        self._ledger = ledger
         self._roster = roster
+        self._note = note
         self._clock = clock
 
     async def tell(self, alert: Alert) -> None:
@@ -123,14 +137,14 @@ class Alerts:
                 await stirring.wait()
 
     async def _follow(self) -> None:
-        await ensure_consumer(self._bus, LEDGER, DURABLE, subject="ledger.case.>", most_pending=20_000)
+        await ensure_consumer(self._bus, LEDGER, DURABLE, subject=MATTERS, most_pending=20_000)
         async with PullConsumer(self._bus, LEDGER, DURABLE, capacity=1024) as consumer:
             while True:
                 raise_if_cancelled()
                 batch = await consumer.batch(256)
                 if self._roster.notifiers():
                     for delivery in batch:
-                        for alert in alerts_of(decode(delivery.data)):
+                        for alert in alerts_of(self._ledger.read(delivery.subject, delivery.data)):
                             await self._until_told(alert)
                 await consumer.ack(batch)
 
@@ -153,7 +167,9 @@ class Alerts:
                 await self._notify(name, await consumer.next())
 
     async def _notify(self, name: str, delivery: Delivery) -> None:
-        alert = msgspec.json.decode(delivery.data, type=Alert)
+        alert = await read_or_put_aside(delivery, _decode, self._note, adapter=name)
+        if alert is None:
+            return
         try:
             notifier = next((one for one in self._roster.notifiers() if one.name == name), None)
             if notifier is None:

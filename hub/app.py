@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -22,11 +20,12 @@ from hub import telemetry
 from hub.adapters import Adapters, Plugins
 from hub.adapters.registration import By, Patch, Registration
 from hub.adapters.registry import Registry
-from hub.adapters.sealing import Sealing, load_key
+from hub.adapters.sealing import Sealing
 from hub.adapters.watchdog import Watchdog
 from hub.alerts import Alerts
-from hub.api import Services
-from hub.api.services import Instances, Upkeep
+from hub.api.case_kind import CASE_KIND
+from hub.api.kinds import Kind
+from hub.api.services import Upkeep
 from hub.api.tokens import Tokens
 from hub.bus import Bucket, Bus, EmbeddedServer, Objects, ensure_streams
 from hub.bus.streams import DISPATCH, consumer_backlog
@@ -34,20 +33,29 @@ from hub.cancellation import raise_if_cancelled
 from hub.catalogues import Catalogues
 from hub.classification import Classification
 from hub.config import load_district, policy_from_sources
-from hub.contract import Alert, AlertKind, Placement
+from hub.contract import Alert, AlertKind, Contact, Placement
 from hub.crosswalk import Crosswalks
+from hub.data_lock import alone_in
 from hub.deadlines import Deadlines
-from hub.desk import Desk, Outcome, utc_now
+from hub.desk import Desk, Desks, Outcome, utc_now
 from hub.dispatch import Dispatch, durable_of
-from hub.errors import BusUnavailable, ConfigError, HubError, LedgerConflict, LedgerDamaged, NotAllowed
+from hub.erasure import Erasure
+from hub.errors import BusUnavailable, HubError, LedgerConflict, LedgerDamaged
 from hub.grading import tier_of
+from hub.handover import Handovers, of_case
 from hub.heard_words import HeardWords
-from hub.intake import Entry, Intake
+from hub.intake import Intake, entry_of
 from hub.ledger import POLICY, CheckpointFile, Ledger, decode_policy
+from hub.ledger_codec import Codecs
 from hub.linkage import Linkage
 from hub.metrics import Metrics
-from hub.model.cases import SYSTEM, Actor, ActorKind, Source
+from hub.model.actors import SYSTEM, Actor, ActorKind
+from hub.model.aggregate import Aggregates, MatterId
+from hub.model.case import CASE
+from hub.model.case.effects import ERASURE
+from hub.model.case.state import Case
 from hub.privacy import Vault
+from hub.reactions import Reactions
 from hub.reconciliation import Reconciliation
 from hub.remote.answers import Answers
 from hub.remote.credentials import Credentials, access_of
@@ -61,7 +69,7 @@ from hub.trial.trials import Trials
 from hub.views import Projector, Views
 
 if TYPE_CHECKING:
-    from hub.contract import AdapterInstance, CallbackRequest, IncomingCase, Plugin
+    from hub.contract import AdapterInstance, IncomingCase, Plugin
     from hub.settings import Settings
 
 log = structlog.get_logger("hub.app")
@@ -81,20 +89,27 @@ MARK_EVERY = 1.0
 class Hub:
     """All parts of one hub process. Use `Hub.open`."""
 
-    def __init__(self, settings: Settings, rulebook: Rulebook, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self, settings: Settings, rulebook: Rulebook, clock: Callable[[], datetime], kinds: Sequence[Kind[Any]]
+    ) -> None:
         self.settings = settings
+        self.kinds = tuple(kinds)
+        self.aggregates = Aggregates(*(kind.aggregate for kind in kinds))
         self._clock = clock
         self.rulebook = rulebook
         self.fatal: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.bus: Bus
         self.metrics: Metrics
         self.ledger: Ledger
-        self.desk: Desk
+        self.desk: Desk[Case, Any, Any]
+        self.desks: Desks
+        self.reactions: Reactions
         self.vault: Vault
         self.objects: Objects
         self.tokens: Tokens
         self.repairs: Repairs
         self.adapters: Adapters
+        self.sealing: Sealing
         self.registry: Registry
         self.registration: Registration
         self.intake: Intake
@@ -125,19 +140,21 @@ class Hub:
         plugins: Sequence[type[Plugin]] = (),
         public_url: str | None = None,
         clock: Callable[[], datetime] = utc_now,
+        kinds: Sequence[Kind[Any]] = (CASE_KIND,),
         check: bool = True,
     ) -> AsyncIterator[Hub]:
-        """Build everything and check the ledger; nothing runs yet. `instances` replaces config/adapters.yaml; without `check` a
-        damaged ledger is opened all the same (to mend it, never to serve).
+        """Build everything and check the ledger; nothing runs yet. `instances` replaces config/adapters.yaml; `kinds` are the kinds of
+        matters, the case among them; without `check` a damaged ledger and secrets under another key are opened all the same (to mend
+        them, never to serve).
 
         Raises ConfigError, PluginError, BusUnavailable, LedgerDamaged.
         """
         district = await asyncio.to_thread(load_district, settings.config)
         data = settings.data
         data.mkdir(mode=0o700, parents=True, exist_ok=True)  # what people report concerns nobody else on this machine
-        hub = cls(settings, Rulebook(district), clock)
+        hub = cls(settings, Rulebook(district), clock, kinds)
         async with contextlib.AsyncExitStack() as stack:
-            stack.enter_context(_only_one(data / "hub.lock"))
+            lock = stack.enter_context(alone_in(data))
             hub.spans = SpanStore(data / "spans.db") if settings.tracing else None
             if hub.spans is not None:
                 stack.callback(hub.spans.close)
@@ -152,8 +169,9 @@ class Hub:
                 stack.push_async_callback(server.stop)
             credentials = str(settings.nats.credentials) if settings.nats.credentials else None
             hub.bus = await Bus.connect(url, credentials=credentials, tls=tls, fatal=hub.fail)
+            hub.bus.run, hub.bus.former = lock.id, lock.former
             stack.push_async_callback(hub.bus.close)
-            await hub._build(instances if instances is not None else district.adapters, plugins, public_url)
+            await hub._build(instances if instances is not None else district.adapters, plugins, public_url, check=check)
             stack.callback(hub.views.close)
             stack.push_async_callback(hub.repairs.close)
             stack.push_async_callback(hub.words.close)
@@ -165,7 +183,12 @@ class Hub:
             yield hub
 
     async def _build(
-        self, instances: Sequence[AdapterInstance], plugins: Sequence[type[Plugin]], public_url: str | None
+        self,
+        instances: Sequence[AdapterInstance],
+        plugins: Sequence[type[Plugin]],
+        public_url: str | None,
+        *,
+        check: bool,
     ) -> None:
         settings, bus, replicas = self.settings, self.bus, self.settings.nats.replicas
         root = public_url or settings.api.public_url or f"http://{settings.api.host}:{settings.api.port}"
@@ -173,17 +196,25 @@ class Hub:
         buckets = {name: await Bucket.open(bus, name, replicas=replicas) for name in _BUCKETS}
         district = self.rulebook.district
         self.objects = await Objects.open(bus, replicas=replicas)
-        self.ledger = Ledger(bus, CheckpointFile(settings.data / "checkpoint.json"), source=f"/district/{district().code}")
-        self.vault = Vault(buckets["PERSONAL"], buckets["VAULT_KEYS"])
-        self.desk = Desk(
-            self.ledger,
-            self.rulebook.rules,
-            clock=self._clock,
-            cache=settings.cache_cases,
-            metrics=self.metrics,
-            hiding=self.vault.hiding,
+        self.ledger = Ledger(
+            bus, CheckpointFile(settings.data / "checkpoint.json"), self.aggregates, source=f"/district/{district().code}"
         )
-        self.tokens = Tokens(buckets["TOKENS"])
+        self.vault = Vault(buckets["PERSONAL"], buckets["VAULT_KEYS"])
+        made = {
+            kind.aggregate.name: Desk(
+                kind.aggregate,
+                self.ledger,
+                lambda: self.rulebook.rules().rules,
+                clock=self._clock,
+                cache=settings.cache_cases,
+                metrics=self.metrics,
+                hiding=self.vault.hiding,
+            )
+            for kind in self.kinds
+        }
+        self.desk = made[CASE.name]
+        self.desks = Desks(*made.values())
+        self.tokens = Tokens(buckets["TOKENS"], connected=lambda: bus.connected)
         classify = Classification(lambda: self.adapters.classifiers(), district)
         self.intake = Intake(self.desk, bus, district, self.vault, clock=self._clock, classify=classify)
 
@@ -193,8 +224,8 @@ class Hub:
         self.repairs = Repairs(buckets["REPAIRS"])
         self.words = HeardWords(buckets["RECONCILIATION"])
         given = settings.secrets_key.get_secret_value() if settings.secrets_key is not None else None
-        key = await asyncio.to_thread(load_key, settings.data / "secrets.key", given)
-        self.registry = Registry(bus, Sealing(buckets["SECRETS"], key))
+        self.sealing = await Sealing.start(buckets["SECRETS"], settings.data / "secrets.key", given, check=check)
+        self.registry = Registry(bus, self.sealing)
         self.adapters = Adapters(
             await asyncio.to_thread(Plugins, plugins),
             instances,
@@ -213,26 +244,32 @@ class Hub:
         )
         self.trials = Trials(self.adapters, district, public_url=root, clock=self._clock)
         self.registration = Registration(self.adapters, self.registry, district, self.trials.before_traffic, clock=self._clock)
-        self.views = Views(settings.views.url or f"sqlite:///{settings.data / 'views.db'}")
+        self.views = Views(
+            settings.views.url or f"sqlite:///{settings.data / 'views.db'}",
+            projections=[kind.projection for kind in self.kinds],
+        )
         self.projector = Projector(self.views, self.ledger)
-        self.linkage = Linkage(bus, self.desk)
+        self.linkage = Linkage(bus, self.ledger, self.desks)
         self.orders = Orders(bus, clock=self._clock)
         self.dispatch = Dispatch(
             bus,
-            self.desk,
+            self.desks,
             self.adapters,
             district,
-            self.vault,
+            self._contact_of,
+            Handovers({Case: of_case}),
+            hiding=self.vault.hiding,
+            note=self.repairs.note,
             orders=self.orders,
             clock=self._clock,
             metrics=self.metrics,
         )
 
-        async def incoming(adapter: str, item: IncomingCase, actor: Actor, cause: str | None) -> Outcome:
+        async def incoming(adapter: str, item: IncomingCase, actor: Actor, cause: str | None) -> Outcome[Case]:
             return await self.intake.report(entry_of(adapter, item), actor=actor, cause=cause)
 
         self.reportback = ReportBack(
-            bus, self.desk, self.adapters, incoming, self.views, self.objects, buckets["CURSORS"], self.repairs
+            bus, self.desks, self.adapters, incoming, self.views, self.objects, buckets["CURSORS"], self.repairs
         )
 
         async def brought_in(adapter: str, item: IncomingCase) -> None:
@@ -240,13 +277,13 @@ class Hub:
 
         self.answers = Answers(
             bus,
-            self.desk,
+            self.desks,
             self.adapters,
             self.orders,
             take=self.reportback.take,
             incoming=brought_in,
-            open_contact=self.vault.open,
-            note=self._note,
+            open_contact=self._contact_of,
+            note=self.repairs.note,
             clock=self._clock,
             replicas=replicas,
         )
@@ -254,9 +291,11 @@ class Hub:
         self.credentials = Credentials(buckets["REMOTES"], self._server, outside, local=local, clock=self._clock)
         await self.credentials.start()
         self.workers = Workers(self.adapters, self.credentials, settings.data, public_url=root, clock=self._clock)
-        self.deadlines = Deadlines(bus, self.desk)
+        self.deadlines = Deadlines(bus, self.desks)
+        erasure = Erasure(self.desk, self.ledger, self.vault, self.objects, self.views)
+        self.reactions = Reactions(bus, self.desks, Codecs(self.aggregates), {ERASURE: erasure}, self.repairs.note)
         self.upkeep = self._upkeep(buckets["RECONCILIATION"])
-        self.alerts = Alerts(bus, self.adapters, clock=self._clock)
+        self.alerts = Alerts(bus, self.ledger, self.adapters, self.repairs.note, clock=self._clock)
 
     def _upkeep(self, bucket: Bucket) -> Upkeep:
         """What keeps the departments' systems and the ledger the same."""
@@ -291,6 +330,10 @@ class Hub:
             with contextlib.suppress(BusUnavailable):  # it stands in the repairs
                 await self.alerts.tell(alert)
 
+    async def _contact_of(self, id: str) -> Contact | None:
+        """A matter's contact; its access must have been committed before."""
+        return await self.vault.open(MatterId(id))
+
     def _known_of(self, name: str) -> dict[str, object]:
         """What is known of an instance that runs elsewhere: its last sign of life, and its worker if it has one."""
         found: dict[str, object] = {}
@@ -312,8 +355,10 @@ class Hub:
                 return
         except HubError as problem:
             log.warning("adapter can't be moved to a process of its own", adapter=name, reason=problem.message)
-        with contextlib.suppress(NotAllowed):  # it was disabled meanwhile
+        try:
             await self.adapters.pause(name, reason)
+        except HubError as problem:  # it was disabled meanwhile; or the bus is away: then it is paused here only
+            log.warning("adapter not paused everywhere", adapter=name, reason=problem.message)
 
     async def _adopt_policy(self) -> None:
         """Put the published policy in force; on the first start the configured one is published as version 1."""
@@ -351,11 +396,13 @@ class Hub:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Run all stages while inside."""
+        """Run all stages while inside; a plugin that ended the process before this one is out before anything is dispatched."""
+        await self._after_a_give_up()
         stages: dict[str, Callable[[], Awaitable[None]]] = {
             "views": self.projector.run,
             "linkage": self.linkage.run,
             "dispatch": self.dispatch.run,
+            "reactions": self.reactions.run,
             "report-back": self.reportback.run,
             "deadlines": self.deadlines.run,
             "alerts": self.alerts.run,
@@ -364,6 +411,7 @@ class Hub:
             "reconciliation": self.upkeep.reconciliation.run,
             "policy": self._follow_policy,
             "adapters": self.adapters.follow,
+            "tokens": self.tokens.run,
             "checkpoint": lambda: self.ledger.keep_marking(MARK_EVERY, self._found_damaged),
         }
         tasks = [asyncio.create_task(self._stage(name, run), name=name) for name, run in stages.items()]
@@ -376,7 +424,6 @@ class Hub:
         watchdog = Watchdog(asyncio.get_running_loop(), noted, self._give_up)
         watchdog.start()
         try:
-            await self._after_a_give_up()
             yield
         finally:
             await asyncio.to_thread(watchdog.stop)
@@ -390,10 +437,12 @@ class Hub:
                     await self.ledger.mark()
 
     def _give_up(self, adapter: str) -> None:
-        """A plugin keeps the loop for good and can't be cut short: end the process; the next one starts without that plugin."""
+        """A plugin keeps the loop for good: end the process; the next one starts without that plugin."""
         log.critical("a plugin holds the hub up for good; the hub ends", adapter=adapter)
-        (self.settings.data / HELD_UP).write_text(adapter, encoding="utf-8")
-        os._exit(GAVE_UP)
+        try:
+            (self.settings.data / HELD_UP).write_text(adapter, encoding="utf-8")
+        finally:
+            os._exit(GAVE_UP)
 
     async def _after_a_give_up(self) -> None:
         """Keep the plugin out that the process before this one had to be ended for."""
@@ -417,78 +466,12 @@ class Hub:
             await asyncio.sleep(1.0)
 
     async def _follow_policy(self) -> None:
-        """Put in force what another process publishes; read from the first on, so that none between the start and here is missed."""
-        async for messages in self.bus.follow("LEDGER", POLICY, 0):
+        """Put in force what another process publishes, or has published since this one read the policy."""
+        last = await self.bus.last("LEDGER", POLICY)
+        async for messages in self.bus.follow("LEDGER", POLICY, last.sequence - 1 if last is not None else 0):
             record = decode_policy(messages[-1].data)
             if record.version > self.rulebook.rules().version:
                 self.rulebook.put_in_force(record)
 
 
 _BUCKETS = ("ADAPTERS", "REMOTES", "REPAIRS", "RECONCILIATION", "SECRETS", "PERSONAL", "VAULT_KEYS", "TOKENS", "CURSORS")
-
-
-def entry_of(adapter: str, item: IncomingCase) -> Entry:
-    """A department's matter as an intake entry."""
-    return Entry(
-        channel=item.channel,
-        title=item.title,
-        text=item.text,
-        reported_at=item.reported_at,
-        area=item.area,
-        place_name=item.place_name,
-        place=item.place,
-        category=item.category,
-        severity=item.severity,
-        contact=item.contact,
-        source=Source(adapter=adapter, ref=item.ref),
-        covers=item.covers,
-        covers_until=item.covers_until,
-    )
-
-
-class _Callbacks:
-    """Callbacks go to the plugin wherever it runs: in this process, or in a worker of its own."""
-
-    def __init__(self, hub: Hub) -> None:
-        self._hub = hub
-
-    async def callback(self, adapter: str, request: CallbackRequest) -> int:
-        """Verify and read a callback; how many items it held. Raises CallbackRejected, NotAllowed, BusUnavailable."""
-        if self._hub.workers.status(adapter) is not None:
-            return await self._hub.workers.callback(adapter, request)
-        return await self._hub.reportback.callback(adapter, request)
-
-
-def services_of(hub: Hub) -> Services:
-    """What the HTTP interface needs of a hub."""
-    return Services(
-        desk=hub.desk,
-        intake=hub.intake,
-        reportback=_Callbacks(hub),
-        adapters=hub.adapters,
-        ledger=hub.ledger,
-        views=hub.views,
-        vault=hub.vault,
-        objects=hub.objects,
-        tokens=hub.tokens,
-        spans=hub.spans,
-        district=hub.rulebook.district,
-        publish_policy=hub.publish_policy,
-        settings=hub.settings.api,
-        open311=hub.settings.open311,
-        instances=Instances(roster=hub.adapters, registration=hub.registration, trials=hub.trials),
-        credentials=hub.credentials,
-        upkeep=hub.upkeep,
-        connected=lambda: hub.bus.connected and not hub.fatal.done(),
-    )
-
-
-@contextlib.contextmanager
-def _only_one(path: Path) -> Any:
-    """One hub per data directory."""
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as problem:
-            raise ConfigError(f"another hub runs on {path.parent}", key="data") from problem
-        yield

@@ -31,9 +31,10 @@ from hub.config import District, load_district
 from hub.contract import Adapter, AdapterInstance, Assignment, Capability, Manifest, Receipt, Report, ReportKind
 from hub.errors import ConfigError, HubError
 from hub.intake import Entry
+from hub.model.actors import SYSTEM
 from hub.model.areas import AreaCode, Level
-from hub.model.cases import SYSTEM, Channel, Severity, Stage
-from hub.model.commands import Visit
+from hub.model.case.commands import Visit
+from hub.model.case.state import Channel, Severity, Stage
 from hub.model.rules import Matter
 from hub.serving import run_loop
 from hub.settings import Settings
@@ -193,13 +194,13 @@ class Bench:
         while True:
             adapter, report = await run.reports.get()
             outcome = await hub.reportback.take(adapter, report)
-            if outcome is None or outcome.case.stage is not Stage.RESOLVED:
+            if outcome is None or outcome.state.stage is not Stage.RESOLVED:
                 continue
             visited = await hub.desk.execute(
-                outcome.case.id, Visit(reached=True, solved=True, satisfied=True, rating=5), actor=SYSTEM
+                outcome.state.id, Visit(reached=True, solved=True, satisfied=True, rating=5), actor=SYSTEM
             )
-            for assignment in visited.case.assignments:
-                run.made[f"{visited.case.id}.{assignment.id}"] = assignment.made_at.timestamp()
+            for assignment in visited.state.assignments:
+                run.made[f"{visited.state.id}.{assignment.id}"] = assignment.made_at.timestamp()
             run.closed += 1
             run.gate.release()
             if run.closed >= run.wanted:

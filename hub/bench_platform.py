@@ -29,8 +29,9 @@ from hub.config import District, load_district
 from hub.contract import Adapter, AdapterInstance, AdapterSettings, Assignment, Capability, Health, Manifest, Plugin, Receipt
 from hub.errors import ConfigError
 from hub.intake import Entry
+from hub.model.actors import SYSTEM
 from hub.model.areas import Level
-from hub.model.cases import SYSTEM, Channel, Severity
+from hub.model.case.state import Channel, Severity
 from hub.model.rules import Matter
 from hub.settings import Settings
 

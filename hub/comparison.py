@@ -16,7 +16,8 @@ from hub.cancellation import raise_if_cancelled
 from hub.contract import Audit, Capability, Standing
 from hub.disagreements import Disagreement, Held, What, between, disagreement, held_of
 from hub.errors import AdapterFault, HubError
-from hub.model.cases import AssignmentState, CaseId, parse_delivery_key
+from hub.model.assignments.state import AssignmentState, parse_delivery_key
+from hub.model.case.state import CaseId
 from hub.trial.sample import is_sample
 from hub.views import by_adapter
 from hub.views.schema import micros, moment
@@ -105,9 +106,9 @@ class Comparison:
 
     async def part(self, case: CaseId, part: str) -> Held | None:
         """An assignment as the ledger has it."""
-        state = await self._ledger.load(case)
-        item = state.assignment(part) if state is not None else None
-        return held_of(state, item) if state is not None and item is not None else None
+        folded = await self._ledger.load(case)
+        item = folded.state.assignment(part) if folded is not None else None
+        return held_of(folded.state, item) if folded is not None and item is not None else None
 
     async def _pass(self, adapter: str, auditors: Iterable[Auditor]) -> Pass:
         """One pass over both sides. Raises Behind, Unavailable, AdapterFault."""

@@ -16,7 +16,8 @@ from hub.contract import Crosswalk, ReportKind
 from hub.desk import utc_now
 from hub.errors import InvalidInput
 from hub.heard_words import OTHERS, HeardWord, HeardWords
-from hub.model.cases import CaseId, delivery_key, parse_delivery_key
+from hub.model.assignments.state import delivery_key, parse_delivery_key
+from hub.model.case.state import CaseId
 from hub.repairs import RepairItem, RepairKind, Repairs
 from hub.views import by_adapter
 

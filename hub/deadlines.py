@@ -1,7 +1,8 @@
-"""Deadlines: when a case's timer fires, the case is asked to take every step that is due.
+"""Deadlines: when a matter's timer fires, the matter is asked to take every step that is due.
 
-Timers are JetStream schedules that linkage sets from the commits' `wake_at`; here they only come in. A timer that fires early
-(its limit was moved or the case suspended) is set again or does nothing. Started by the composition root.
+Timers are JetStream schedules that linkage sets from the matters' state; here they only come in. A timer that fires early (its limit
+was moved or the matter suspended) is set again or does nothing. It is acknowledged on what the ledger says now, never on what this
+process remembers. Started by the composition root.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from hub.bus.pull import Delivery, PullConsumer
 from hub.bus.streams import TIMERS, ensure_consumer
 from hub.bus.timers import DUE, set_timer
 from hub.cancellation import raise_if_cancelled
-from hub.desk import Desk
-from hub.errors import BusUnavailable, InvalidInput, LedgerConflict
-from hub.model.cases import SYSTEM, CaseId
-from hub.model.commands import CheckDeadlines
+from hub.desk import Desks
+from hub.errors import BusUnavailable, HubError, LedgerConflict
+from hub.model.actors import SYSTEM
+from hub.model.aggregate import parse_id
 
 log = structlog.get_logger("hub.deadlines")
 
@@ -29,9 +30,9 @@ DURABLE = "deadlines"
 class Deadlines:
     """Works due timers."""
 
-    def __init__(self, bus: Bus, desk: Desk) -> None:
+    def __init__(self, bus: Bus, desks: Desks) -> None:
         self._bus = bus
-        self._desk = desk
+        self._desks = desks
 
     async def run(self) -> None:
         """Work due timers for ever."""
@@ -42,23 +43,27 @@ class Deadlines:
                 group.create_task(self._due(await consumer.next()))
 
     async def _due(self, delivery: Delivery) -> None:
-        case_id = CaseId(delivery.subject.removeprefix(DUE))
+        text = delivery.subject.removeprefix(DUE)
         try:
-            case = await self._desk.load(case_id)
-            if case is None or case.stage.ended:
+            id = parse_id(text)
+            desk = self._desks.of(id)
+            aggregate = desk.aggregate
+            folded = await desk.load(id)
+            if folded is None or aggregate.wake is None or aggregate.next_due(folded.state) is None:
                 await delivery.ack()
                 return
-            links = (case.opening_trace, case.last_trace)
-            with telemetry.span("process timer.due", kind="consumer", root=True, links=links, case=case_id):
-                outcome = await self._desk.execute(case_id, CheckDeadlines(), actor=SYSTEM, cause=case.last_trace)
-                if not outcome.events and outcome.case.next_due is not None:
-                    await set_timer(self._bus, case_id, outcome.case.next_due)
+            links = [trace for trace in (folded.opening_trace, folded.last_trace) if trace is not None]
+            with telemetry.span("process timer.due", kind="consumer", root=True, links=links, matter=id):
+                outcome = await desk.execute(id, aggregate.wake, actor=SYSTEM, cause=folded.last_trace)
+                due = aggregate.next_due(outcome.state)
+                if not outcome.events and due is not None:
+                    await set_timer(self._bus, id, due)
             await delivery.ack()
         except (BusUnavailable, LedgerConflict) as problem:
-            log.warning("timer comes again", case=case_id, reason=problem.message)
+            log.warning("timer comes again", matter=text, reason=problem.message)
             await delivery.retry(1.0)
-        except InvalidInput as problem:
-            log.error("timer without effect", case=case_id, reason=problem.message)
+        except (HubError, ValueError) as problem:
+            log.error("timer without effect", matter=text, reason=str(problem))
             await delivery.stop()
         finally:
             delivery.forget()

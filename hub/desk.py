@@ -1,7 +1,8 @@
-"""The desk: the only way to change a case. Load, decide, append; on a conflict reload and decide again.
+"""The desk: the only way to change a matter. Load, decide, append; on a conflict reload and decide again.
 
-Called by intake, report-back, deadlines, dispatch and the API; holds the cache of folded cases. Refuses what the lifecycle
-refuses, and never says done before the ledger has acknowledged.
+One desk for each kind of matter; called by intake, report-back, deadlines, dispatch, reactions and the API. Holds the cache of
+folded matters. Other processes change the same matters: what is in the cache is used where the ledger would tell that it is old,
+never served as fresh. Refuses what the aggregate refuses, and never says done before the ledger has acknowledged.
 """
 
 from __future__ import annotations
@@ -10,10 +11,10 @@ import asyncio
 import random
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import msgspec
 import structlog
@@ -22,19 +23,20 @@ from hub import telemetry
 from hub.errors import BusUnavailable, InvalidInput, LedgerConflict, NotAllowed
 from hub.ledger_codec import command_digest, digest
 from hub.marks import plain, reworded
-from hub.model.commands import AnyCommand, Command, Report
-from hub.model.events import AnyEvent, Commit
-from hub.model.lifecycle import decide, fold, wake_at
+from hub.model.aggregate import Aggregate, Command, Commit, Event, Folded, MatterId, mark_of, parse_id, tag_of
 
 if TYPE_CHECKING:
-    from hub.ledger import Ledger
     from hub.metrics import Metrics
-    from hub.model.cases import Actor, Case, CaseId
+    from hub.model.actors import Actor
+    from hub.model.records import Source
     from hub.model.rules import Rules
 
 log = structlog.get_logger("hub.desk")
 
+S = TypeVar("S")
 C = TypeVar("C", bound=Command)
+E = TypeVar("E", bound=Event)
+X = TypeVar("X", bound=Command)
 
 _TRIES = 12
 """Conflicts in a row before the caller is told; each means that somebody else's commit succeeded."""
@@ -45,32 +47,62 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-Hiding = Callable[["Case"], Awaitable[Callable[[str], str] | None]]
-"""What masks in texts of a case what is known of its reporter; None when nothing is known (`hub.privacy.Vault.hiding`)."""
+Hiding = Callable[[Sequence[MatterId]], Awaitable[Callable[[str], str] | None]]
+"""What masks in texts what is known of the reporters of some matters; None when nothing is known (`hub.privacy.Vault.hiding`)."""
+
+
+class Commits(Protocol):
+    """What the desk needs of the ledger."""
+
+    async def append(self, commit: Commit[Any], *, after: int) -> tuple[int, bytes]:
+        """Store one commit behind the one at sequence `after`; (sequence, bytes). Raises LedgerConflict, BusUnavailable."""
+        ...
+
+    async def load(self, id: MatterId) -> Folded[Any] | None:
+        """Fold a matter from its commits."""
+        ...
+
+    async def newer(self, known: Folded[Any]) -> Folded[Any] | None:
+        """The matter as it is now; None when it has not changed since."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a command came to. `repeated`: it was committed before and nothing was done now. `attached`: a report joined `case`."""
+class Outcome(Generic[S]):
+    """What a command came to. `repeated`: it was committed before and nothing was done now. `attached`: a report joined a matter."""
 
-    case: Case
-    sequence: int
-    events: tuple[AnyEvent, ...] = ()
+    folded: Folded[S]
+    commit: Commit[Any] | None = None
     repeated: bool = False
     attached: bool = False
 
+    @property
+    def events(self) -> tuple[Event, ...]:
+        """What happened; empty when nothing was to be done."""
+        return () if self.commit is None else self.commit.events
+
+    @property
+    def state(self) -> S:
+        """The matter after it."""
+        return self.folded.state
+
+    @property
+    def sequence(self) -> int:
+        """The ledger sequence the answer is as of."""
+        return self.folded.sequence
+
 
 class _Alone:
-    """One command at a time per case within this process, so that conflicts only come from other processes."""
+    """One command at a time per matter within this process, so that conflicts only come from other processes."""
 
-    __slots__ = ("_case", "_entry", "_locks")
+    __slots__ = ("_entry", "_id", "_locks")
 
-    def __init__(self, locks: dict[CaseId, list[Any]], case: CaseId) -> None:
+    def __init__(self, locks: dict[MatterId, list[Any]], id: MatterId) -> None:
         self._locks = locks
-        self._case = case
-        entry = locks.get(case)
+        self._id = id
+        entry = locks.get(id)
         if entry is None:
-            entry = locks[case] = [asyncio.Lock(), 0]
+            entry = locks[id] = [asyncio.Lock(), 0]
         entry[1] += 1
         self._entry = entry
 
@@ -88,15 +120,16 @@ class _Alone:
     def _leave(self) -> None:
         self._entry[1] -= 1
         if self._entry[1] == 0:
-            del self._locks[self._case]
+            del self._locks[self._id]
 
 
-class Desk:
-    """Executes commands on cases."""
+class Desk(Generic[S, C, E]):
+    """Executes commands on the matters of one kind."""
 
     def __init__(
         self,
-        ledger: Ledger,
+        aggregate: Aggregate[S, C, E],
+        ledger: Commits,
         rules: Callable[[], Rules],
         *,
         clock: Callable[[], datetime] = utc_now,
@@ -104,110 +137,138 @@ class Desk:
         metrics: Metrics | None = None,
         hiding: Hiding | None = None,
     ) -> None:
+        self.aggregate = aggregate
         self._ledger = ledger
         self._rules = rules
         self._clock = clock
-        self._cache: OrderedDict[CaseId, Case] = OrderedDict()
+        self._cache: OrderedDict[MatterId, Folded[S]] = OrderedDict()
         self._most = cache
         self._metrics = metrics
         self._hiding = hiding
-        self._locks: dict[CaseId, list[Any]] = {}
+        self._locks: dict[MatterId, list[Any]] = {}
+        self._spans = f"send ledger.{aggregate.name}"
 
-    async def load(self, case: CaseId, *, number: int = 0) -> Case | None:
-        """The case as this process knows it, at least up to its commit `number`.
+    async def load(self, id: MatterId) -> Folded[S] | None:
+        """The matter as it is in the ledger now, whoever changed it; None when there is none."""
+        found = self._cache.get(id)
+        return await self._reload(id) if found is None else await self._refreshed(found)
 
-        Another process may be ahead; `execute` finds out by the expected sequence.
+    async def known(self, id: MatterId, *, number: int = 1) -> Folded[S] | None:
+        """The matter as this process knows it, at least up to its commit `number`; another process may be ahead.
+
+        For those who act by a commit they have seen; what they do next is checked by the expected sequence.
         """
-        found = self._cache.get(case)
+        found = self._cache.get(id)
         if found is not None and found.number >= number:
-            self._cache.move_to_end(case)
+            self._cache.move_to_end(id)
             return found
-        return await self._reload(case)
+        return await self._reload(id)
 
     async def execute(
         self,
-        case: CaseId,
-        command: AnyCommand,
+        id: MatterId,
+        command: C,
         *,
         actor: Actor,
         command_id: str | None = None,
         cause: str | None = None,
         strict: bool = True,
-    ) -> Outcome:
+    ) -> Outcome[S]:
         """Do one command; returns when its commit is acknowledged.
 
-        `command_id` makes it idempotent per case; with `strict` the same id with another content is refused, else it counts as the
-        same (departments repeat a report with a fresh time). Raises TransitionRefused/InvalidInput (nothing changed), NotAllowed
-        when there is no such case, BusUnavailable when it is not known to be stored, LedgerConflict after many lost races.
+        `command_id` makes it idempotent per matter; with `strict` the same id with another content is refused, else it counts as
+        the same (departments repeat a report with a fresh time). Raises TransitionRefused/InvalidInput (nothing changed), NotAllowed
+        when there is no such matter, BusUnavailable when it is not known to be stored, LedgerConflict after many lost races.
         """
         identity = command_id or f"{random.getrandbits(64):016x}"
-        async with _Alone(self._locks, case):
-            state = self._cache.get(case)
-            if state is None and not isinstance(command, Report):
-                state = await self._reload(case)
-            command = await self.worded(command, state)
+        async with _Alone(self._locks, id):
+            before = self._cache.get(id)
+            fresh = before is None
+            if before is None and type(command) not in self.aggregate.opens:
+                before = await self._reload(id)
+            command = await self._worded(command, before)
             content = command_digest(command)
             for _ in range(_TRIES):
-                if state is not None and (earlier := state.commands.get(identity)) is not None:
+                if before is not None and (earlier := before.commands.get(identity)) is not None:
                     if strict and earlier.digest != content:
                         raise InvalidInput("the same key came with another content", subject="Idempotency-Key")
-                    return Outcome(state, state.sequence, repeated=True)
-                if state is None and not isinstance(command, Report):
-                    raise NotAllowed("no such case", subject=case)
+                    return Outcome(before, repeated=True)
+                if before is None and type(command) not in self.aggregate.opens:
+                    raise NotAllowed(f"no such {self.aggregate.name}", subject=id)
+                refusal: InvalidInput | None = None
+                events: tuple[E, ...] = ()
+                rules, now = self._rules(), self._clock()
                 try:
-                    return await self._commit(case, state, command, actor, identity, content, cause)
+                    events = self.aggregate.decide(
+                        None if before is None else before.state, command, actor=actor, rules=rules, now=now, id=id
+                    )
+                except InvalidInput as problem:
+                    refusal = problem
+                if not events and not fresh and before is not None:
+                    # Nothing is to be done as far as this process knows; another one may have changed the matter since.
+                    newest = await self._refreshed(before)
+                    fresh = True
+                    if newest is not before:
+                        before = newest
+                        continue
+                if refusal is not None:
+                    raise refusal
+                if not events and command_id is None:
+                    assert before is not None
+                    return Outcome(before)
+                try:
+                    return await self._commit(id, before, command, events, actor, identity, content, cause, rules, now)
                 except LedgerConflict:
-                    self._cache.pop(case, None)
-                    state = await self._reload(case)
+                    self._cache.pop(id, None)
+                    before, fresh = await self._reload(id), True
                 except BusUnavailable:
                     # The message may be stored all the same: look before saying that it is not.
-                    self._cache.pop(case, None)
-                    state = await self._reload(case)
-                    if state is None or identity not in state.commands:
+                    self._cache.pop(id, None)
+                    before, fresh = await self._reload(id), True
+                    if before is None or identity not in before.commands:
                         raise
-            raise LedgerConflict(f"{_TRIES} other commits came first", subject=case)
+            raise LedgerConflict(f"{_TRIES} other commits came first", subject=id)
 
-    async def worded(self, command: C, state: Case | None) -> C:
-        """The command with its texts as they may be stored: no reporter's name in them, whoever wrote it, and nothing but text.
-
-        `execute` does it; to be called before only by who takes away what the name would be known by (an erasure).
-        """
-        hide = await self._hiding(state) if self._hiding is not None and state is not None else None
+    async def _worded(self, command: X, before: Folded[S] | None) -> X:
+        """The command with its texts as they may be stored: no reporter's name in them, whoever wrote it, and nothing but text."""
+        hide = None
+        if self._hiding is not None and before is not None and (reporters := self.aggregate.contacts(before.state)):
+            hide = await self._hiding(reporters)
         return reworded(command, plain if hide is None else lambda text: hide(plain(text)))
 
     async def _commit(
         self,
-        case: CaseId,
-        before: Case | None,
-        command: AnyCommand,
+        id: MatterId,
+        before: Folded[S] | None,
+        command: C,
+        events: tuple[E, ...],
         actor: Actor,
         identity: str,
         content: str,
         cause: str | None,
-    ) -> Outcome:
-        rules = self._rules()
-        now = self._clock()
-        name = command.__struct_config__.tag
-        events = decide(before, command, actor=actor, rules=rules, now=now, new_id=case)
-        if not events:
-            assert before is not None
-            return Outcome(before, before.sequence)
+        rules: Rules,
+        now: datetime,
+    ) -> Outcome[S]:
+        """Append what was decided; without events the commit only remembers the command's id."""
+        kind = self.aggregate
+        name = tag_of(command)
         with telemetry.span(
-            "send ledger.case",
+            self._spans,
             kind="producer",
-            case=case,
+            matter=id,
             links=[cause] if cause else (),
             attributes={
-                "hub.command": str(name),
+                "hub.command": name,
                 "hub.actor": actor.kind.value,
                 "hub.level": actor.level.word if actor.level else "",
             },
         ) as span:
             draft = Commit(
-                case=case,
+                aggregate=kind.name,
+                id=id,
                 number=1 if before is None else before.number + 1,
                 at=now,
-                command=str(name),
+                command=name,
                 command_id=identity,
                 command_digest=content,
                 actor=actor,
@@ -217,31 +278,90 @@ class Desk:
                 traceparent=span.traceparent,
                 cause=cause,
             )
-            after = fold(before, draft, digest="", sequence=0)
-            wake = wake_at(before, after, now)
+            after = kind.fold(before, draft, digest="", sequence=0)
+            wake = kind.wake_at(before, after.state, now)
             commit = draft if wake is None else msgspec.structs.replace(draft, wake_at=wake)
             started = time.perf_counter()
             sequence, raw = await self._ledger.append(commit, after=0 if before is None else before.sequence)
             if self._metrics is not None:
-                self._metrics.sent("ledger.case", time.perf_counter() - started)
+                self._metrics.sent(f"ledger.{kind.name}", time.perf_counter() - started)
             after = msgspec.structs.replace(
                 after, digest=digest(raw), sequence=sequence, wake_at=after.wake_at if wake is None else wake
             )
             span.set("hub.commit", commit.number)
-        self._keep(case, after)
-        return Outcome(after, sequence, events)
+        self._keep(after)
+        return Outcome(after, commit)
 
-    async def _reload(self, case: CaseId) -> Case | None:
-        found = await self._ledger.load(case)
+    async def _refreshed(self, known: Folded[S]) -> Folded[S]:
+        """The matter as it is now; the same object when nobody changed it."""
+        newer = await self._ledger.newer(known)
+        if newer is None:
+            return known
+        self._keep(newer)
+        return newer
+
+    async def _reload(self, id: MatterId) -> Folded[S] | None:
+        found = await self._ledger.load(id)
         if found is not None:
-            self._keep(case, found)
+            self._keep(found)
         return found
 
-    def _keep(self, case: CaseId, state: Case) -> None:
-        known = self._cache.get(case)
-        if known is not None and known.sequence > state.sequence:
+    def _keep(self, folded: Folded[S]) -> None:
+        known = self._cache.get(folded.id)
+        if known is not None and known.sequence > folded.sequence:
             return
-        self._cache[case] = state
-        self._cache.move_to_end(case)
+        self._cache[folded.id] = folded
+        self._cache.move_to_end(folded.id)
         if len(self._cache) > self._most:
             self._cache.popitem(last=False)
+
+
+class Desks:
+    """The desks of all kinds; an id says which one is meant."""
+
+    def __init__(self, *desks: Desk[Any, Any, Any]) -> None:
+        self._by_mark = {desk.aggregate.mark: desk for desk in desks}
+        self._all = desks
+
+    def of(self, id: str) -> Desk[Any, Any, Any]:
+        """The desk of a matter; raises ValueError for an id of no kind."""
+        found = self._by_mark.get(mark_of(parse_id(id)))
+        if found is None:
+            raise ValueError(f"no kind of matter has such an id: {id!r}")
+        return found
+
+    async def load(self, id: str) -> Folded[Any] | None:
+        """The matter as it is in the ledger now."""
+        return await self.of(id).load(MatterId(id))
+
+    async def known(self, id: str, *, number: int = 1) -> Folded[Any] | None:
+        """The matter as this process knows it, at least up to its commit `number`."""
+        return await self.of(id).known(MatterId(id), number=number)
+
+    async def execute(
+        self,
+        id: str,
+        command: Command,
+        *,
+        actor: Actor,
+        command_id: str | None = None,
+        cause: str | None = None,
+        strict: bool = True,
+    ) -> Outcome[Any]:
+        """Do one command at the desk of that kind; see `Desk.execute`."""
+        return await self.of(id).execute(MatterId(id), command, actor=actor, command_id=command_id, cause=cause, strict=strict)
+
+    async def listeners(self, folded: Folded[Any]) -> list[Source]:
+        """Every outside record that waits for word on a matter: its own, and those of all that went on in it, over any number of
+        steps."""
+        found: dict[Source, None] = {}
+        seen: set[MatterId] = set()
+        waiting = [folded]
+        while waiting:
+            one = waiting.pop()
+            seen.add(one.id)
+            sources, joined = self.of(one.id).aggregate.listeners(one.state)
+            found |= dict.fromkeys(sources)
+            others = [await self.load(id) for id in joined if id not in seen]
+            waiting.extend(other for other in others if other is not None)
+        return list(found)

@@ -7,7 +7,8 @@ from datetime import datetime
 from enum import StrEnum
 
 from hub.contract import ReportKind, Standing, StandingState
-from hub.model.cases import Assignment, AssignmentState, Case, CaseId, delivery_key
+from hub.model.assignments.state import Assignment, AssignmentState, delivery_key
+from hub.model.case.state import Case, CaseId
 from hub.repair_items import Repair, RepairKind
 
 HANDED_OVER = frozenset({AssignmentState.DELIVERED, AssignmentState.ACCEPTED, AssignmentState.IN_PROGRESS})

@@ -1,20 +1,34 @@
-"""What a department gets to see of a case: builds the plugin's Assignment from the case's state and the district. Pure."""
+"""What a department gets to see of a matter: builds the plugin's Assignment from the matter's state and the district. Pure.
+
+Each kind of matter that holds assignments has a handover of its own; the composition root names them to dispatch.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol
 
 from hub import contract
-from hub.model.cases import AssignmentState, Case, DeadlineKind, Severity, delivery_key
+from hub.model.assignments.state import AssignmentState, delivery_key
+from hub.model.case.state import Case, Severity
+from hub.model.limits.state import DeadlineKind
 
 if TYPE_CHECKING:
     from hub.config import District
-    from hub.model.cases import Assignment
+    from hub.model.assignments.state import Assignment
 
 
-def assignment_for(
-    case: Case, assignment: Assignment, district: District, contact: contract.Contact | None
-) -> contract.Assignment:
+class Handover(Protocol):
+    """Shows an assignment of a matter to a department."""
+
+    def __call__(
+        self, state: Any, assignment: Assignment, district: District, contact: contract.Contact | None, /
+    ) -> contract.Assignment:
+        """The assignment as the department's system should get it; times are in the district's zone."""
+        ...
+
+
+def of_case(case: Case, assignment: Assignment, district: District, contact: contract.Contact | None) -> contract.Assignment:
     """The assignment as the department's system should get it; times are in the district's zone."""
     category = district.policy.category(case.category) if case.category else None
     due = {
@@ -42,6 +56,19 @@ def assignment_for(
         ticket=assignment.ticket,
         contact=contact,
     )
+
+
+class Handovers:
+    """The handovers by the state they are for."""
+
+    def __init__(self, by_state: Mapping[type, Handover]) -> None:
+        self._by_state = dict(by_state)
+
+    def __call__(
+        self, state: object, assignment: Assignment, district: District, contact: contract.Contact | None
+    ) -> contract.Assignment:
+        """The assignment as the department's system should get it. Raises LookupError for a kind that is handed to no department."""
+        return self._by_state[type(state)](state, assignment, district, contact)
 
 
 def awaits_delivery(assignment: Assignment | None) -> bool:

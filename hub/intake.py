@@ -6,6 +6,7 @@ notices. Called by the API, and by report-back for what departments bring in. Ne
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
@@ -23,18 +24,21 @@ from hub.bus.connection import Bus, WrongSequence
 from hub.bus.streams import KEYS, PLACES
 from hub.contract import CaseText
 from hub.desk import Desk, Outcome, utc_now
-from hub.errors import InvalidInput
+from hub.errors import InvalidInput, TransitionRefused
 from hub.marks import known_here
+from hub.model.actors import SYSTEM, Actor
+from hub.model.aggregate import Command, Event, suffix_of
 from hub.model.areas import AreaCode
-from hub.model.cases import SYSTEM, Actor, Attachment, CaseId, Channel, Severity, Source, case_id
-from hub.model.commands import AttachReport, Comment, Report
+from hub.model.case.commands import AttachReport, Comment, Report
+from hub.model.case.state import Case, CaseId, Channel, Severity, case_id
+from hub.model.records import Attachment, Source
 from hub.model.rules import Matter
 from hub.privacy import hider, mask_text
 
 if TYPE_CHECKING:
     from hub.classification import Classified
     from hub.config import District
-    from hub.contract import Contact
+    from hub.contract import Contact, IncomingCase
     from hub.privacy import Vault
 
 log = structlog.get_logger("hub.intake")
@@ -44,8 +48,6 @@ MOST_TEXT = 20_000
 MOST_PLACE = 200
 CLOCK_SKEW = timedelta(minutes=10)
 """How far in the future a report's own time may lie before it is refused."""
-
-_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,7 +73,10 @@ class Entry:
 
 
 class Reservation(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Which case a key stands for; `digest` of the content; `joined` when the report went to an existing case."""
+    """Which case a key stands for; `digest` of the content; `joined`: the notice the report goes to instead.
+
+    Decided once: whoever comes later with the key, or again after a crash, does what it says.
+    """
 
     case: CaseId
     digest: str
@@ -86,14 +91,36 @@ class Marker(msgspec.Struct, frozen=True, omit_defaults=True):
     until: datetime | None = None
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Told:
+    """A checked report, and who brought it."""
+
+    entry: Entry
+    digest: str
+    area: AreaCode
+    actor: Actor
+    token: str | None
+    """Its key in KEYS; None: it has none and is never the same as another."""
+    cause: str | None
+
+    @property
+    def command_id(self) -> str | None:
+        """What makes its command idempotent."""
+        return self.token[:32] if self.token else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A reservation in force."""
+
+    reservation: Reservation
+    revision: int
+
+
 def new_suffix(now: float, noise: bytes) -> str:
     """A case id suffix: milliseconds since 1970 (9 characters) and 35 bits of `noise` (7), Crockford base 32, sortable."""
     number = (int(now * 1000) & ((1 << 45) - 1)) << 35 | int.from_bytes(noise[:5], "big") & ((1 << 35) - 1)
-    letters = []
-    for _ in range(16):
-        letters.append(_ALPHABET[number & 31])
-        number >>= 5
-    return "".join(reversed(letters))
+    return suffix_of(number)
 
 
 class Classify(Protocol):
@@ -109,7 +136,7 @@ class Intake:
 
     def __init__(
         self,
-        desk: Desk,
+        desk: Desk[Case, Command, Event],
         bus: Bus,
         district: Callable[[], District],
         vault: Vault,
@@ -124,7 +151,7 @@ class Intake:
         self._vault = vault
         self._clock = clock
 
-    async def report(self, entry: Entry, *, actor: Actor, key: str | None = None, cause: str | None = None) -> Outcome:
+    async def report(self, entry: Entry, *, actor: Actor, key: str | None = None, cause: str | None = None) -> Outcome[Case]:
         """Open a case for `entry`, or join it to the case it belongs to.
 
         `key`: the caller's Idempotency-Key; a report from a system is keyed by its own number. The same key with another content
@@ -136,79 +163,74 @@ class Intake:
             known_here(hider(entry.contact)),  # a classifier may log what it reads
         ):
             entry, area = self._checked(entry, now)
-            identity = (
-                f"{entry.source.adapter}\n{entry.source.ref}" if entry.source else f"{actor.name}\n{key}" if key else None
+            told = _Told(
+                entry=entry, digest=_digest(entry), area=area, actor=actor, token=_token(entry, actor, key), cause=cause
             )
-            fresh = case_id(area, new_suffix(time.time(), os.urandom(5)))
-            token = hashlib.sha256(f"{entry.channel.value}\n{identity}".encode()).hexdigest() if identity else None
-            revision, reserved = (0, Reservation(fresh, _digest(entry)))
-            if token is not None:
-                revision, reserved = await self._reserve(token, reserved, strict=entry.source is None)
-            span.set(telemetry.CONVERSATION, reserved.case)
-            if reserved.case != fresh or reserved.joined is not None:
-                earlier = await self._desk.load(reserved.joined or reserved.case)
-                if earlier is not None:
-                    await self._mark_covers(entry, earlier.id)
-                    return Outcome(earlier, earlier.sequence, repeated=True, attached=reserved.joined is not None)
-            return await self._open(entry, area, reserved, revision, token, actor, cause, now)
+            held = await self._held(told)
+            if held is not None and (earlier := await self._earlier(told, held)) is not None:
+                span.set(telemetry.CONVERSATION, earlier.folded.id)
+                return earlier
+            classified = await self._classified(entry, area)
+            if classified is not None:
+                severity = entry.severity or classified.suggestion.severity
+                told = replace(told, entry=replace(entry, category=classified.suggestion.category, severity=severity))
+            category = self._category(told, now)
+            if held is None:
+                notice = None if entry.covers else await self._covering(area, category, now)
+                wanted = Reservation(case_id(area, new_suffix(time.time(), os.urandom(5))), told.digest, notice)
+                held = await self._reserve(told, wanted)
+                if (joined := await self._joined(told, held)) is not None:
+                    span.set(telemetry.CONVERSATION, joined.folded.id)
+                    return joined
+            span.set(telemetry.CONVERSATION, held.reservation.case)
+            return await self._open(told, held.reservation.case, category, classified, now)
+
+    async def _earlier(self, told: _Told, held: _Held) -> Outcome[Case] | None:
+        """What a key led to; None while its case is not open (whoever reserved it is at it, or was killed)."""
+        if held.reservation.joined is not None:
+            return await self._joined(told, held)
+        case = await self._desk.load(held.reservation.case)
+        if case is None:
+            return None
+        await self._mark_covers(told.entry, case.id)
+        return Outcome(case, repeated=True)
+
+    async def _joined(self, told: _Told, held: _Held) -> Outcome[Case] | None:
+        """Attach the report to the notice it was reserved for, once; None when there is none (any more: it ended before)."""
+        notice, entry = held.reservation.joined, told.entry
+        if notice is None:
+            return None
+        attach = AttachReport(
+            channel=entry.channel,
+            text=entry.text,
+            area=told.area,
+            reported_at=entry.reported_at,
+            place=entry.place,
+            source=entry.source,
+        )
+        try:
+            outcome = await self._desk.execute(
+                notice, attach, actor=told.actor, command_id=told.command_id, cause=told.cause, strict=False
+            )
+        except TransitionRefused:
+            await self._reserve_own(told, held)
+            return None
+        return replace(outcome, attached=True)
 
     async def _open(
-        self,
-        entry: Entry,
-        area: AreaCode,
-        reserved: Reservation,
-        revision: int,
-        token: str | None,
-        actor: Actor,
-        cause: str | None,
-        now: datetime,
-    ) -> Outcome:
-        district = self._district()
-        classified = await self._classified(entry, area)
-        if classified is not None:
-            severity = entry.severity or classified.suggestion.severity
-            entry = replace(entry, category=classified.suggestion.category, severity=severity)
-        matter = Matter(
-            channel=entry.channel,
-            title=entry.title,
-            text=entry.text,
-            area=area,
-            category=entry.category,
-            severity=entry.severity,
-            source_adapter=entry.source.adapter if entry.source else None,
-        )
-        command_id = token[:32] if token else None
-        needs_category = entry.place is not None or entry.category is None
-        category = district.policy.plan(matter, now).category if needs_category else (entry.category or "")
-        if not entry.covers and (notice := await self._covering(area, category, now)) is not None:
-            joined = await self._desk.execute(
-                notice,
-                AttachReport(
-                    channel=entry.channel,
-                    text=entry.text,
-                    area=area,
-                    reported_at=entry.reported_at,
-                    place=entry.place,
-                    source=entry.source,
-                ),
-                actor=actor,
-                command_id=command_id,
-                cause=cause,
-            )
-            if token is not None:
-                await self._bus.publish(
-                    f"key.{token}", msgspec.json.encode(Reservation(reserved.case, reserved.digest, notice)), expect=revision
-                )
-            return replace(joined, attached=True)
-        fields = await self._vault.store(reserved.case, entry.contact) if entry.contact is not None else ()
-        duplicate = await self._duplicate(entry, area, category, reserved.case, now)
+        self, told: _Told, case: CaseId, category: str, classified: Classified | None, now: datetime
+    ) -> Outcome[Case]:
+        """Open the case; two at once under one key, and one after a crash, come to the same."""
+        entry = told.entry
+        fields = await self._vault.store(case, entry.contact) if entry.contact is not None else ()
+        duplicate = await self._duplicate(entry, told.area, category, case, now)
         outcome = await self._desk.execute(
-            reserved.case,
+            case,
             Report(
                 channel=entry.channel,
                 title=entry.title,
                 text=entry.text,
-                area=area,
+                area=told.area,
                 reported_at=entry.reported_at,
                 place=entry.place,
                 source=entry.source,
@@ -220,16 +242,35 @@ class Intake:
                 attachments=entry.attachments,
                 duplicate_of=duplicate,
             ),
-            actor=actor,
-            command_id=command_id,
-            cause=cause,
+            actor=told.actor,
+            command_id=told.command_id,
+            cause=told.cause,
+            strict=False,  # the reservation compared what was said; what is filled in here (the time, the category) may differ
         )
-        await self._mark_covers(entry, outcome.case.id)
+        await self._mark_covers(entry, outcome.folded.id)
         if classified is not None and not outcome.repeated:
-            known = district.policy.category(classified.suggestion.category)
+            known = self._district().policy.category(classified.suggestion.category)
             words = classified.words(known.name if known is not None else classified.suggestion.category)
-            outcome = await self._desk.execute(outcome.case.id, Comment(text=mask_text(words)), actor=SYSTEM, cause=cause)
+            outcome = await self._desk.execute(
+                outcome.folded.id, Comment(text=mask_text(words)), actor=SYSTEM, cause=told.cause
+            )
         return outcome
+
+    def _category(self, told: _Told, now: datetime) -> str:
+        """What the report is about, as the policy will have it."""
+        entry = told.entry
+        if entry.place is None and entry.category is not None:
+            return entry.category
+        matter = Matter(
+            channel=entry.channel,
+            title=entry.title,
+            text=entry.text,
+            area=told.area,
+            category=entry.category,
+            severity=entry.severity,
+            source_adapter=entry.source.adapter if entry.source else None,
+        )
+        return self._district().policy.plan(matter, now).category
 
     async def _classified(self, entry: Entry, area: AreaCode) -> Classified | None:
         """What a classifier says of a report without a category; entry texts are masked by now."""
@@ -283,19 +324,37 @@ class Intake:
                 return found
         return district.locate(f"{entry.place or ''} {entry.title} {entry.text}") or district.code
 
-    async def _reserve(self, token: str, wanted: Reservation, *, strict: bool) -> tuple[int, Reservation]:
-        """Reserve a key; returns the revision and the reservation in force (an earlier one if there is one)."""
-        subject = f"key.{token}"
-        try:
-            return await self._bus.publish(subject, msgspec.json.encode(wanted), expect=0), wanted
-        except WrongSequence:
-            stored = await self._bus.last(KEYS, subject)
-            if stored is None:
-                raise
-        earlier = msgspec.json.decode(stored.data, type=Reservation)
-        if strict and earlier.digest != wanted.digest:
+    async def _held(self, told: _Told) -> _Held | None:
+        """The reservation of a key, if there is one. Raises InvalidInput when the key came with another content."""
+        if told.token is None:
+            return None
+        stored = await self._bus.last(KEYS, f"key.{told.token}")
+        if stored is None:
+            return None
+        reservation = msgspec.json.decode(stored.data, type=Reservation)
+        if told.entry.source is None and reservation.digest != told.digest:
             raise InvalidInput("the same key came with another content", subject="Idempotency-Key")
-        return stored.sequence, earlier
+        return _Held(reservation, stored.sequence)
+
+    async def _reserve(self, told: _Told, wanted: Reservation) -> _Held:
+        """Reserve a key, with what is to be done: two at once do the same. Returns the reservation in force."""
+        if told.token is None:
+            return _Held(wanted, 0)
+        try:
+            return _Held(wanted, await self._bus.publish(f"key.{told.token}", msgspec.json.encode(wanted), expect=0))
+        except WrongSequence:
+            held = await self._held(told)
+            if held is None:
+                raise
+            return held
+
+    async def _reserve_own(self, told: _Told, held: _Held) -> None:
+        """The notice ended before the report was attached: it gets a case of its own, whatever becomes of the notice."""
+        if told.token is None:
+            return
+        own = Reservation(held.reservation.case, held.reservation.digest)
+        with contextlib.suppress(WrongSequence):  # another with this key found the same
+            await self._bus.publish(f"key.{told.token}", msgspec.json.encode(own), expect=held.revision)
 
     async def _covering(self, area: AreaCode, category: str, now: datetime) -> CaseId | None:
         """The live notice that covers the area for this category, if any."""
@@ -312,7 +371,7 @@ class Intake:
             marker = msgspec.json.decode(found.data, type=Marker)
             if marker.until is not None and marker.until > now:
                 notice = await self._desk.load(marker.case)
-                if notice is not None and not notice.stage.ended:
+                if notice is not None and not notice.state.ended:
                     return marker.case
         return None
 
@@ -320,7 +379,7 @@ class Intake:
         if not entry.covers or entry.covers_until is None:
             return
         stored = await self._desk.load(case)
-        category = stored.category if stored is not None else entry.category
+        category = stored.state.category if stored is not None else entry.category
         marker = msgspec.json.encode(Marker(case, self._clock(), entry.covers_until))
         for code in entry.covers:
             await self._bus.publish(f"place.{code}.{category}.cover", marker)
@@ -347,9 +406,34 @@ class Intake:
                     return None
                 if now - marker.at <= window:
                     earlier = await self._desk.load(marker.case)
-                    if earlier is not None and not earlier.stage.ended:
+                    if earlier is not None and not earlier.state.ended:
                         return marker.case
                 expect = found.sequence
+
+
+def entry_of(adapter: str, item: IncomingCase) -> Entry:
+    """A department's matter as an intake entry."""
+    return Entry(
+        channel=item.channel,
+        title=item.title,
+        text=item.text,
+        reported_at=item.reported_at,
+        area=item.area,
+        place_name=item.place_name,
+        place=item.place,
+        category=item.category,
+        severity=item.severity,
+        contact=item.contact,
+        source=Source(adapter=adapter, ref=item.ref),
+        covers=item.covers,
+        covers_until=item.covers_until,
+    )
+
+
+def _token(entry: Entry, actor: Actor, key: str | None) -> str | None:
+    """What a report is known again by: a system's own number, else the caller's key."""
+    identity = f"{entry.source.adapter}\n{entry.source.ref}" if entry.source else f"{actor.name}\n{key}" if key else None
+    return hashlib.sha256(f"{entry.channel.value}\n{identity}".encode()).hexdigest() if identity else None
 
 
 def _normal(place: str) -> str:
@@ -362,4 +446,4 @@ def _digest(entry: Entry) -> str:
     return hashlib.sha256((entry.said or repr(entry)).encode()).hexdigest()[:32]
 
 
-__all__ = ["Entry", "Intake", "Marker", "Reservation", "new_suffix"]
+__all__ = ["Entry", "Intake", "Marker", "Reservation", "entry_of", "new_suffix"]

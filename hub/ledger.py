@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import structlog
@@ -23,14 +24,12 @@ from hub.bus.connection import Bus, WrongSequence
 from hub.bus.streams import LEDGER, consumer_floors, stream_state
 from hub.cancellation import raise_if_cancelled
 from hub.errors import BusUnavailable, LedgerDamaged
-from hub.ledger_codec import decode, digest, encode
-from hub.model.cases import Actor, Case, CaseId, subject_of
-from hub.model.events import Commit
-from hub.model.lifecycle import fold
+from hub.ledger_codec import Codecs, digest
+from hub.model.actors import Actor
+from hub.model.aggregate import MATTERS, Aggregates, Commit, Folded, MatterId
 
 log = structlog.get_logger("hub.ledger")
 
-CASES = "ledger.case.>"
 POLICY = "ledger.policy"
 
 RESTORE = (
@@ -91,57 +90,84 @@ class CheckpointFile:
 class Ledger:
     """Commits on JetStream."""
 
-    def __init__(self, bus: Bus, checkpoint: CheckpointFile, *, source: str = "hub") -> None:
+    def __init__(self, bus: Bus, checkpoint: CheckpointFile, aggregates: Aggregates, *, source: str = "hub") -> None:
         self._bus = bus
         self._checkpoint = checkpoint
+        self._aggregates = aggregates
+        self._codecs = Codecs(aggregates)
         self._source = source
         self._marked: Checkpoint | None = None
 
-    async def append(self, commit: Commit, *, after: int) -> tuple[int, bytes]:
-        """Store one commit behind the case's commit at sequence `after` (0: the first); returns its sequence and bytes.
+    async def append(self, commit: Commit[Any], *, after: int) -> tuple[int, bytes]:
+        """Store one commit behind the matter's commit at sequence `after` (0: the first); returns its sequence and bytes.
 
         Raises WrongSequence when another commit came first, BusUnavailable when nothing was confirmed.
         """
-        raw = encode(commit)
+        kind = self._aggregates.of(commit.id)
+        raw = self._codecs.of(kind.name).encode(commit)
         headers = {
             "ce-specversion": "1.0",
-            "ce-id": f"{commit.case}:{commit.number}",
-            "ce-type": f"hub.case.{commit.command}",
+            "ce-id": f"{commit.id}:{commit.number}",
+            "ce-type": f"hub.{kind.name}.{commit.command}",
             "ce-source": self._source,
         }
         if commit.traceparent is not None:
             headers["traceparent"] = commit.traceparent
-        return await self._bus.publish(subject_of(commit.case), raw, headers=headers, expect=after), raw
+        return await self._bus.publish(kind.subject(commit.id), raw, headers=headers, expect=after), raw
 
-    async def load(self, case: CaseId) -> Case | None:
-        """Fold a case from its commits, its chain checked; None when there is none. Raises LedgerDamaged."""
-        return await self.load_until(case, None)
+    async def load(self, id: MatterId, *, until: int | None = None) -> Folded[Any] | None:
+        """Fold a matter from its commits (up to a stream sequence), its chain checked; None when there is none.
 
-    async def load_until(self, case: CaseId, sequence: int | None) -> Case | None:
-        """The same, but only commits up to a stream sequence."""
-        state: Case | None = None
-        for message in await self._bus.all_of(LEDGER, subject_of(case), until=sequence):
-            state = fold(state, decode(message.data), digest=digest(message.data), sequence=message.sequence)
-        return state
+        Raises LedgerDamaged, ValueError for an id of no kind.
+        """
+        kind = self._aggregates.of(id)
+        decode, fold = self._codecs.of(kind.name).decode, kind.fold
+        folded: Folded[Any] | None = None
+        for message in await self._bus.all_of(LEDGER, kind.subject(id), until=until):
+            folded = fold(folded, decode(message.data), digest=digest(message.data), sequence=message.sequence)
+        return folded
 
-    async def commits(self, case: CaseId) -> list[tuple[int, Commit]]:
-        """All commits of a case with their stream sequences."""
-        return [(message.sequence, decode(message.data)) for message in await self._bus.all_of(LEDGER, subject_of(case))]
+    async def newer(self, known: Folded[Any]) -> Folded[Any] | None:
+        """The matter as it is now, None when it has not changed since `known`. One small question where little has changed."""
+        kind = self._aggregates.of(known.id)
+        last = await self._bus.last(LEDGER, kind.subject(known.id))
+        if last is None or last.sequence == known.sequence:
+            return None
+        commit = self._codecs.of(kind.name).decode(last.data)
+        if commit.number == known.number + 1:
+            return kind.fold(known, commit, digest=digest(last.data), sequence=last.sequence)
+        return await self.load(known.id)
 
-    async def follow(self, after: int, *, live: bool = True) -> AsyncIterator[tuple[int, Commit, str]]:
-        """Every case commit behind sequence `after`: (sequence, commit, its hash). For ever, or to the present end."""
-        async for batch in self.follow_batches(after, live=live):
+    async def commits(self, id: MatterId) -> list[tuple[int, Commit[Any]]]:
+        """All commits of a matter with their stream sequences."""
+        kind = self._aggregates.of(id)
+        decode = self._codecs.of(kind.name).decode
+        return [(message.sequence, decode(message.data)) for message in await self._bus.all_of(LEDGER, kind.subject(id))]
+
+    def read(self, subject: str, raw: bytes) -> Commit[Any]:
+        """A ledger message as a commit; for those that have a consumer of their own. Raises LedgerDamaged."""
+        return self._codecs.decode(subject, raw)
+
+    async def follow(
+        self, after: int, *, subject: str = MATTERS, live: bool = True
+    ) -> AsyncIterator[tuple[int, Commit[Any], str]]:
+        """Every commit behind sequence `after` under a subject (all matters): (sequence, commit, its hash). For ever, or to the
+        present end."""
+        async for batch in self.follow_batches(after, subject=subject, live=live):
             for item in batch:
                 yield item
 
-    async def follow_batches(self, after: int, *, live: bool = True) -> AsyncIterator[list[tuple[int, Commit, str]]]:
+    async def follow_batches(
+        self, after: int, *, subject: str = MATTERS, live: bool = True
+    ) -> AsyncIterator[list[tuple[int, Commit[Any], str]]]:
         """The same in lists of what arrived together."""
-        async for messages in self._bus.follow(LEDGER, CASES, after, live=live):
-            yield [(message.sequence, decode(message.data), digest(message.data)) for message in messages]
+        decode = self._codecs.decode
+        async for messages in self._bus.follow(LEDGER, subject, after, live=live):
+            yield [(message.sequence, decode(message.subject, message.data), digest(message.data)) for message in messages]
 
     async def last_sequence(self) -> int:
-        """The sequence of the last case commit; 0 when there is none. What readers of cases have to reach to be up to date."""
-        last = await self._bus.last(LEDGER, CASES)
+        """The sequence of the last commit; 0 when there is none. What readers of matters have to reach to be up to date."""
+        last = await self._bus.last(LEDGER, MATTERS)
         return 0 if last is None else last.sequence
 
     async def publish_policy(self, sources: Mapping[str, str], actor: Actor) -> int:
@@ -223,17 +249,17 @@ class Ledger:
     async def verify(self, progress: Callable[[int], None] | None = None) -> tuple[int, str]:
         """Walk the whole ledger and check every chain; returns (commits, rolling hash). Raises LedgerDamaged."""
         await self.check()
-        heads: dict[CaseId, tuple[int, str]] = {}
+        heads: dict[MatterId, tuple[int, str]] = {}
         rolling = hashlib.sha256()
         count = 0
         async for batch in self.follow_batches(0, live=False):
             for sequence, commit, own in batch:
-                number, before = heads.get(commit.case, (0, ""))
+                number, before = heads.get(commit.id, (0, ""))
                 if commit.number != number + 1 or commit.previous != before:
                     raise LedgerDamaged(
-                        f"the chain of case {commit.case} is broken at commit {commit.number} (sequence {sequence}). {RESTORE}"
+                        f"the chain of {commit.aggregate} {commit.id} is broken at commit {commit.number} (sequence {sequence}). {RESTORE}"
                     )
-                heads[commit.case] = (commit.number, own)
+                heads[commit.id] = (commit.number, own)
                 rolling.update(own.encode())
                 count += 1
             if progress is not None:

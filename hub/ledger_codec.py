@@ -1,55 +1,55 @@
-"""The stored form of a commit: JSON bytes with registered, versioned event names. Bytes in, commits out, and their hashes.
+"""The stored form of commits: JSON bytes with registered, versioned event names. Bytes in, commits out, and their hashes.
 
 An event's stored name is its tag; its version `v` is stored when above 1. Old versions are upcast on read, step by step; an event
-this hub does not know is refused, never skipped. Called by the ledger, linkage and the projector for every commit: keep it fast.
+this hub does not know is refused, never skipped. Called by the ledger for every commit: keep it fast.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
-from typing import Any, get_args
+from collections.abc import Mapping
+from typing import Any, Generic, TypeVar, Union
 
 import msgspec
 
 from hub.errors import LedgerDamaged
-from hub.model.commands import AnyCommand
-from hub.model.events import AnyEvent, Commit, Event
+from hub.model.aggregate import Aggregate, Aggregates, Command, Commit, Event, tag_of
 
-Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
-"""Turns the stored form of one version into that of the next; gets and gives the event's JSON object without `v`."""
-
-EVENTS: Mapping[str, type[Event]] = {str(kind.__struct_config__.tag): kind for kind in get_args(AnyEvent)}
-"""Every registered event name and what it is read as."""
-
-VERSIONS: Mapping[str, int] = {}
-"""Present version of the events that have changed since their first; all others are at 1."""
-
-UPCASTERS: Mapping[tuple[str, int], Upcaster] = {}
-"""(name, version) → how that version becomes the next one. A test holds it complete for VERSIONS."""
+S = TypeVar("S")
+C = TypeVar("C", bound=Command)
+E = TypeVar("E", bound=Event)
 
 COMMIT_VERSION = 1
 
 
-class Codec:
-    """Reads and writes commits for one registry of versions."""
+class Codec(Generic[S, C, E]):
+    """Reads and writes the commits and commands of one kind of matter."""
 
-    def __init__(self, versions: Mapping[str, int], upcasters: Mapping[tuple[str, int], Upcaster]) -> None:
+    def __init__(self, aggregate: Aggregate[S, C, E]) -> None:
         """Raises ValueError when a version has no way up to the present one, or an event is not registered."""
+        self._kind = aggregate.name
+        versions, upcasters = aggregate.versions, aggregate.upcasters
+        self.events: Mapping[str, type[E]] = {tag_of(kind): kind for kind in aggregate.events}
         for name, present in versions.items():
-            if name not in EVENTS:
+            if name not in self.events:
                 raise ValueError(f"not a registered event: {name}")
             for version in range(1, present):
                 if (name, version) not in upcasters:
                     raise ValueError(f"no upcaster for {name} version {version}")
         self._versions = {name: present for name, present in versions.items() if present > 1}
-        self._changed = {EVENTS[name]: present for name, present in self._versions.items()}
+        self._changed = {self.events[name]: present for name, present in self._versions.items()}
         self._marks = tuple(f'"type":"{name}"'.encode() for name in self._versions)
         self._upcasters = dict(upcasters)
         self._encoder = msgspec.json.Encoder()
-        self._decoder = msgspec.json.Decoder(Commit)
+        events: Any = Union[aggregate.events]  # noqa: UP007 - a union made of a tuple
+        self._decoder: msgspec.json.Decoder[Commit[E]] = msgspec.json.Decoder(Commit[events])
+        self._commands: msgspec.json.Decoder[C] = msgspec.json.Decoder(Union[aggregate.commands])  # noqa: UP007
 
-    def encode(self, commit: Commit) -> bytes:
+    def decode_command(self, raw: bytes) -> C:
+        """A command from its JSON form; raises msgspec.MsgspecError."""
+        return self._commands.decode(raw)
+
+    def encode(self, commit: Commit[E]) -> bytes:
         """The stored form of a commit."""
         if self._changed and any(type(event) in self._changed for event in commit.events):
             values = msgspec.to_builtins(commit)
@@ -60,7 +60,7 @@ class Codec:
             return self._encoder.encode(values)
         return self._encoder.encode(commit)
 
-    def decode(self, raw: bytes) -> Commit:
+    def decode(self, raw: bytes) -> Commit[E]:
         """The commit in its present form. Raises LedgerDamaged for what is no commit, or one of a newer hub."""
         if b'"v":' in raw or any(mark in raw for mark in self._marks):
             raw = self._upcast(raw)
@@ -102,10 +102,14 @@ class Codec:
     def _explained(self, raw: bytes, problem: msgspec.MsgspecError) -> LedgerDamaged:
         """Why a commit can't be read: an unknown event is named."""
         values = self._values(raw)
+        if "aggregate" not in values and "case" in values:
+            return LedgerDamaged(
+                "an early hub wrote this store, in a form that is read no more: begin with an empty data directory"
+            )
         events = values.get("events")
         for event in events if isinstance(events, list) else ():
             name = event.get("type") if isinstance(event, dict) else None
-            if name not in EVENTS:
+            if name not in self.events:
                 return LedgerDamaged(
                     f"{_name(values)} holds an event this hub does not know: {name!r}; a newer hub wrote it", subject=str(name)
                 )
@@ -113,24 +117,38 @@ class Codec:
 
 
 def _name(values: Mapping[str, Any]) -> str:
-    return f"commit {values.get('number')} of case {values.get('case')}"
+    return f"commit {values.get('number')} of {values.get('aggregate')} {values.get('id')}"
 
 
-CODEC = Codec(VERSIONS, UPCASTERS)
-encode = CODEC.encode
-decode = CODEC.decode
+class Codecs:
+    """The codecs of all kinds of matters a hub knows."""
 
-_command_encoder = msgspec.json.Encoder()
+    def __init__(self, aggregates: Aggregates) -> None:
+        self._by_name = {kind.name: Codec(kind) for kind in aggregates}
+
+    def of(self, name: str) -> Codec[Any, Any, Any]:
+        """The codec of a kind. Raises LedgerDamaged for one this hub does not know: a newer hub wrote it."""
+        found = self._by_name.get(name)
+        if found is None:
+            raise LedgerDamaged(f"the ledger holds a kind of matter this hub does not know: {name!r}; a newer hub wrote it")
+        return found
+
+    def decode(self, subject: str, raw: bytes) -> Commit[Any]:
+        """The commit of a ledger message; its subject says which kind. Raises LedgerDamaged."""
+        return self.of(subject.split(".", 2)[1]).decode(raw)
+
+
+encode_command = msgspec.json.Encoder().encode
 
 
 def digest(raw: bytes) -> str:
-    """SHA-256 of a commit's stored bytes, hex; what the next commit of the case carries."""
+    """SHA-256 of a commit's stored bytes, hex; what the next commit of the matter carries."""
     return hashlib.sha256(raw).hexdigest()
 
 
-def command_digest(command: AnyCommand) -> str:
+def command_digest(command: Command) -> str:
     """What tells two commands under one key apart: the first 128 bits of the SHA-256 of its content, hex."""
-    return hashlib.sha256(_command_encoder.encode(command)).hexdigest()[:32]
+    return hashlib.sha256(encode_command(command)).hexdigest()[:32]
 
 
-__all__ = ["COMMIT_VERSION", "EVENTS", "UPCASTERS", "VERSIONS", "Codec", "command_digest", "decode", "digest", "encode"]
+__all__ = ["COMMIT_VERSION", "Codec", "Codecs", "command_digest", "digest", "encode_command"]

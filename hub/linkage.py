@@ -1,14 +1,14 @@
-"""Linkage: follows the ledger and turns commits into effects: dispatch tasks, notices to the source, timers.
+"""Linkage: follows the ledger and turns commits into effects: dispatch tasks, notices to sources, reactions, timers.
 
-Effects are at-least-once with ids derived from the commit; whoever carries one out looks at the ledger first. A task for an
-adapter that is not enabled waits in its queue. Owns nothing durable but its place in the stream. Started by the composition root.
+What follows from a commit is the aggregate's to say; here it is stored in its queue. Effects are at-least-once with ids derived from
+the commit; whoever carries one out looks at the ledger first. A task for an adapter that is not enabled waits in its queue. Owns
+nothing durable but its place in the stream. Started by the composition root.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 import msgspec
 import structlog
@@ -19,213 +19,190 @@ from hub.bus.pull import PullConsumer
 from hub.bus.streams import LEDGER, ensure_consumer
 from hub.bus.timers import set_timer
 from hub.cancellation import raise_if_cancelled
-from hub.desk import Desk
+from hub.desk import Desk, Desks
 from hub.errors import BusUnavailable
-from hub.ledger_codec import decode
-from hub.model.cases import ASKS_ITSELF, Source
-from hub.model.events import (
-    AssignmentMade,
-    AssignmentRecalled,
-    CaseClosed,
-    CaseHeld,
-    CaseReopened,
-    CaseResolved,
-    CaseVoided,
-    Commit,
-    DeliveryReplayed,
-    ReportAttached,
-    Supervised,
-    Urged,
+from hub.model.aggregate import MATTERS, Commit, Folded, tag_of
+from hub.model.effects import (
+    Call,
+    Effect,
+    Inform,
+    React,
+    Reaction,
+    Task,
+    TaskKind,
+    Tell,
+    encode_reaction,
+    encode_task,
 )
-from hub.model.tasks import Task, TaskKind, encode_task
-
-if TYPE_CHECKING:
-    from hub.model.cases import Case
+from hub.model.records import Source
 
 log = structlog.get_logger("hub.linkage")
 
 DURABLE = "linkage"
 
-NOTICES = {
-    "taken": "您反映的事项已受理，正在办理。",
-    "resolved": "您反映的事项已办理完毕，我们将进行回访。",
-    "closed": "您反映的事项已结案，感谢您的反映。",
-    "void": "您反映的事项经核实不予办理或无需办理，已作结束处理。",
-    "reopened": "您反映的事项已重新办理。",
-}
-"""What the reporter is told at each stage; nothing personal, no departmental internals."""
 
+class Reader(Protocol):
+    """What linkage needs of the ledger."""
 
-def assignment_tasks(commit: Commit, case: Case | None) -> Iterator[Task]:
-    """The tasks towards assigned departments that a commit asks for; `case` is its state now (for urges and recalls)."""
-    for event in commit.events:
-        match event:
-            case AssignmentMade(assignment=id, adapter=str() as adapter):
-                yield _task(commit, TaskKind.DELIVER, adapter, id)
-            case DeliveryReplayed(assignment=id) | AssignmentRecalled(assignment=id, tell=True):
-                kind = TaskKind.DELIVER if isinstance(event, DeliveryReplayed) else TaskKind.RECALL
-                found = case.assignment(id) if case is not None else None
-                if found is not None and found.adapter is not None:
-                    yield _task(commit, kind, found.adapter, id, text=event.reason)
-            case Urged(assignment=str() as id, message=message) | Supervised(assignment=str() as id, message=message):
-                found = case.assignment(id) if case is not None else None
-                if found is not None and found.adapter is not None:
-                    yield _task(commit, TaskKind.URGE, found.adapter, id, text=message)
-
-
-def _task(commit: Commit, kind: TaskKind, adapter: str, id: str, *, text: str | None = None) -> Task:
-    effect = f"{kind.value}:{id}"
-    return Task(
-        id=f"{commit.case}:{commit.number}:{effect}",
-        kind=kind,
-        case=commit.case,
-        number=commit.number,
-        at=commit.at,
-        adapter=adapter,
-        effect=effect,
-        assignment=id,
-        text=text,
-        cause=commit.traceparent,
-    )
-
-
-def told_stages(commit: Commit) -> list[str]:
-    """The stages the source has to hear about after this commit."""
-    stages = []
-    for event in commit.events:
-        match event:
-            case CaseHeld(cause="triage") | ReportAttached():
-                stages.append("taken")
-            case CaseResolved():
-                stages.append("resolved")
-            case CaseClosed():
-                stages.append("closed")
-            case CaseVoided():
-                stages.append("void")
-            case CaseReopened():
-                stages.append("reopened")
-    return stages
-
-
-def _interesting(commit: Commit) -> bool:
-    """Whether a commit can have effects at all (most do not)."""
-    return commit.wake_at is not None or any(isinstance(event, _EFFECTFUL) for event in commit.events)
-
-
-_EFFECTFUL = (
-    AssignmentMade,
-    AssignmentRecalled,
-    CaseClosed,
-    CaseHeld,
-    CaseReopened,
-    CaseResolved,
-    CaseVoided,
-    DeliveryReplayed,
-    ReportAttached,
-    Supervised,
-    Urged,
-)
+    def read(self, subject: str, raw: bytes) -> Commit[Any]:
+        """A ledger message as a commit."""
+        ...
 
 
 class Linkage:
     """Runs the ledger's effects."""
 
-    def __init__(self, bus: Bus, desk: Desk) -> None:
+    def __init__(self, bus: Bus, ledger: Reader, desks: Desks) -> None:
         self._bus = bus
-        self._desk = desk
+        self._ledger = ledger
+        self._desks = desks
         self.sequence = 0
 
     async def run(self) -> None:
         """Follow the ledger for ever; a batch is acknowledged when all its effects are stored."""
-        await ensure_consumer(self._bus, LEDGER, DURABLE, subject="ledger.case.>", most_pending=20_000)
+        await ensure_consumer(self._bus, LEDGER, DURABLE, subject=MATTERS, most_pending=20_000)
         async with PullConsumer(self._bus, LEDGER, DURABLE, capacity=2048) as consumer:
             while True:
                 raise_if_cancelled()
                 batch = await consumer.batch(512)
-                effects = []
+                commits = []
                 for delivery in batch:
-                    commit = decode(delivery.data)
+                    commits.append(self._ledger.read(delivery.subject, delivery.data))
                     self.sequence = max(self.sequence, delivery.sequence)
-                    if _interesting(commit):
-                        effects.append(self._carry_out(commit))
                 while True:
                     try:
-                        await asyncio.gather(*effects)
+                        await asyncio.gather(*(self._carry_out(commit) for commit in commits if self._interesting(commit)))
                         break
                     except BusUnavailable as problem:
                         log.warning("effects not stored, trying again", reason=problem.message)
                         await asyncio.sleep(0.5)
-                        effects = [self._carry_out(c) for d in batch if _interesting(c := decode(d.data))]
                 # Each by itself: an acknowledgement of "all up to here" would take along older ones that a killed or
                 # disconnected process had in hand and that have not come again yet.
                 await consumer.ack(batch)
 
-    async def _carry_out(self, commit: Commit) -> None:
+    def _interesting(self, commit: Commit[Any]) -> bool:
+        """Whether a commit can have effects at all (most do not)."""
         if commit.wake_at is not None:
-            await set_timer(self._bus, commit.case, commit.wake_at)
-        tasks = await self._tasks(commit)
-        if not tasks:
+            return True
+        effectful = self._desks.of(commit.id).aggregate.effectful
+        return any(type(event) in effectful for event in commit.events)
+
+    async def _carry_out(self, commit: Commit[Any]) -> None:
+        desk = self._desks.of(commit.id)
+        folded = await desk.known(commit.id, number=commit.number)
+        if folded is None:
+            raise BusUnavailable(f"{commit.id} can't be read", subject=commit.id)
+        if commit.wake_at is not None:
+            await self._wake(desk, folded)
+        effects = list(desk.aggregate.effects(commit, folded.state))
+        if not effects:
             return
         with telemetry.span(
-            "process ledger.case", kind="consumer", parent=commit.traceparent, links=_links(commit), case=commit.case
+            f"process ledger.{commit.aggregate}",
+            kind="consumer",
+            parent=commit.traceparent,
+            links=(commit.traceparent,) if commit.traceparent else (),
+            matter=commit.id,
         ):
-            await asyncio.gather(*(self._store(task) for task in tasks))
+            await asyncio.gather(*(self._store(commit, folded, effect) for effect in effects))
 
-    async def _store(self, task: Task) -> None:
+    async def _wake(self, desk: Desk[Any, Any, Any], folded: Folded[Any]) -> None:
+        """Set the timer by the state, not by the commit: an older commit may come again after a newer one, here or elsewhere.
+
+        Whoever sets it looks afterwards whether the matter has gone on: the last one to set it has then seen the newest state.
+        """
+        while True:
+            due = desk.aggregate.next_due(folded.state)
+            if due is not None:
+                await set_timer(self._bus, folded.id, due)
+            newest = await desk.load(folded.id)
+            if newest is None or newest.number == folded.number:
+                return
+            folded = newest
+
+    async def _store(self, commit: Commit[Any], folded: Folded[Any], effect: Effect) -> None:
+        own = f"{commit.id}:{commit.number}:{effect.event}"
+        match effect:
+            case Tell():
+                what = f"{effect.kind.value}:{effect.assignment}"
+                await self._dispatch(
+                    Task(
+                        id=f"{own}:{what}",
+                        kind=effect.kind,
+                        matter=commit.id,
+                        number=commit.number,
+                        at=commit.at,
+                        adapter=effect.adapter,
+                        effect=what,
+                        assignment=effect.assignment,
+                        text=effect.text,
+                        cause=commit.traceparent,
+                    )
+                )
+            case Inform():
+                sources = (
+                    [Source(adapter=effect.only[0], ref=effect.only[1])] if effect.only else await self._desks.listeners(folded)
+                )
+                await asyncio.gather(*(self._dispatch(_notice(commit, own, source, effect)) for source in sources))
+            case React() | Call():
+                await self._react(reaction_of(commit, effect))
+
+    async def _dispatch(self, task: Task) -> None:
         with telemetry.span(
             f"create dispatch.{task.adapter}",
             kind="producer",
-            case=task.case,
+            matter=task.matter,
             attributes={"hub.effect": task.effect, "messaging.destination.template": "dispatch.{adapter}"},
         ) as span:
             ready = msgspec.structs.replace(task, traceparent=span.traceparent)
-            await self._bus.publish(f"dispatch.{task.adapter}.{task.case}", encode_task(ready), message_id=task.id)
+            await self._bus.publish(f"dispatch.{task.adapter}.{task.matter}", encode_task(ready), message_id=task.id)
 
-    async def _tasks(self, commit: Commit) -> list[Task]:
-        stages = told_stages(commit)
-        needs_state = stages or any(
-            isinstance(event, DeliveryReplayed | AssignmentRecalled | Urged | Supervised) for event in commit.events
-        )
-        case = await self._desk.load(commit.case, number=commit.number) if needs_state else None
-        tasks = list(assignment_tasks(commit, case))
-        if stages and case is not None:
-            for source in await self._sources(case, commit):
-                tasks.extend(_notice(commit, source, stage) for stage in stages)
-        return tasks
-
-    async def _sources(self, case: Case, commit: Commit) -> list[Source]:
-        """Every outside record that waits for word on this case: its own, those attached, those of absorbed cases."""
-        if any(isinstance(event, ReportAttached) for event in commit.events):
-            joined = [e.source for e in commit.events if isinstance(e, ReportAttached) and e.source is not None]
-            return [source for source in joined if not source.adapter.startswith(ASKS_ITSELF)]
-        sources = [case.source] if case.source is not None else []
-        sources.extend(case.attached_reports)
-        for other in case.absorbed:
-            absorbed = await self._desk.load(other)
-            if absorbed is not None and absorbed.source is not None:
-                sources.append(absorbed.source)
-        return [source for source in dict.fromkeys(sources) if not source.adapter.startswith(ASKS_ITSELF)]
+    async def _react(self, reaction: Reaction) -> None:
+        target = reaction.to or reaction.origin
+        kind = reaction.procedure or "command"
+        with telemetry.span(f"create react.{kind}", kind="producer", matter=target) as span:
+            ready = msgspec.structs.replace(reaction, traceparent=span.traceparent or reaction.traceparent)
+            await self._bus.publish(f"react.{kind}.{target}", encode_reaction(ready), message_id=reaction.id)
 
 
-def _notice(commit: Commit, source: Source, stage: str) -> Task:
-    effect = f"inform:{stage}"
+def reaction_of(commit: Commit[Any], effect: React | Call) -> Reaction:
+    """An effect inside the hub as it waits in its queue."""
+    own = f"{commit.id}:{commit.number}:{effect.event}"
+    match effect:
+        case React():
+            return Reaction(
+                id=f"{own}:{effect.to}:{tag_of(effect.command)}",
+                origin=commit.id,
+                number=commit.number,
+                to=effect.to,
+                command=msgspec.Raw(msgspec.json.encode(effect.command)),
+                refused=msgspec.Raw(msgspec.json.encode(effect.refused)),
+                traceparent=commit.traceparent,
+            )
+        case Call():
+            return Reaction(
+                id=f"{own}:{effect.procedure}",
+                origin=commit.id,
+                number=commit.number,
+                procedure=effect.procedure,
+                traceparent=commit.traceparent,
+            )
+
+
+def _notice(commit: Commit[Any], own: str, source: Source, effect: Inform) -> Task:
     return Task(
-        id=f"{commit.case}:{commit.number}:{effect}:{source.ref}",
+        id=f"{own}:inform:{effect.stage}:{source.adapter}:{source.ref}",
         kind=TaskKind.INFORM,
-        case=commit.case,
+        matter=commit.id,
         number=commit.number,
         at=commit.at,
         adapter=source.adapter,
-        effect=effect,
+        effect=f"inform:{effect.stage}",
         ref=source.ref,
-        stage=stage,
-        text=NOTICES[stage],
+        stage=effect.stage,
+        text=effect.text,
         cause=commit.traceparent,
     )
 
 
-def _links(commit: Commit) -> tuple[str, ...]:
-    return (commit.traceparent,) if commit.traceparent else ()
-
-
-__all__ = ["DURABLE", "NOTICES", "Linkage", "assignment_tasks", "told_stages"]
+__all__ = ["DURABLE", "Linkage", "reaction_of"]

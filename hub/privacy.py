@@ -18,7 +18,7 @@ import os
 import re
 import unicodedata
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
@@ -30,7 +30,7 @@ from hub.errors import BusUnavailable, HubError, InvalidInput
 from hub.marks import Known, Mark, Marks, key_of, marks_of
 
 if TYPE_CHECKING:
-    from hub.model.cases import Case, CaseId
+    from hub.model.aggregate import MatterId
 
 FIELDS: Final = ("name", "phone", "address")
 """The fields of a contact, in the order they are named everywhere."""
@@ -251,8 +251,6 @@ _NONCE_BYTES: Final = 12
 _MARKS: Final = "marks."
 """Before the case's id: where its marks lie in the bucket of the ciphertexts."""
 _MOST_KNOWN: Final = 20_000
-_MOST_ABSORBED: Final = 20
-"""Absorbed cases whose reporters are looked out for, the last ones."""
 
 
 class Vault:
@@ -263,7 +261,7 @@ class Vault:
         self._keys = keys
         self._known: OrderedDict[str, Marks] = OrderedDict()
 
-    async def store(self, case: CaseId, contact: Contact) -> tuple[str, ...]:
+    async def store(self, case: MatterId, contact: Contact) -> tuple[str, ...]:
         """Keep a contact (in place of an earlier one) and name the fields that are set; nothing set stores nothing.
 
         Raises InvalidInput for a field over 500 characters, BusUnavailable.
@@ -279,7 +277,7 @@ class Vault:
         await self._personal.put(case, _sealed(msgspec.json.encode(fields), key, _bound(case)))
         return tuple(fields)
 
-    async def open(self, case: CaseId) -> Contact | None:
+    async def open(self, case: MatterId) -> Contact | None:
         """The contact; None when there is none or it was erased. Commit `AccessContact` first.
 
         Raises ContactUnreadable, BusUnavailable.
@@ -291,21 +289,20 @@ class Vault:
         plain = _opened(stored.value, key.value, _bound(case), case)
         return Contact(**msgspec.json.decode(plain, type=dict[str, str]))
 
-    async def erase(self, case: CaseId) -> None:
+    async def erase(self, case: MatterId) -> None:
         """Destroy the key first (that alone erases the person, in backups of the ciphertext too), then ciphertext and marks."""
         await self._keys.purge(case)
         await self._personal.purge(case)
         await self._personal.purge(f"{_MARKS}{case}")
         self._known.pop(case, None)
 
-    async def hiding(self, case: Case) -> Callable[[str], str] | None:
-        """Masks what is known of the case's reporter, and of those of the cases it absorbed; None when nobody is known.
+    async def hiding(self, matters: Sequence[MatterId]) -> Callable[[str], str] | None:
+        """Masks what is known of the reporters of these matters; None when nobody is known.
 
         Opens no contact: it is done for every command, so nobody's access is recorded. Raises BusUnavailable: better no text than
         a name in the ledger.
         """
-        own = (case.id,) if case.has_contact and not case.contact_erased else ()
-        known = [marks for id in (*own, *case.absorbed[-_MOST_ABSORBED:]) if (marks := await self._marks(id))]
+        known = [marks for id in matters if (marks := await self._marks(id))]
         if not known:
             return None
 
@@ -316,7 +313,7 @@ class Vault:
 
         return hide
 
-    async def _marks(self, case: CaseId) -> Marks:
+    async def _marks(self, case: MatterId) -> Marks:
         """A case's marks, read once; of a contact from before there were marks they are made now."""
         found = self._known.get(case)
         if found is not None:
@@ -335,21 +332,21 @@ class Vault:
             contact = None  # said to whoever opens it; the case itself has to go on
         return self._keep(case, Marks(b"", ())) if contact is None else await self._mark(case, contact, key.value)
 
-    async def _mark(self, case: CaseId, contact: Contact, key: bytes) -> Marks:
+    async def _mark(self, case: MatterId, contact: Contact, key: bytes) -> Marks:
         secret = key_of(key)
         marks = marks_of(known_of(contact), secret)
         sealed = _sealed(msgspec.msgpack.encode(marks), key, _bound(f"{_MARKS}{case}"))
         await self._personal.put(f"{_MARKS}{case}", sealed)
         return self._keep(case, Marks(secret, marks))
 
-    def _keep(self, case: CaseId, marks: Marks) -> Marks:
+    def _keep(self, case: MatterId, marks: Marks) -> Marks:
         self._known[case] = marks
         self._known.move_to_end(case)
         while len(self._known) > _MOST_KNOWN:
             self._known.popitem(last=False)
         return marks
 
-    async def _key(self, case: CaseId) -> bytes:
+    async def _key(self, case: MatterId) -> bytes:
         """The case's key, made if there is none; two at once agree on one."""
         from hub.bus import KeyExists  # not at the top: the masks are used where no bus is
 

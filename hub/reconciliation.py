@@ -30,7 +30,7 @@ from hub.contract import Capability, Report, ReportKind
 from hub.desk import utc_now
 from hub.disagreements import FIXES, HANDED_OVER, repair_of
 from hub.errors import BusUnavailable, HubError, InvalidInput, NotAllowed, Unavailable
-from hub.model.cases import parse_delivery_key
+from hub.model.assignments.state import parse_delivery_key
 from hub.privacy import mask_text
 from hub.repairs import RepairItem, RepairKind, Repairs
 from hub.run_book import Run, RunBook, RunState

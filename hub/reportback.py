@@ -1,7 +1,8 @@
 """Report-back: what departments say, by callback or poll, becomes commands on the right case, each report once.
 
-Owns the poll loops with their durable cursors and the queue of reports whose case is not known yet. A report is never dropped:
-what can't be matched waits in REPORTS, what conflicts is recorded in the case. Called by the API; started by the composition root.
+Owns the poll loops, one hub's at a time, with their durable cursors, and the queue of reports whose case is not known yet. A report is
+never dropped: what can't be matched waits in REPORTS, what conflicts is recorded in the case. Called by the API; started by the
+composition root.
 """
 
 from __future__ import annotations
@@ -11,20 +12,22 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 import structlog
 
 from hub import telemetry
 from hub.adapters import Adapters, Brought, Running
-from hub.bus.buckets import Bucket, Objects
+from hub.adapters.book import NAME
+from hub.bus.buckets import Bucket, Entry, Objects
 from hub.bus.connection import Bus
+from hub.bus.lease import Lease
 from hub.bus.pull import Delivery, PullConsumer
 from hub.bus.streams import REPORTS, ensure_consumer, forget_consumer
 from hub.cancellation import raise_if_cancelled
 from hub.contract import CallbackRejected, CallbackRequest, Capability, IncomingCase, Report, ReportedFile, ReportKind
-from hub.desk import Desk, Outcome, utc_now
+from hub.desk import Desks, Outcome, utc_now
 from hub.errors import (
     BusUnavailable,
     CredentialsRejected,
@@ -36,15 +39,20 @@ from hub.errors import (
     Withdrawn,
 )
 from hub.handover import awaits_delivery
+from hub.model.actors import Actor, ActorKind
+from hub.model.aggregate import Command, Folded
 from hub.model.areas import UnitCode
-from hub.model.cases import Actor, ActorKind, Attachment, CaseId, parse_delivery_key
-from hub.model.commands import Accept, AnyCommand, Comment, Progress, RecordDelivered, Resolve, Return, Visit
+from hub.model.assignments.commands import Accept, Progress, RecordDelivered, Resolve, Return
+from hub.model.assignments.state import Assignment, parse_delivery_key
+from hub.model.case.commands import CaseCommand, Comment, Visit
+from hub.model.case.state import CaseId
+from hub.model.records import Attachment
 from hub.privacy import mask_file_name, mask_text
+from hub.put_aside import NO_ADAPTER, read_or_put_aside
 from hub.repairs import Repair, RepairKind
 from hub.trial.sample import is_sample
 
 if TYPE_CHECKING:
-    from hub.model.cases import Case
     from hub.repairs import Repairs
 
 log = structlog.get_logger("hub.reportback")
@@ -61,7 +69,7 @@ MOST_NOTE = 2000
 class TicketIndex(Protocol):
     """Finds cases by the departments' own numbers; may be a moment behind the ledger."""
 
-    async def case_of_ticket(self, adapter: str, ticket: str) -> tuple[CaseId, str] | None:
+    async def case_of_ticket(self, adapter: str, ticket: str) -> tuple[str, str] | None:
         """(case, assignment) of a department's ticket."""
         ...
 
@@ -95,10 +103,13 @@ class Taken(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     rating: int | None = None
 
 
+_read_taken = msgspec.json.Decoder(Taken).decode
+
+
 class Incoming(Protocol):
     """What report-back needs of intake: open a case for what a department's system brings in."""
 
-    async def __call__(self, adapter: str, item: IncomingCase, actor: Actor, cause: str | None) -> Outcome:
+    async def __call__(self, adapter: str, item: IncomingCase, actor: Actor, cause: str | None) -> Outcome[Any]:
         """Open or find the case."""
         ...
 
@@ -109,7 +120,7 @@ class ReportBack:
     def __init__(
         self,
         bus: Bus,
-        desk: Desk,
+        desks: Desks,
         adapters: Adapters,
         incoming: Incoming,
         tickets: TicketIndex,
@@ -120,7 +131,7 @@ class ReportBack:
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._bus = bus
-        self._desk = desk
+        self._desks = desks
         self._adapters = adapters
         self._incoming = incoming
         self._tickets = tickets
@@ -187,8 +198,11 @@ class ReportBack:
                 # Sending it again would not help: it is put aside with its reason, for an operator.
                 await self._put_aside(running.name, f"case:{item.ref}", problem.message)
 
-    async def take(self, adapter: str, report: Report) -> Outcome | None:
-        """Take one report: committed on its case, or stored to wait for it (then None). One about a trial's sample is dropped."""
+    async def take(self, adapter: str, report: Report) -> Outcome[Any] | None:
+        """Take one report: committed on its case, or stored to wait for it (then None). One about a trial's sample is dropped.
+
+        What the lifecycle refuses is put aside. Raises BusUnavailable, and NotAllowed when there is no such adapter.
+        """
         if report.key is not None and is_sample(report.key):
             log.info("report on a trial's sample dropped", adapter=adapter, report=report.id, kind=report.kind.value)
             return None
@@ -223,8 +237,8 @@ class ReportBack:
             key=report.key,
             ticket=report.ticket,
             at=report.at,
-            by=mask_text(report.by)[:MOST_BY] if report.by else None,
-            note=mask_text(report.note)[:MOST_NOTE] if report.note else None,
+            by=_said(report.by, MOST_BY),
+            note=_said(report.note, MOST_NOTE),
             files=await self._files(report.files),
             reached=report.reached,
             solved=report.solved,
@@ -232,47 +246,41 @@ class ReportBack:
             rating=report.rating,
         )
 
-    async def _commit(self, report: Taken, span: telemetry.ActiveSpan) -> Outcome:
+    async def _commit(self, report: Taken, span: telemetry.ActiveSpan) -> Outcome[Any]:
         adapter = report.adapter
         if report.kind is ReportKind.VISITED:
             return await self._visited(report, span)
-        case, assignment = await self._match(report)
-        found = case.assignment(assignment)
-        if found is None or found.adapter != adapter:
-            raise Unmatched("the assignment is not this adapter's", subject=report.id)
-        span.set(telemetry.CONVERSATION, case.id)
-        cause = case.last_trace
+        folded, found = await self._match(report)
+        span.set(telemetry.CONVERSATION, folded.id)
         actor = Actor(kind=ActorKind.DEPARTMENT, name=adapter, unit=UnitCode(found.unit))
-        if awaits_delivery(found):
-            ticket = report.ticket or report.key or ""
-            await self._desk.execute(
-                case.id, RecordDelivered(assignment=assignment, ticket=ticket, via="report"), actor=actor, cause=cause
-            )
-        command = _command(report, assignment)
         try:
-            return await self._desk.execute(
-                case.id, command, actor=actor, command_id=_command_id(report), cause=cause, strict=False
-            )
-        except TransitionRefused as problem:
-            log.warning("report refused", adapter=adapter, report=report.id, reason=problem.message)
-            await self._put_aside(adapter, report.id, problem.message, case=case.id)
-            return Outcome(case, case.sequence)
+            if awaits_delivery(found):
+                arrived = RecordDelivered(assignment=found.id, ticket=report.ticket or report.key or "", via="report")
+                await self._desks.execute(folded.id, arrived, actor=actor, cause=folded.last_trace)
+            return await self._execute(folded, report, _command(report, found.id), actor)
+        except InvalidInput as problem:
+            return await self._refused(folded, report, problem)
 
-    async def _visited(self, report: Taken, span: telemetry.ActiveSpan) -> Outcome:
+    async def _execute(self, folded: Folded[Any], report: Taken, command: Command, actor: Actor) -> Outcome[Any]:
+        return await self._desks.execute(
+            folded.id, command, actor=actor, command_id=_command_id(report), cause=folded.last_trace, strict=False
+        )
+
+    async def _refused(self, folded: Folded[Any], report: Taken, problem: InvalidInput) -> Outcome[Any]:
+        """The lifecycle will not have it, and would not have it next time: put aside with its reason, for an operator."""
+        await self._put_aside(report.adapter, report.id, problem.message, case=folded.id)
+        return Outcome(folded)
+
+    async def _visited(self, report: Taken, span: telemetry.ActiveSpan) -> Outcome[Any]:
         adapter = report.adapter
         ref = report.ticket or ""
         found = await self._tickets.case_of_source(adapter, ref)
         if found is None:
             raise Unmatched("no case came from this number (yet)", subject=ref)
-        case = await self._desk.load(found)
-        if case is None:
+        folded = await self._last(found)
+        if folded is None:
             raise Unmatched("no such case", subject=ref)
-        while case.merged_into is not None:
-            other = await self._desk.load(case.merged_into)
-            if other is None:
-                break
-            case = other
-        span.set(telemetry.CONVERSATION, case.id)
+        span.set(telemetry.CONVERSATION, folded.id)
         actor = Actor(kind=ActorKind.SYSTEM, name=adapter)
         command = Visit(
             reached=bool(report.reached),
@@ -282,34 +290,46 @@ class ReportBack:
             note=report.note,
         )
         try:
-            return await self._desk.execute(
-                case.id, command, actor=actor, command_id=_command_id(report), cause=case.last_trace, strict=False
-            )
+            return await self._execute(folded, report, command, actor)
         except TransitionRefused as problem:
             # A visit that comes too late (the case is closed by then) changes nothing any more; it stays on the timeline.
-            log.info("visit noted only", adapter=adapter, report=report.id, case=case.id, reason=problem.message)
-            words = f"回访结果（{_content(report)}）未计入：{problem.rule}"
-            return await self._desk.execute(
-                case.id, Comment(text=words), actor=actor, command_id=_command_id(report), cause=case.last_trace, strict=False
+            log.info("visit noted only", adapter=adapter, report=report.id, case=folded.id, reason=problem.message)
+            return await self._execute(
+                folded, report, Comment(text=f"回访结果（{_content(report)}）未计入：{problem.rule}"), actor
             )
+        except InvalidInput as problem:
+            return await self._refused(folded, report, problem)
 
-    async def _match(self, report: Taken) -> tuple[Case, str]:
-        """The case and assignment of a report; raises Unmatched."""
+    async def _last(self, id: str) -> Folded[Any] | None:
+        """The case, or the one it went on in, over any number of merges."""
+        folded = await self._desks.load(id)
+        seen = {id}
+        while folded is not None and (into := folded.state.merged_into) is not None and into not in seen:
+            seen.add(into)
+            folded = await self._desks.load(into)
+        return folded
+
+    async def _match(self, report: Taken) -> tuple[Folded[Any], Assignment]:
+        """The matter and assignment of a report; raises Unmatched."""
         adapter = report.adapter
-        place: tuple[CaseId, str] | None = None
+        place: tuple[str, str] | None = None
         if report.key:
             try:
                 place = parse_delivery_key(report.key)
+                self._desks.of(place[0])
             except ValueError:
+                place = None
                 log.warning("report with a foreign key", adapter=adapter, report=report.id)
         if place is None and report.ticket:
             place = await self._tickets.case_of_ticket(adapter, report.ticket)
         if place is None:
             raise Unmatched("neither our key nor a known ticket", subject=report.id)
-        case = await self._desk.load(place[0])
-        if case is None:
-            raise Unmatched("no such case", subject=place[0])
-        return case, place[1]
+        for look in (self._desks.known, self._desks.load):  # what this process knows may be older than the assignment
+            folded = await look(place[0])
+            found: Assignment | None = folded.state.assignment(place[1]) if folded is not None else None
+            if folded is not None and found is not None and found.adapter == adapter:
+                return folded, found
+        raise Unmatched("the assignment is not this adapter's, or there is no such matter", subject=report.id)
 
     async def _files(self, files: Sequence[ReportedFile]) -> tuple[Attachment, ...]:
         stored = []
@@ -343,7 +363,9 @@ class ReportBack:
                 group.create_task(self._again(await consumer.next()))
 
     async def _again(self, delivery: Delivery) -> None:
-        waiting = msgspec.json.decode(delivery.data, type=Taken)
+        waiting = await read_or_put_aside(delivery, _read_taken, self._repairs.note, adapter=_adapter_of(delivery.subject))
+        if waiting is None:
+            return
         try:
             with telemetry.span(
                 f"receive report.{waiting.adapter}",
@@ -360,19 +382,22 @@ class ReportBack:
                 await delivery.retry(min(600.0, 0.25 * 2.0 ** min(delivery.deliveries, 12)))
         except (BusUnavailable, LedgerConflict):
             await delivery.retry(1.0)
-        except InvalidInput as problem:
-            await self._put_aside(waiting.adapter, waiting.id, problem.message)
-            await delivery.stop()
         else:
             await delivery.ack()
         finally:
             delivery.forget()
 
     async def _poll(self, running: Running) -> None:
-        """Poll for ever; the cursor moves only when everything a poll brought is stored."""
+        """Poll for ever, whenever no other hub of the bus does: what has one cursor is read by one at a time."""
         key = f"{running.name}.{running.cursor_name}"
+        lease = Lease(self._bus, f"poll.{key}")
+        await lease.keep(lambda: self._poll_alone(running, key))
+
+    async def _poll_alone(self, running: Running, key: str) -> None:
+        """Poll for ever; the cursor moves only when everything a poll brought is stored."""
         every = running.manifest.poll_every.total_seconds()
         troubles = 0
+        cursor: Entry | None = None
         while True:
             raise_if_cancelled()
             if running.pause is not None:
@@ -380,26 +405,34 @@ class ReportBack:
                 continue
             more = False
             try:
-                stored = await self._cursors.get(key)
-                if stored is None and running.instance.version == 0:
-                    stored = await self._cursors.get(f"{running.name}.cursor")  # what it was called at first
-                cursor = stored.value.decode() if stored is not None and stored.value else None
-                found = await running.poll(cursor)
+                cursor = cursor or await self._cursor(key)
+                found = await running.poll(cursor.value.decode() or None)
                 if found.items or found.rejected:
                     with telemetry.span(f"poll {running.name}", root=True, attributes={telemetry.ADAPTER: running.name}):
                         await self._take_slowly(running, found)
-                if found.cursor is not None and found.cursor != cursor:
-                    await self._cursors.put(key, found.cursor.encode())
+                if found.cursor is not None and found.cursor.encode() != cursor.value:
+                    value = found.cursor.encode()
+                    cursor = Entry(value, await self._cursors.update(key, value, cursor.revision))
                 more = found.more
                 troubles = 0
             except (CredentialsRejected, Withdrawn) as problem:
                 await self._adapters.shut_out(running.name, problem)
             except HubError as problem:
+                if isinstance(problem, LedgerConflict):
+                    cursor = None  # another hub moved it, or a write is stored whose answer was lost
                 troubles += 1
                 if troubles == 1:
                     log.warning("poll failed", adapter=running.name, reason=problem.message)
             if not more:
                 await asyncio.sleep(min(60.0, every * 2.0 ** min(troubles, 5)))
+
+    async def _cursor(self, key: str) -> Entry:
+        """The cursor, written anew: from now on whoever polled before this hub can't move it any more."""
+        stored = await self._cursors.get(key)
+        value = b"" if stored is None else stored.value
+        if stored is None:
+            return Entry(value, await self._cursors.create(key, value))
+        return Entry(value, await self._cursors.update(key, value, stored.revision))
 
     async def _take_slowly(self, running: Running, found: Brought) -> None:
         """Take what a poll brought no faster than the instance may bring reports, so that a flood starves nobody."""
@@ -409,6 +442,17 @@ class ReportBack:
             if (wait := running.reports.wait()) > 0:
                 await asyncio.sleep(wait)
             await self._take_all(running, Brought(items=(item,)))
+
+
+def _adapter_of(subject: str) -> str:
+    """Whose queue of waiting reports it is."""
+    name = subject.split(".")[1]
+    return name if NAME.fullmatch(name) else NO_ADAPTER
+
+
+def _said(text: str | None, most: int) -> str | None:
+    """What a department says as it may be kept; nothing but spaces says nothing."""
+    return mask_text(text)[:most] if text and text.strip() else None
 
 
 def _content(report: Taken) -> str:
@@ -423,7 +467,7 @@ def _command_id(report: Taken) -> str:
     return f"report:{report.adapter}:{hashlib.sha256(report.id.encode()).hexdigest()[:24]}"
 
 
-def _command(report: Taken, assignment: str) -> AnyCommand:
+def _command(report: Taken, assignment: str) -> CaseCommand:
     """The command a report stands for."""
     match report.kind:
         case ReportKind.ACCEPTED:

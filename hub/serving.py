@@ -24,11 +24,12 @@ import uvicorn
 
 from hub import logs
 from hub.api import create_app
-from hub.app import Hub, services_of
+from hub.api.services import Instances, Services
+from hub.app import Hub
 from hub.errors import ConfigError, HubError, LedgerDamaged
 
 if TYPE_CHECKING:
-    from hub.contract import Adapter, AdapterInstance
+    from hub.contract import Adapter, AdapterInstance, CallbackRequest
     from hub.settings import Settings
 
 log = structlog.get_logger("hub.serving")
@@ -45,6 +46,45 @@ class Running:
     admin_token: str
     data: Path
     hub: Hub
+
+
+class _Callbacks:
+    """Callbacks go to the plugin wherever it runs: in this process, or in a worker of its own."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+
+    async def callback(self, adapter: str, request: CallbackRequest) -> int:
+        """Verify and read a callback; how many items it held. Raises CallbackRejected, NotAllowed, BusUnavailable."""
+        if self._hub.workers.status(adapter) is not None:
+            return await self._hub.workers.callback(adapter, request)
+        return await self._hub.reportback.callback(adapter, request)
+
+
+def services_of(hub: Hub) -> Services:
+    """What the HTTP interface needs of a hub."""
+    return Services(
+        desk=hub.desk,
+        desks=hub.desks,
+        kinds=hub.kinds,
+        intake=hub.intake,
+        reportback=_Callbacks(hub),
+        adapters=hub.adapters,
+        ledger=hub.ledger,
+        views=hub.views,
+        vault=hub.vault,
+        objects=hub.objects,
+        tokens=hub.tokens,
+        spans=hub.spans,
+        district=hub.rulebook.district,
+        publish_policy=hub.publish_policy,
+        settings=hub.settings.api,
+        open311=hub.settings.open311,
+        instances=Instances(roster=hub.adapters, registration=hub.registration, trials=hub.trials),
+        credentials=hub.credentials,
+        upkeep=hub.upkeep,
+        connected=lambda: hub.bus.connected and not hub.fatal.done(),
+    )
 
 
 class _Server(uvicorn.Server):
@@ -171,6 +211,18 @@ def accept_loss(settings: Settings) -> int:
         return None
 
     return _outcome(accept)
+
+
+def forget_secrets(settings: Settings) -> int:
+    """`hub secrets forget`: remove the secrets whose key is lost, so that hubs with another key may start."""
+    logs.setup(level=settings.log_level, json=settings.log_json)
+
+    async def forget() -> str | None:
+        async with Hub.open(settings, instances=(), check=False) as hub:
+            log.warning("secrets forgotten", count=await hub.sealing.forget_all())
+        return None
+
+    return _outcome(forget)
 
 
 def _outcome(run: Callable[[], Awaitable[str | None]]) -> int:

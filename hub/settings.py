@@ -124,7 +124,9 @@ class Settings(BaseSettings):
     log_json: bool = Field(False, description="One JSON object per log line instead of text.")
     token: SecretStr | None = Field(None, description="Token the CLI uses; empty: `admin.token` in the data directory.")
     secrets_key: SecretStr | None = Field(
-        None, description="Key that seals adapters' secrets, base64 of 32 bytes; empty: `secrets.key` in the data directory."
+        None,
+        description="Key that seals adapters' secrets, base64 of 32 bytes, the same for all hubs of a bus; empty: `secrets.key` in "
+        "the data directory.",
     )
     tracing: bool = Field(True, description="Make spans: into the embedded store, and to OTEL_EXPORTER_OTLP_ENDPOINT if set.")
     cache_cases: int = Field(20_000, description="Cases kept in memory, folded.")

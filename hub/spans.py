@@ -1,8 +1,8 @@
-"""The embedded span store: one SQLite file, written in batches by its own thread, read by case.
+"""The embedded span store: one SQLite file, written in batches by its own thread, read by matter.
 
-Owns the file `spans.db` and nothing else; losing it loses no case. Refuses to slow the hub down: `add` never blocks, and when
+Owns the file `spans.db` and nothing else; losing it loses no matter. Refuses to slow the hub down: `add` never blocks, and when
 the writer can't keep up the newest spans are dropped and counted. Called by `hub.telemetry` (writes), by the API (OTLP from
-the simulators; a case's trace) and by the composition root.
+the simulators; a matter's trace) and by the composition root.
 
 The writer binds a few hundred rows to one multi-row INSERT: SQLite then works for the whole batch without the interpreter
 lock. One statement a row would take the lock back after each, up to 5 ms every time the event loop is busy.
@@ -42,7 +42,7 @@ _COLUMNS: Final = (
     "kind",
     "started",
     "ended",
-    "case_id",
+    "matter",
     "links",
     "error",
     "attributes",
@@ -51,11 +51,11 @@ _COLUMNS: Final = (
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS span (
     trace TEXT NOT NULL, span TEXT NOT NULL, parent TEXT, name TEXT NOT NULL, kind TEXT NOT NULL,
-    started INTEGER NOT NULL, ended INTEGER NOT NULL, case_id TEXT, links TEXT, error TEXT, attributes TEXT,
+    started INTEGER NOT NULL, ended INTEGER NOT NULL, matter TEXT, links TEXT, error TEXT, attributes TEXT,
     service TEXT NOT NULL
 );
-CREATE INDEX IF NOT EXISTS span_of_case ON span (case_id) WHERE case_id IS NOT NULL;
-CREATE INDEX IF NOT EXISTS span_of_trace ON span (trace) WHERE case_id IS NULL;
+CREATE INDEX IF NOT EXISTS span_of_matter ON span (matter) WHERE matter IS NOT NULL;
+CREATE INDEX IF NOT EXISTS span_of_trace ON span (trace) WHERE matter IS NULL;
 """
 _CHUNK: Final = 256
 _OTLP_TYPE: Final = "application/x-protobuf"
@@ -74,7 +74,7 @@ class SpanRecord(msgspec.Struct, frozen=True, kw_only=True):
     kind: str
     started: int
     ended: int
-    case: str | None
+    matter: str | None
     links: tuple[str, ...]
     error: str | None
     attributes: dict[str, Value]
@@ -159,8 +159,8 @@ class SpanStore:
             if isinstance(item, threading.Event):
                 item.set()
 
-    def of_case(self, case: str) -> list[SpanRecord]:
-        """All spans of a case by start: those that carry it, and those without any case in the same traces.
+    def of_matter(self, matter: str) -> list[SpanRecord]:
+        """All spans of a matter by start: those that carry it, and those without any matter in the same traces.
 
         Blocks for some milliseconds (writes what waits first): call it from a thread.
         """
@@ -168,11 +168,11 @@ class SpanStore:
             self.flush()
         columns = ", ".join(_COLUMNS)
         with closing(sqlite3.connect(self.path, timeout=5)) as database:
-            own = database.execute(f"SELECT {columns} FROM span WHERE case_id = ?", (case,)).fetchall()  # noqa: S608
+            own = database.execute(f"SELECT {columns} FROM span WHERE matter = ?", (matter,)).fetchall()  # noqa: S608
             rows = {(row[0], row[1]): row for row in own}
             for trace in {row[0] for row in own}:
                 shared = database.execute(
-                    f"SELECT {columns} FROM span WHERE trace = ? AND case_id IS NULL",  # noqa: S608 - constants
+                    f"SELECT {columns} FROM span WHERE trace = ? AND matter IS NULL",  # noqa: S608 - constants
                     (trace,),
                 )
                 rows.update({(row[0], row[1]): row for row in shared})
@@ -325,7 +325,6 @@ def _json(attributes: dict[str, Value]) -> str:
 
 def _record(row: Sequence[object]) -> SpanRecord:
     values = dict(zip(_COLUMNS, row, strict=True))
-    values["case"] = values.pop("case_id")
     values["links"] = str(values["links"]).split() if values["links"] else ()
     attributes = msgspec.json.decode(str(values["attributes"])) if values["attributes"] else {}
     values["attributes"] = {key: value for key, value in attributes.items() if value is not None}  # NaN is stored as null
@@ -369,7 +368,7 @@ def _read_otlp(body: bytes) -> Iterable[tuple[Row, str]]:
 def _otlp_row(span: OtlpSpan) -> Row:
     """A span as told by another process; long texts and many attributes are cut, times beyond SQLite's range too."""
     attributes = {item.key[:200]: _plain(item.value) for item in list(span.attributes)[:64]}
-    case = attributes.get(CONVERSATION)
+    matter = attributes.get(CONVERSATION)
     failed = span.status.code == span.status.STATUS_CODE_ERROR
     return (
         span.trace_id.hex(),
@@ -379,7 +378,7 @@ def _otlp_row(span: OtlpSpan) -> Row:
         _KIND_WORDS[span.kind] if 0 <= span.kind < len(_KIND_WORDS) else "internal",
         min(span.start_time_unix_nano, 2**63 - 1),
         min(span.end_time_unix_nano, 2**63 - 1),
-        None if case is None else str(case),
+        None if matter is None else str(matter),
         tuple(
             f"00-{link.trace_id.hex()}-{link.span_id.hex()}-01"
             for link in list(span.links)[:32]

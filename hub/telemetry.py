@@ -2,8 +2,8 @@
 
 Owns how a span is made and where it goes: always to the embedded store (`hub.spans`), and by OTLP when the standard
 `OTEL_EXPORTER_OTLP_ENDPOINT` or `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` is set. Resource, sampler, batching and export are the
-OpenTelemetry SDK's; only the span object is our own, because the SDK's costs 20-33 µs before anything is stored and a case
-makes about 25 of them. Refuses nothing: telemetry never makes a case fail.
+OpenTelemetry SDK's; only the span object is our own, because the SDK's costs 20-33 µs before anything is stored and a matter
+makes about 25 of them. Refuses nothing: telemetry never makes a matter fail.
 
 The one piece of module state is the tracer `setup` installs and `Telemetry.close` removes. Before and after that every call
 is a cheap no-op which still passes a given traceparent on. The current span is a context variable: a task started inside a
@@ -59,7 +59,7 @@ DESTINATION_TEMPLATE: Final = "messaging.destination.template"
 SUBSCRIPTION: Final = "messaging.destination.subscription.name"
 MESSAGE_ID: Final = "messaging.message.id"
 CONVERSATION: Final = "messaging.message.conversation_id"
-"""Carries the case id."""
+"""Carries the matter id."""
 ERROR_TYPE: Final = "error.type"
 HTTP_METHOD: Final = "http.request.method"
 HTTP_STATUS: Final = "http.response.status_code"
@@ -90,7 +90,7 @@ _SCOPE = InstrumentationScope("hub")
 _KINDS: Mapping[str, SpanKind] = {kind.name.lower(): kind for kind in SpanKind}
 
 Row = tuple[str, str, str | None, str, str, int, int, str | None, tuple[str, ...], str | None, dict[str, Value]]
-"""An ended span for the store: trace, span, parent (hex), name, kind, start and end (ns since 1970), case, links
+"""An ended span for the store: trace, span, parent (hex), name, kind, start and end (ns since 1970), matter, links
 (traceparents), error type, attributes."""
 
 
@@ -135,11 +135,11 @@ def error_type_of(error: BaseException) -> str:
 class _Passing:
     """Stands for a span while tracing is off: passes the parent's traceparent on."""
 
-    __slots__ = ("_before", "case", "traceparent")
+    __slots__ = ("_before", "matter", "traceparent")
 
-    def __init__(self, traceparent: str | None, case: str | None) -> None:
+    def __init__(self, traceparent: str | None, matter: str | None) -> None:
         self.traceparent = traceparent
-        self.case = case
+        self.matter = matter
         self._before: _Passing | _Span | None = None
 
     def set(self, key: str, value: Value) -> None:
@@ -165,10 +165,10 @@ class _Span:
         "_ended",
         "_tracer",
         "attributes",
-        "case",
         "error",
         "kind",
         "links",
+        "matter",
         "name",
         "parent",
         "span",
@@ -185,7 +185,7 @@ class _Span:
         trace: str,
         parent: str | None,
         links: tuple[str, ...],
-        case: str | None,
+        matter: str | None,
         attributes: dict[str, Value],
     ) -> None:
         span = _span_id()
@@ -196,7 +196,7 @@ class _Span:
         self.span = span
         self.parent = parent
         self.links = links
-        self.case = case
+        self.matter = matter
         self.attributes = attributes
         self.traceparent: str | None = f"00-{trace}-{span}-01"
         self.error: str | None = None
@@ -205,11 +205,11 @@ class _Span:
         self.start = time_ns()
 
     def set(self, key: str, value: Value) -> None:
-        """Put an attribute on the span; the conversation id also files it under the case. Ignored once it has ended."""
+        """Put an attribute on the span; the conversation id also files it under the matter. Ignored once it has ended."""
         if not self._ended:
             self.attributes[key] = value
             if key == CONVERSATION:
-                self.case = str(value)
+                self.matter = str(value)
 
     def fail(self, error_type: str) -> None:
         """Mark the span as failed."""
@@ -252,7 +252,7 @@ class _Tracer:
         kind: str,
         incoming: str | None,
         links: tuple[str, ...],
-        case: str | None,
+        matter: str | None,
         attributes: dict[str, Value],
     ) -> _Span | _Passing:
         """A started span, or one that only passes the context on when it is not sampled."""
@@ -266,8 +266,8 @@ class _Tracer:
             result = self._sampler.should_sample(around, int(trace, 16), name, _KINDS[kind], attributes, links_given)
             sampled = result.decision is Decision.RECORD_AND_SAMPLE
         if not sampled:
-            return _Passing(f"00-{trace}-{parent or _span_id()}-00", case)
-        return _Span(self, name, kind, trace, parent, links, case, attributes)
+            return _Passing(f"00-{trace}-{parent or _span_id()}-00", matter)
+        return _Span(self, name, kind, trace, parent, links, matter, attributes)
 
     def shown_to(self, sink: SpanSink) -> _Tracer:
         """The same with one more place for spans, and without sampling."""
@@ -287,7 +287,7 @@ class _Tracer:
                     span.kind,
                     span.start,
                     at,
-                    span.case,
+                    span.matter,
                     span.links,
                     span.error,
                     span.attributes,
@@ -323,28 +323,28 @@ def span(
     kind: Kind = "internal",
     parent: str | None = None,
     links: Sequence[str | None] = (),
-    case: str | None = None,
+    matter: str | None = None,
     attributes: Mapping[str, Value] | None = None,
     root: bool = False,
 ) -> ActiveSpan:
     """A span as a context manager; it starts here and is the current one inside the `with`.
 
     `parent` and `links` are W3C traceparents; unreadable or missing ones are left out. Without `parent` it is a child of the
-    current span; with `root` it starts a new trace (one outside stimulus is one trace). `case` goes into the conversation
-    id; without it the case of the current span is taken on, unless this is a new root.
+    current span; with `root` it starts a new trace (one outside stimulus is one trace). `matter` goes into the conversation
+    id; without it the matter of the current span is taken on, unless this is a new root.
     """
     around = None if root else _current.get()
     incoming = around.traceparent if parent is None and around is not None else valid_traceparent(parent)
-    if case is None and around is not None:
-        case = around.case
+    if matter is None and around is not None:
+        matter = around.matter
     tracer = _watching.get() or _tracer
     if tracer is None:
-        return _Passing(incoming, case)
+        return _Passing(incoming, matter)
     values: dict[str, Value] = dict(attributes) if attributes else {}
-    if case is not None:
-        values[CONVERSATION] = case
+    if matter is not None:
+        values[CONVERSATION] = matter
     linked = tuple(link for link in links if link is not None and _TRACEPARENT.fullmatch(link)) if links else ()
-    return tracer.start(name, kind, incoming, linked, case, values)
+    return tracer.start(name, kind, incoming, linked, matter, values)
 
 
 def traceparent() -> str | None:
@@ -367,7 +367,7 @@ def messaging(
     subscription: str | None = None,
     message_id: str | None = None,
 ) -> dict[str, Value]:
-    """The attributes every messaging span has. `template` is the destination with its variable parts left as `<case>`."""
+    """The attributes every messaging span has. `template` is the destination with its variable parts left as `<matter>`."""
     values: dict[str, Value] = {
         MESSAGING_SYSTEM: "nats",
         OPERATION_NAME: operation,
@@ -441,7 +441,7 @@ class _StoreProcessor(SpanProcessor):
             key: value if isinstance(value, str | bool | int | float) else str(value)
             for key, value in (span.attributes or {}).items()
         }
-        case = values.get(CONVERSATION)
+        matter = values.get(CONVERSATION)
         error = str(values.get(ERROR_TYPE, "error")) if span.status.status_code is StatusCode.ERROR else None
         self._store.add(
             (
@@ -452,7 +452,7 @@ class _StoreProcessor(SpanProcessor):
                 span.kind.name.lower(),
                 span.start_time or 0,
                 span.end_time or 0,
-                None if case is None else str(case),
+                None if matter is None else str(matter),
                 tuple(f"00-{link.context.trace_id:032x}-{link.context.span_id:016x}-01" for link in span.links),
                 error,
                 values,

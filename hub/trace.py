@@ -200,7 +200,7 @@ def _happenings(timeline: Sequence[Mapping[str, Any]]) -> tuple[dict[str, list[H
         happening = Happening(at=when.astimezone(UTC), type=kind, text=_gist(event), level=level)
         around = telemetry.valid_traceparent(entry.get("traceparent"))
         found.setdefault(around[3:52] if around else "", []).append(happening)
-        if level is not None and happening.type == "case.held":
+        if level is not None and happening.type.endswith(".held"):
             held.append((happening.at, level))
     return found, sorted(held)
 

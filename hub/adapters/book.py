@@ -16,9 +16,9 @@ import msgspec
 
 from hub.contract import AdapterInstance, Crosswalk, Manifest, Placement, ReportKind
 from hub.errors import InvalidInput, NotAllowed
+from hub.model.actors import Actor
 from hub.model.areas import within
 from hub.model.bindings import share_of
-from hub.model.cases import Actor
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 

@@ -88,6 +88,11 @@ class Plugins:
         self.pages = tuple(pages.values())
         return fresh
 
+    def ensure(self, name: str) -> None:
+        """Look again for a plugin that is not known: it may have been installed, and named to another hub. Raises PluginError."""
+        if name not in self.kinds:
+            self.look()
+
     def get(self, name: str) -> type[Plugin]:
         """The class of a plugin; raises PluginError saying what is installed."""
         found = self.kinds.get(name)

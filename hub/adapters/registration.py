@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from hub.config import District
-    from hub.model.cases import Actor
+    from hub.model.actors import Actor
 
 log = structlog.get_logger("hub.adapters")
 

@@ -32,8 +32,7 @@ class Registry:
     def __init__(self, bus: Bus, sealing: Sealing) -> None:
         self._bus = bus
         self._sealing = sealing
-        self._read = 0
-        """Ledger sequence up to which the records were read."""
+        self._seen = 0
 
     async def load(self) -> dict[str, InstanceRecord]:
         """The record in force of every instance that has any, removed ones too."""
@@ -41,7 +40,7 @@ class Registry:
         for message in await self._bus.all_of(LEDGER, ALL):
             record = decode_record(message.data)
             found[record.name] = record
-            self._read = message.sequence
+            self._seen = message.sequence
         return found
 
     async def history(self, name: str) -> list[InstanceRecord]:
@@ -63,11 +62,11 @@ class Registry:
         return chained
 
     async def follow(self) -> AsyncIterator[InstanceRecord]:
-        """Every record behind those that were loaded, this process's own too; for ever."""
-        async for messages in self._bus.follow(LEDGER, ALL, self._read):
+        """Every record behind those that were loaded, this process's own too; for ever. One that fails its taker comes again."""
+        async for messages in self._bus.follow(LEDGER, ALL, self._seen):
             for message in messages:
-                self._read = message.sequence
                 yield decode_record(message.data)
+                self._seen = message.sequence
 
     async def seal(self, name: str, settings: Mapping[str, Any], model: BaseModel | None) -> dict[str, Any]:
         """The settings with references in place of secrets."""

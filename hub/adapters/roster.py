@@ -14,21 +14,29 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-import msgspec
 import structlog
 
 from hub.adapters.book import InstanceRecord, follows_file, instance_of
 from hub.adapters.calls import Calls, TookTooLong
+from hub.adapters.pauses import Pauses
 from hub.adapters.plugins import Plugins
 from hub.adapters.registry import Registry
-from hub.adapters.running import Away, Gate, Instance, Pause, Running, build
+from hub.adapters.running import Away, Gate, Instance, Running, build
 from hub.adapters.status import NOWHERE, AdapterStatus, Slot, kind_of, manifest_of_program, status_of
-from hub.adapters.watchdog import INTERRUPT_AFTER
 from hub.bus.buckets import AdapterBucketStore, Bucket
 from hub.contract import AdapterInstance, Classifier, ConsolePage, Manifest, Notifier, Placement, Plugin, ReportKind
-from hub.errors import AdapterFault, CredentialsRejected, HubError, NotAllowed, PluginError, Unavailable, Withdrawn
+from hub.errors import (
+    AdapterFault,
+    BusUnavailable,
+    CredentialsRejected,
+    HubError,
+    NotAllowed,
+    PluginError,
+    Unavailable,
+    Withdrawn,
+)
+from hub.model.actors import SYSTEM
 from hub.model.bindings import Binding
-from hub.model.cases import SYSTEM
 
 log = structlog.get_logger("hub.adapters")
 
@@ -41,6 +49,8 @@ Isolate = Callable[[str, str], Coroutine[Any, Any, None]]
 NO_WORKERS = "worker processes need the embedded server; with nats.url run the adapter as remote"
 PAGE_WITHIN = 5.0
 MOST_PAGE = 2_000_000
+LONGEST_HELD_UP = 3.0
+"""Seconds after which an instance that held the event loop up once is isolated."""
 MOST_HELD_UP = 3
 """Times an instance may hold the event loop up for more than a second before it is isolated."""
 
@@ -74,6 +84,7 @@ class Adapters:
         self._files = {instance.name: instance for instance in instances}
         self._registry = registry
         self._bucket = bucket
+        self._pauses = Pauses(bucket)
         self._public_url = public_url.rstrip("/")
         self._backlog = backlog
         self._bound = bound
@@ -85,7 +96,7 @@ class Adapters:
         self.workers = workers
         """Whether there can be worker processes here."""
         self._tiers: dict[type[Plugin], str] = {}
-        self._isolate: Isolate = isolate or self._pause_for_good
+        self._isolate: Isolate = isolate or self.pause
         self._slots: dict[str, Slot] = {}
         self._lock = asyncio.Lock()
         self._watchers: weakref.WeakSet[asyncio.Event] = weakref.WeakSet()
@@ -99,11 +110,9 @@ class Adapters:
         records = await self._registry.load()
         for name, instance in self._files.items():
             records.setdefault(name, follows_file(name, at=now, actor=SYSTEM, enabled=instance.enabled))
+        await self._pauses.load()
         for name, record in records.items():
-            slot = self._slots[name] = Slot(record)
-            stored = await self._bucket.get(f"{name}.pause")
-            if stored is not None and stored.value:
-                slot.gate.pause = msgspec.json.decode(stored.value, type=Pause)
+            self._slots[name] = Slot(record, self._pauses.gate(name))
             if record.version and name in self._files:
                 log.info("the ledger's settings go before config/adapters.yaml", adapter=name, version=record.version)
         await asyncio.gather(*(self._first(slot) for slot in self._slots.values()))
@@ -130,13 +139,16 @@ class Adapters:
 
     async def follow(self) -> None:
         """Keep up with what other processes change, for ever."""
-        async for record in self._registry.follow():
-            await self.apply(record)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._pauses.follow(), name="pauses")
+            # In the group's body: Python 3.11 leaves its task marked as cancelled when a child fails while it is only waited for.
+            async for record in self._registry.follow():
+                await self.apply(record)
 
     async def apply(self, record: InstanceRecord) -> None:
-        """Make a stored record true here: build what is new, swap it in, let what it replaces end. Never raises PluginError."""
+        """Make a stored record true here: build what is new, swap it in, let what it replaces end. BusUnavailable changes nothing."""
         async with self._lock:
-            slot = self._slots.setdefault(record.name, Slot(record))
+            slot = self._slots.setdefault(record.name, Slot(record, self._pauses.gate(record.name)))
             if record.version < slot.record.version or (record.version == slot.record.version and slot.stable is not None):
                 return
             old_stable, old_candidate, before = slot.stable, slot.candidate, slot.record
@@ -152,6 +164,9 @@ class Adapters:
                 except PluginError as problem:
                     slot.stable = slot.candidate = None
                     await self._failed(slot, problem)
+                except BusUnavailable:
+                    slot.record = before  # it comes again; until then everything stays as it was
+                    raise
                 self._retire(old_stable, old_candidate)
             log.info("adapter changed", adapter=record.name, version=record.version, action=record.action)
             self._tell()
@@ -160,6 +175,9 @@ class Adapters:
         """Build and start the stable version, and the candidate if there is one; both or none."""
         fresh: list[Instance] = []
         try:
+            for spec in (record.stable, record.candidate):
+                if spec is not None and spec.placement is not Placement.REMOTE:
+                    await asyncio.to_thread(self.plugins.ensure, spec.plugin)
             for instance in await self.versions(record):
                 one = self._build(instance, slot.gate)
                 fresh.append(one)
@@ -411,41 +429,37 @@ class Adapters:
 
     # --- pauses ---
 
-    async def pause(self, name: str, reason: str, *, automatic: bool = False) -> None:
-        """Take nothing from its queue until resumed; survives a restart."""
-        gate = self._gate(name)
-        gate.pause = Pause(reason, datetime.now(UTC), automatic)
-        await self._bucket.put(f"{name}.pause", msgspec.json.encode(gate.pause))
-        log.warning("adapter paused", adapter=name, reason=reason)
-
-    async def _pause_for_good(self, name: str, reason: str) -> None:
-        await self.pause(name, reason)
+    async def pause(self, name: str, reason: str) -> None:
+        """Take nothing from its queue until resumed, in any hub of the bus; survives a restart. Raises NotAllowed, BusUnavailable."""
+        self._check_on(name)
+        await self._pauses.pause(name, reason)
 
     async def resume(self, name: str) -> None:
-        """Go on."""
-        gate = self._gate(name)
-        if gate.pause is not None:
-            gate.pause = None
-            await self._bucket.delete(f"{name}.pause")
-            log.info("adapter resumed", adapter=name)
-        gate.stirred.set()
+        """Go on. Raises NotAllowed, BusUnavailable."""
+        self._check_on(name)
+        await self._pauses.resume(name)
 
     async def shut_out(self, name: str, problem: HubError) -> None:
         """Pause an instance that the department does not let in: until its health says otherwise, or for good (Withdrawn)."""
-        if self._gate(name).pause is None:
-            automatic = isinstance(problem, CredentialsRejected)
-            what = "credentials rejected" if automatic else "withdrawn" if isinstance(problem, Withdrawn) else problem.code
-            await self.pause(name, f"{what}: {problem.message}", automatic=automatic)
+        if name not in self._slots or not self._slots[name].on:
+            return  # disabled meanwhile
+        automatic = isinstance(problem, CredentialsRejected)
+        what = "credentials rejected" if automatic else "withdrawn" if isinstance(problem, Withdrawn) else problem.code
+        await self._pauses.pause_open(name, f"{what}: {problem.message}", automatic=automatic)
+
+    async def let_in(self, name: str) -> None:
+        """The department lets the instance in again: end its automatic pause, if that is what it has."""
+        await self._pauses.resume_automatic(name)
 
     async def held_up(self, name: str, seconds: float) -> None:
-        """A plugin's step held the event loop up: noted; a long one, or the third, pauses the instance until somebody moves it."""
+        """A plugin's step held the event loop up: noted; after a long one, or the third, the instance is isolated."""
         slot = self._slots.get(name)
         if slot is None:
             return
         slot.held_up += 1
         text = f"适配器占用事件循环 {seconds:.1f} 秒（第 {slot.held_up} 次），应改在独立进程运行（placement: process）"
         await self._note("blocked_loop", name, "loop", text)
-        if (seconds >= INTERRUPT_AFTER or slot.held_up >= MOST_HELD_UP) and slot.on:
+        if (seconds >= LONGEST_HELD_UP or slot.held_up >= MOST_HELD_UP) and slot.on:
             await self._isolate(name, f"held the event loop up for {seconds:.1f} s")
 
     async def quarantine(self, name: str) -> None:
@@ -462,14 +476,13 @@ class Adapters:
             return False
         health = await running.health()
         if health.ok:
-            await self.resume(running.name)
+            await self.let_in(running.name)
         return health.ok
 
-    def _gate(self, name: str) -> Gate:
+    def _check_on(self, name: str) -> None:
         slot = self._slots.get(name)
         if slot is None or not slot.on:
             raise NotAllowed("no such adapter", subject=name)
-        return slot.gate
 
 
 def _rebuilt(before: InstanceRecord, after: InstanceRecord) -> bool:

@@ -80,6 +80,8 @@ class Gate:
     """What all versions of one instance share: whether it is paused, and the bell that wakes its lane."""
 
     pause: Pause | None = None
+    revision: int = 0
+    """Of the stored pause, or of the stored end of one."""
     stirred: asyncio.Event = field(default_factory=asyncio.Event)
 
 

@@ -1,13 +1,16 @@
 """Secrets of instances: sealed with AES-GCM under the hub's key, in a bucket of their own; the ledger holds only references.
 
-A reference is `{"$secret": id}`. Nothing here is ever shown; what is opened goes into a plugin's settings model and nowhere else.
-Called by the registry.
+A reference is `{"$secret": id}`. Nothing here is ever shown; what is opened goes into a plugin's settings model and nowhere else. All hubs
+of a bus have one key: the first leaves a proof of its own, and one with another key is refused. Called by the registry.
 """
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
+import hashlib
+import hmac
 import os
 import secrets
 from collections.abc import Mapping
@@ -18,6 +21,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from pydantic import BaseModel, SecretBytes, SecretStr
 
+from hub.bus.buckets import KeyExists
 from hub.errors import ConfigError, PluginError
 
 REFERENCE = "$secret"
@@ -40,30 +44,40 @@ class SecretBucket(Protocol):
         """The value, or None."""
 
     async def create(self, key: str, value: bytes) -> int:
-        """Store a new one."""
+        """Store a new one; raises KeyExists."""
 
     async def purge(self, key: str) -> None:
         """Remove for good."""
 
+    async def entries(self, pattern: str = ">") -> Mapping[str, Entry]:
+        """Every value whose key fits."""
 
-def load_key(file: Path, given: str | None) -> bytes:
-    """The hub's key: `given` (base64 of 32 bytes, from the settings), else the file, made at first use. Raises ConfigError."""
-    if given:
-        try:
-            key = base64.b64decode(given, validate=True)
-        except (ValueError, binascii.Error) as problem:
-            raise ConfigError("not base64", key="secrets_key") from problem
-    else:
-        if not file.exists():
-            descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "wb") as handle:
-                handle.write(base64.b64encode(secrets.token_bytes(32)))
-        try:
-            key = base64.b64decode(file.read_bytes(), validate=True)
-        except (ValueError, binascii.Error) as problem:
-            raise ConfigError(f"{file} holds no key", key="secrets_key") from problem
+
+PROOF = "proof-of-key"
+"""Where the proof of the bus's key lies, beside the secrets."""
+_SETTING = "secrets_key"
+_LOST = "If nobody has that key any more: `hub secrets forget` (docs/devops.md, 'Secrets of adapters')."
+
+
+def load_key(file: Path, given: str | None) -> bytes | None:
+    """The hub's key: `given` (base64 of 32 bytes, from the settings), else the file's; None: there is none yet. Raises ConfigError."""
+    if not given and not file.exists():
+        return None
+    try:
+        key = base64.b64decode(given or file.read_bytes(), validate=True)
+    except (ValueError, binascii.Error) as problem:
+        raise ConfigError(f"{'HUB_SECRETS_KEY' if given else file} is not base64", key=_SETTING) from problem
     if len(key) != 32:
-        raise ConfigError("the key is 32 bytes long", key="secrets_key")
+        raise ConfigError(f"{'HUB_SECRETS_KEY' if given else file} is not 32 bytes, base64", key=_SETTING)
+    return key
+
+
+def make_key(file: Path) -> bytes:
+    """A new key, kept in the file."""
+    key = secrets.token_bytes(32)
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as handle:
+        handle.write(base64.b64encode(key))
     return key
 
 
@@ -73,6 +87,44 @@ class Sealing:
     def __init__(self, bucket: SecretBucket, key: bytes) -> None:
         self._bucket = bucket
         self._cipher = AESGCM(key)
+        self._proof = hmac.digest(key, b"hub secrets 1", hashlib.sha256)
+
+    @classmethod
+    async def start(cls, bucket: SecretBucket, file: Path, given: str | None, *, check: bool = True) -> Sealing:
+        """With the hub's key, made and kept in the file when the bus has none yet.
+
+        Raises ConfigError when the bus's secrets are sealed with another key (not without `check`), BusUnavailable.
+        """
+        key = await asyncio.to_thread(load_key, file, given)
+        known = await bucket.get(PROOF) if check else None
+        if key is None:
+            if known is not None:
+                raise ConfigError(
+                    "this hub has no key, and the bus's secrets are sealed with one: set HUB_SECRETS_KEY to the key of the"
+                    f" bus's other hubs (`secrets.key` in the first one's data directory). {_LOST}",
+                    key=_SETTING,
+                )
+            key = await asyncio.to_thread(make_key, file)
+        sealing = cls(bucket, key)
+        if check and known is None:
+            try:
+                await bucket.create(PROOF, sealing._proof)
+            except KeyExists:
+                known = await bucket.get(PROOF)
+        if known is not None and not hmac.compare_digest(known.value, sealing._proof):
+            raise ConfigError(
+                "the bus's secrets are sealed with another key than this hub's: give all hubs of a bus the same"
+                f" HUB_SECRETS_KEY (`secrets.key` in the first one's data directory). {_LOST}",
+                key=_SETTING,
+            )
+        return sealing
+
+    async def forget_all(self) -> int:
+        """Remove every secret and the proof of the key they were sealed with; how many secrets."""
+        found = await self._bucket.entries()
+        for key in sorted(found, key=PROOF.__eq__):  # the proof last: it stands while there is something under it
+            await self._bucket.purge(key)
+        return len(found) - (PROOF in found)
 
     async def seal(self, instance: str, settings: Mapping[str, Any], model: BaseModel | None) -> dict[str, Any]:
         """The settings with a reference in place of every value that `model` (the same settings, validated) calls a secret."""

@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 from hub.contract import Audit, Contact, IncomingCase, Poll, Receipt, Report, ReportedFile, ReportKind, Standing, StandingState
-from hub.model.cases import Channel, Severity
+from hub.model.case.state import Channel, Severity
 
 T = TypeVar("T", Report, IncomingCase, Standing)
 
@@ -111,10 +111,19 @@ def _report(found: Report, now: datetime) -> Report:
     for name in ("reached", "solved", "satisfied"):
         if not isinstance(getattr(found, name), bool | None):
             raise ValueError(f"{name} is {_kind(getattr(found, name))}")
-    rating = found.rating
-    if rating is not None and (type(rating) is not int or not 0 <= rating <= 10):
-        raise ValueError("rating is a number from 0 to 10")
+    if found.rating is not None and type(found.rating) is not int:
+        raise ValueError(f"rating is {_kind(found.rating)}")
+    if found.kind is ReportKind.VISITED:
+        _visit(found)
     return found
+
+
+def _visit(found: Report) -> None:
+    """What the lifecycle refuses of a visit, whatever state the case is in."""
+    if found.rating is not None and not 1 <= found.rating <= 5:
+        raise ValueError("rating is a number from 1 to 5")
+    if found.reached and found.solved is None and found.satisfied is None and found.rating is None:
+        raise ValueError("a reporter who was reached said something: solved, satisfied or rating is needed")
 
 
 def _case(found: IncomingCase, now: datetime) -> IncomingCase:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from hub.adapters.book import Canary, InstanceRecord
 from hub.adapters.running import Gate, Instance, Running
@@ -30,7 +30,7 @@ class Slot:
     """One instance: its record, and what is built of it."""
 
     record: InstanceRecord
-    gate: Gate = field(default_factory=Gate)
+    gate: Gate
     stable: Instance | None = None
     candidate: Instance | None = None
     failed: str = ""

@@ -1,14 +1,14 @@
-"""The watchdog: finds out which plugin holds the event loop up, cuts its step short, and says so.
+"""The watchdog: finds out which plugin holds the event loop up, and says so.
 
-A thread asks the loop for a sign of life; when none comes, the task that is being stepped tells whose code it is (`calls` names them).
-A step longer than INTERRUPT_AFTER seconds gets an exception thrown into it, which ends whatever is Python; what sits in C for longer than
-GIVE_UP_AFTER can't be ended, so the process ends instead and starts again without that plugin. Started by the composition root.
+A thread asks the loop for a sign of life. When none comes, the name of the task that is being stepped tells whose code it is
+(`calls` names them). A step can't be ended from outside: one longer than GIVE_UP_AFTER seconds ends the process, which starts
+again without that plugin. Started by the composition root.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ctypes
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -21,19 +21,16 @@ log = structlog.get_logger("hub.adapters")
 
 LIMIT = 1.0
 """Seconds without a sign of life that are said."""
-INTERRUPT_AFTER = 3.0
 GIVE_UP_AFTER = 30.0
+"""Seconds one step of a plugin may hold the loop up; no step is known to need so long, and nothing else runs meanwhile."""
 _LOOK_EVERY = 0.1
-
-
-class HeldUp(Exception):
-    """Thrown into a plugin's step that holds the event loop up."""
 
 
 class Watchdog:
     """Watches one loop.
 
-    `held_up` hears (instance, seconds) on the loop, after the fact; `give_up` hears the instance on the thread, when nothing helps.
+    `held_up` hears (instance, seconds) on the loop, after the fact; `give_up` hears the instance on the thread, once for a step that
+    does not end.
     """
 
     def __init__(
@@ -43,23 +40,19 @@ class Watchdog:
         give_up: Callable[[str], None],
         *,
         limit: float = LIMIT,
-        interrupt_after: float = INTERRUPT_AFTER,
         give_up_after: float = GIVE_UP_AFTER,
     ) -> None:
         self._loop = loop
         self._held_up = held_up
         self._give_up = give_up
         self._limit = limit
-        self._interrupt_after = interrupt_after
         self._give_up_after = give_up_after
-        self._loop_thread = threading.get_ident()
         self._answered = threading.Event()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
 
     def start(self) -> None:
-        """Begin to watch; call it on the loop's own thread."""
-        self._loop_thread = threading.get_ident()
+        """Begin to watch."""
         self._thread.start()
 
     def stop(self) -> None:
@@ -79,28 +72,21 @@ class Watchdog:
                 self._held(asked)
 
     def _held(self, asked: float) -> None:
-        """The loop does not answer: find out whose step it is, end it, and tell."""
+        """The loop does not answer: find out whose step it is, wait for its end, and tell."""
         culprit: str | None = None
-        interrupted = gave_up = False
         step: asyncio.Task[object] | None = None
-        since = asked
+        ends_at = 0.0
         while not self._answered.wait(0.05) and not self._ended.is_set():
             current = asyncio.current_task(self._loop)
-            if (
-                current is not step and step is not None
-            ):  # several calls were due at once: the next holds the loop up in its turn
-                since, interrupted = time.monotonic(), False
-            step = current
-            found = self._stepping()
-            if found is not None:
-                culprit = found
-            waited = time.monotonic() - since
-            if found is not None and not interrupted and waited > self._interrupt_after:
-                interrupted = True
-                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._loop_thread), ctypes.py_object(HeldUp))
-            if culprit is not None and not gave_up and waited > self._give_up_after:
-                gave_up = True
-                self._give_up(culprit)
+            if current is not step:  # several calls were due at once: each may hold the loop up in its turn
+                step, ends_at = current, time.monotonic() + self._give_up_after
+            found = _instance_of(current)
+            if found is None:
+                continue
+            culprit = found
+            if time.monotonic() > ends_at:
+                self._give_up(found)
+                ends_at = math.inf
         seconds = time.monotonic() - asked
         if culprit is None:
             log.warning("the event loop was held up", seconds=round(seconds, 1))
@@ -111,8 +97,8 @@ class Watchdog:
         except RuntimeError:
             return
 
-    def _stepping(self) -> str | None:
-        """The instance whose code the loop is in right now."""
-        task = asyncio.current_task(self._loop)
-        name = task.get_name() if task is not None else ""
-        return name.removeprefix(TASK_PREFIX).partition(" ")[0] if name.startswith(TASK_PREFIX) else None
+
+def _instance_of(task: asyncio.Task[object] | None) -> str | None:
+    """The instance whose code a task runs."""
+    name = task.get_name() if task is not None else ""
+    return name.removeprefix(TASK_PREFIX).partition(" ")[0] if name.startswith(TASK_PREFIX) else None

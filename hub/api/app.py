@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from typing import Any
 
+import msgspec
 from fastapi import APIRouter, FastAPI
 
 from hub.api import (
@@ -29,7 +30,7 @@ from hub.api import (
     trial,
 )
 from hub.api.answers import Writes
-from hub.api.commands import commands_router
+from hub.api.kinds import list_router, matter_router, opening_router
 from hub.api.limits import BodyLimit, RateLimit
 from hub.api.openapi import describe
 from hub.api.services import Services
@@ -61,11 +62,22 @@ def create_app(services: Services, *, heartbeat: float = stream.HEARTBEAT) -> Fa
     app.state.streams = Counter()
     app.state.heartbeat = heartbeat
     app.state.failed_callbacks = Pace(hooks.FAILED_PER_MINUTE, time.monotonic)
-    command_routes, bodies = commands_router()
     api = APIRouter(prefix=ROOT)
+    bodies: dict[str, type[msgspec.Struct]] = {}
+    matters: list[APIRouter] = []
+    for kind in services.kinds:
+        routes, found = matter_router(kind)
+        matters.append(routes)
+        bodies |= {f"{kind.path}/{name}": body for name, body in found.items()}
+        if kind.lists_itself:
+            matters.append(list_router(kind))
+        if kind.opens_itself is not None:
+            opening, body = opening_router(kind, kind.opens_itself)
+            matters.append(opening)
+            bodies[kind.path] = body
     routers = (
         cases.router,
-        command_routes,
+        *matters,
         files.router,
         lookups.router,
         operations.router,
@@ -93,7 +105,7 @@ def create_app(services: Services, *, heartbeat: float = stream.HEARTBEAT) -> Fa
 
     def openapi() -> dict[str, Any]:
         if not document:
-            document.update(describe(app, bodies))
+            document.update(describe(app, bodies, [kind.answer for kind in services.kinds]))
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]

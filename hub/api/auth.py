@@ -5,10 +5,10 @@ What lies outside a scope is not found (404); what a role may not do is forbidde
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar, cast
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
@@ -19,41 +19,15 @@ from hub.api.scopes import KeyScope, refusal, rights_of
 from hub.api.services import Services
 from hub.api.tokens import Role, Token
 from hub.errors import InvalidInput, NotAllowed
+from hub.model.actors import Actor, ActorKind
+from hub.model.aggregate import Folded
 from hub.model.areas import Level, Unit, UnitCode, within
-from hub.model.cases import Actor, ActorKind, Case
+from hub.model.case.state import Case
 from hub.views import Scope
 
 if TYPE_CHECKING:
+    from hub.api.kinds import Kind
     from hub.config import District
-
-_WORK = ("accept", "progress", "resolve", "return", "comment", "ask")
-_GRID = (*_WORK, "triage", "claim", "dispatch", "escalate", "settle", "urge", "visit", "resume")
-_DESK = (
-    *_GRID,
-    "delegate",
-    "reassign",
-    "recall",
-    "close",
-    "reopen",
-    "approve",
-    "decline",
-    "suspend",
-    "extend",
-    "supervise",
-    "void",
-    "merge",
-)
-_REPAIR = ("replay", "drop")
-COMMANDS: Mapping[Role, frozenset[str]] = {
-    Role.ADMIN: frozenset((*_DESK, *_REPAIR, "erase_contact")),
-    Role.OPERATOR: frozenset((*_DESK, *_REPAIR, "erase_contact")),
-    Role.CLERK: frozenset(_DESK),
-    Role.GRID_WORKER: frozenset(_GRID),
-    Role.DEPARTMENT: frozenset(_WORK),
-    Role.DEVOPS: frozenset((*_REPAIR, "comment")),
-    Role.VIEWER: frozenset(),
-}
-"""The commands each role may give."""
 
 REPORTERS = frozenset((Role.ADMIN, Role.OPERATOR, Role.CLERK, Role.GRID_WORKER, Role.DEPARTMENT))
 ATTACHERS = REPORTERS
@@ -66,6 +40,23 @@ DELIVERY_READERS = RUNNERS | {Role.DEPARTMENT}
 """Who may look into the delivery log (a department: into its own part) and have something sent again."""
 KEY_KEEPERS = frozenset((Role.ADMIN, Role.DEPARTMENT))
 """Who may issue departments' keys; a department only its own."""
+
+
+class Scoped(Protocol):
+    """What of a matter's state decides who sees it."""
+
+    @property
+    def area(self) -> str:
+        """Where it lies."""
+        ...
+
+    @property
+    def units(self) -> Collection[str]:
+        """The units that have or had a part in it."""
+        ...
+
+
+V = TypeVar("V", bound=Scoped)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +84,15 @@ class Caller:
         """What the token may do, in scopes."""
         return rights_of(self.token)
 
-    @property
-    def commands(self) -> list[str]:
+    def commands(self, kinds: Iterable[Kind[Any]]) -> list[str]:
         """The commands the token may give, by name."""
         return sorted(
-            name for name in COMMANDS[self.token.role] if refusal(self.token, "POST", f"/api/v1/cases/x/{name}") is None
+            {
+                name
+                for kind in kinds
+                for name, roles in kind.roles.items()
+                if self.token.role in roles and refusal(self.token, "POST", f"/api/v1/{kind.path}/x/{name}", kinds) is None
+            }
         )
 
     def expiry(self, wanted: datetime | None) -> datetime | None:
@@ -119,22 +114,22 @@ class Caller:
         if self.scope.area is not None:
             raise Failure(403, "forbidden", "This concerns the whole district; the token is limited to a part of it.")
 
-    def may_command(self, command: str) -> None:
+    def may_command(self, kind: Kind[Any], command: str) -> None:
         """Raises Failure(403) unless the role may give the command."""
-        if command not in COMMANDS[self.token.role]:
+        if self.token.role not in kind.roles.get(command, ()):
             raise Failure(403, "forbidden", f"The role {self.token.role.value} may not {command}.")
 
-    def sees(self, case: Case) -> bool:
-        """Whether the case lies in the scope."""
-        if self.scope.area is not None and not within(case.area, self.scope.area):
+    def sees(self, state: Scoped) -> bool:
+        """Whether a matter lies in the scope."""
+        if self.scope.area is not None and not within(state.area, self.scope.area):
             return False
-        return self.scope.unit is None or any(item.unit == self.scope.unit for item in case.assignments)
+        return self.scope.unit is None or self.scope.unit in state.units
 
-    def must_see(self, case: Case | None) -> Case:
-        """The case; raises NotAllowed when there is none or it lies outside the scope."""
-        if case is None or not self.sees(case):
-            raise NotAllowed("no such case")
-        return case
+    def must_see(self, folded: Folded[V] | None) -> Folded[V]:
+        """The matter; raises NotAllowed when there is none or it lies outside the scope."""
+        if folded is None or not self.sees(folded.state):
+            raise NotAllowed("no such matter")
+        return folded
 
     def handles(self, case: Case) -> bool:
         """Whether the caller works on the case: its unit holds it, owes an assignment, or stands above it in the tree."""
@@ -176,7 +171,7 @@ async def caller_of(
             401, "unauthenticated", "Send `Authorization: Bearer hub_…`.", headers={"WWW-Authenticate": 'Bearer realm="hub"'}
         )
     request.scope[CALLER_KEY] = token.id
-    refused = refusal(token, request.method, request.scope["path"])
+    refused = refusal(token, request.method, request.scope["path"], services.kinds)
     if refused is not None:
         raise Failure(403, "forbidden", refused)
     return caller_from(token, services.district())

@@ -6,17 +6,17 @@ A command's body is its own struct without what only the hub says, unknown field
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any, TypeVar, cast, get_type_hints
+from typing import Annotated, Any, TypeVar, get_type_hints
 
 import msgspec
 from starlette.requests import Request
 
 from hub.api.problems import Failure, FieldError
-from hub.model import commands
-from hub.model.cases import Channel, Role, Severity
-from hub.model.commands import AnyCommand
+from hub.model.aggregate import Command
+from hub.model.assignments.commands import Target
+from hub.model.assignments.state import Role
+from hub.model.case.state import Channel, Severity
 from hub.privacy import mask_text
 
 T = TypeVar("T")
@@ -26,7 +26,6 @@ Text = Annotated[str, msgspec.Meta(min_length=1, max_length=MOST_TEXT, pattern=r
 Word = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 Aware = Annotated[datetime, msgspec.Meta(tz=True)]
 AreaText = Annotated[str, msgspec.Meta(pattern=r"^\d{6,15}$", max_length=15)]
-CaseText = Annotated[str, msgspec.Meta(pattern=r"^\d{15}-[0-9a-hjkmnp-tv-z]{10,26}$", max_length=42)]
 
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 LATEST = datetime(2200, 1, 1, tzinfo=UTC)
@@ -36,77 +35,6 @@ _FREE = ("reason", "note", "message", "text", "task")
 _HUB_SAYS = ("by", "attachments", "fields")
 """Fields a person does not fill in: who it was is the token's, files go to …/attachments."""
 _PATH = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
-
-GIVEN: tuple[type[commands.Command], ...] = (
-    commands.Triage,
-    commands.Claim,
-    commands.Dispatch,
-    commands.Escalate,
-    commands.Delegate,
-    commands.Settle,
-    commands.Reassign,
-    commands.Recall,
-    commands.Accept,
-    commands.Progress,
-    commands.Resolve,
-    commands.Return,
-    commands.Visit,
-    commands.Close,
-    commands.Reopen,
-    commands.Ask,
-    commands.Approve,
-    commands.Decline,
-    commands.Suspend,
-    commands.Resume,
-    commands.Extend,
-    commands.Urge,
-    commands.Supervise,
-    commands.Comment,
-    commands.Void,
-    commands.Merge,
-    commands.Replay,
-    commands.Drop,
-    commands.EraseContact,
-)
-"""The commands people may give through `POST /cases/{id}/{command}`."""
-
-EXAMPLES: Mapping[str, dict[str, object]] = {
-    "triage": {"category": "P0103", "severity": "ordinary", "reason": "现场查看后改类"},
-    "claim": {"note": "已到现场查看"},
-    "dispatch": {
-        "targets": [
-            {"unit": "drainage", "role": "lead", "task": "疏通下水道"},
-            {"unit": "water", "role": "support", "required": False},
-        ],
-        "note": "请今日内处理",
-    },
-    "escalate": {"reason": "涉及两个社区，需街道协调"},
-    "delegate": {"reason": "属社区职责"},
-    "settle": {"note": "已现场劝导，停车恢复有序"},
-    "reassign": {"assignment": "a1", "unit": "water", "reason": "主管单位应为供水公司"},
-    "recall": {"assignment": "a1", "reason": "派单有误"},
-    "accept": {"assignment": "a1", "note": "已安排人员"},
-    "progress": {"assignment": "a1", "note": "正在抢修"},
-    "resolve": {"assignment": "a1", "note": "管道已疏通"},
-    "return": {"assignment": "a1", "reason": "不属本单位管辖"},
-    "visit": {"reached": True, "solved": True, "satisfied": True, "rating": 5},
-    "close": {"reason": "无需回访"},
-    "reopen": {"reason": "问题再次出现"},
-    "ask": {"what": "extension", "reason": "需采购配件", "assignment": "a1", "kind": "finish", "until": "2026-03-01T10:00:00Z"},
-    "approve": {"request": "q1"},
-    "decline": {"request": "q1", "reason": "理由不充分"},
-    "suspend": {"reason": "等待施工许可", "until": "2026-03-01T10:00:00Z"},
-    "resume": {"reason": "许可已下达"},
-    "extend": {"kind": "resolve", "until": "2026-03-01T10:00:00Z", "reason": "需跨部门会商"},
-    "urge": {"message": "请尽快处理", "assignment": "a1"},
-    "supervise": {"message": "区领导督办，请于今日报告", "assignment": "a1"},
-    "comment": {"text": "居民补充：夜间更严重"},
-    "void": {"reason": "测试工单"},
-    "merge": {"into": "320113001001001-01jd8x2m9qk3v5wz", "reason": "同一路灯"},
-    "replay": {"assignment": "a1", "reason": "对方系统已恢复"},
-    "drop": {"assignment": "a1", "reason": "改由电话通知"},
-    "erase_contact": {"reason": "诉求人要求删除个人信息"},
-}
 
 
 class ContactBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -195,12 +123,7 @@ class PolicyBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     sources: Annotated[dict[str, str], msgspec.Meta(min_length=1, max_length=50)]
 
 
-def tag_of(command: type[commands.Command]) -> str:
-    """The command's stored name, which is also the last part of its path."""
-    return str(command.__struct_config__.tag)
-
-
-def body_of(command: type[commands.Command]) -> type[msgspec.Struct]:
+def body_of(command: type[Command]) -> type[msgspec.Struct]:
     """The strict form of a command's body."""
     hints = get_type_hints(command, include_extras=True)
     fields: list[Any] = []
@@ -235,13 +158,7 @@ def _limited(name: str, kind: Any) -> Any:
     bare: Any
     if name == "targets":
         return Annotated[tuple[TargetBody, ...], msgspec.Meta(max_length=20)]
-    if name == "rating":
-        bare = Annotated[int, msgspec.Meta(ge=1, le=5)]
-    elif name == "what":
-        bare = Annotated[str, msgspec.Meta(pattern="^(suspension|extension)$")]
-    elif name == "into":
-        bare = CaseText
-    elif name == "area":
+    if name == "area":
         bare = AreaText
     elif name in ("until", "reported_at"):
         bare = Aware
@@ -254,7 +171,7 @@ def _limited(name: str, kind: Any) -> Any:
     return bare | None if optional else bare
 
 
-def command_from(command: type[commands.Command], body: msgspec.Struct) -> AnyCommand:
+def command_from(command: type[Command], body: msgspec.Struct) -> Command:
     """The command a body asks for, its texts masked: nothing personal gets into the ledger by a remark."""
     values: dict[str, Any] = {}
     for field in msgspec.structs.fields(body):
@@ -263,13 +180,13 @@ def command_from(command: type[commands.Command], body: msgspec.Struct) -> AnyCo
             value = mask_text(value)
         elif field.name == "targets":
             value = tuple(
-                commands.Target(
+                Target(
                     unit=target.unit, role=target.role, required=target.required, task=target.task and mask_text(target.task)
                 )
                 for target in value
             )
         values[field.name] = value
-    return cast("AnyCommand", command(**values))
+    return command(**values)
 
 
 async def read_body(request: Request, kind: type[T], *, optional: bool = False) -> T:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hmac
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,23 +9,21 @@ from fastapi import APIRouter, Path, Query, Request
 from pydantic import AwareDatetime
 from starlette.responses import Response
 
-from hub import telemetry
 from hub.api.answers import REPLAYED, SEQUENCE, Fresh, KeyHeader, answer, needed, settle, utc_now, wrote
-from hub.api.auth import CONTACT_READERS, REPORTERS, Caller, CallerHere, ServicesHere
+from hub.api.auth import CONTACT_READERS, REPORTERS, CallerHere, ServicesHere
 from hub.api.bodies import REPORT_EXAMPLE, ReportBody, read_body
-from hub.api.models import CaseAnswer, CaseList, CommandAnswer, ContactAnswer, Timeline
+from hub.api.models import CaseList, CommandAnswer, ContactAnswer
 from hub.api.openapi import gives, takes
 from hub.api.present import Presenter
 from hub.api.problems import Failure
-from hub.api.services import Services
 from hub.contract import Contact
 from hub.errors import InvalidInput, NotAllowed
 from hub.intake import Entry
+from hub.model.aggregate import tag_of
 from hub.model.areas import Level, within
-from hub.model.cases import Case, CaseId, Channel, Severity, Stage
-from hub.model.commands import AccessContact
+from hub.model.case.commands import AccessContact
+from hub.model.case.state import CaseId, Channel, Severity, Stage
 from hub.privacy import FIELDS, mask_text
-from hub.trace import Tree, assemble
 from hub.views import CaseFilter, Sort
 
 if TYPE_CHECKING:
@@ -89,13 +86,13 @@ async def report(request: Request, services: ServicesHere, caller: CallerHere, k
     opened = not outcome.repeated and not outcome.attached
     shown = CommandAnswer(
         # One that was there already may have left the caller's scope, or never have been in it.
-        case=presenter.case(outcome.case) if opened or caller.sees(outcome.case) else presenter.number(outcome.case),
+        case=presenter.case(outcome.folded) if opened or caller.sees(outcome.state) else presenter.number(outcome.folded),
         sequence=outcome.sequence,
-        events=[str(event.__struct_config__.tag) for event in outcome.events],
+        events=[tag_of(event) for event in outcome.events],
         repeated=outcome.repeated,
         attached=outcome.attached,
     )
-    headers = {SEQUENCE: str(outcome.sequence), "Location": f"/api/v1/cases/{outcome.case.id}"}
+    headers = {SEQUENCE: str(outcome.sequence), "Location": f"/api/v1/cases/{outcome.folded.id}"}
     if outcome.repeated:
         headers[REPLAYED] = "true"
     return answer(shown, 200 if outcome.attached else 201, headers)
@@ -149,50 +146,9 @@ async def list_cases(
     )
     page = await services.views.list(wanted, caller.scope)
     shown = Presenter(services.district(), caller, utc_now())
-    items = [shown.item(seen.case, seen.updated_at) for seen in page.items]
+    items = [shown.item(seen.folded, seen.updated_at) for seen in page.items]
     count = await services.views.count(wanted, caller.scope) if total else None
     return answer(CaseList(items=items, cursor=page.cursor, total=count))
-
-
-@router.get("/{id}", summary="One case", responses=gives(CaseAnswer))
-async def one_case(
-    request: Request, services: ServicesHere, caller: CallerHere, id: CasePath, fresh: Fresh = False
-) -> Response:
-    """The case with its assignments, limits and open requests."""
-    shown = Presenter(services.district(), caller, utc_now())
-    if fresh:
-        case = caller.must_see(await services.desk.load(CaseId(id)))
-        return answer(shown.case(case), headers={SEQUENCE: str(case.sequence)})
-    await settle(request, caller, fresh=False)
-    seen = await services.views.case(id, caller.scope)
-    if seen is None:
-        raise NotAllowed("no such case")
-    return answer(shown.case(seen.case, seen.updated_at), headers={SEQUENCE: str(seen.case.sequence)})
-
-
-@router.get("/{id}/timeline", summary="Its story", responses=gives(Timeline))
-async def timeline(
-    request: Request, services: ServicesHere, caller: CallerHere, id: CasePath, fresh: Fresh = False
-) -> Response:
-    """Every event of the case, oldest first."""
-    case = await _seen(request, services, caller, id, fresh=fresh)
-    shown = Presenter(services.district(), caller, utc_now())
-    return answer(Timeline(case=id, items=shown.timeline(case, await services.views.timeline(id))))
-
-
-@router.get("/{id}/trace", summary="Its traces as one tree", responses=gives(Tree, 403))
-async def trace(request: Request, services: ServicesHere, caller: CallerHere, id: CasePath) -> Response:
-    """All traces of the case, assembled: what came from outside, and every step it set off."""
-    case = await _seen(request, services, caller, id, fresh=False)
-    if caller.scope.unit is not None:
-        raise Failure(403, "forbidden", "Traces show other departments' steps.")
-    shown = Presenter(services.district(), caller, utc_now())
-    story = [
-        {"at": item.at, "traceparent": item.traceparent, "event": {"type": item.event, **item.body}}
-        for item in shown.timeline(case, await services.views.timeline(id))
-    ]
-    spans = await asyncio.to_thread(services.spans.of_case, id) if services.spans is not None else []
-    return answer(assemble(id, story, spans))
 
 
 @router.get("/{id}/contact", summary="The reporter's contact", responses=gives(ContactAnswer, 403))
@@ -205,7 +161,8 @@ async def contact(
 ) -> Response:
     """Name, phone and address, for those who handle the case. That it was read is committed before it is given."""
     caller.require(CONTACT_READERS)
-    case = caller.must_see(await services.desk.load(CaseId(id)))
+    folded = caller.must_see(await services.desk.load(CaseId(id)))
+    case = folded.state
     if not caller.handles(case):
         raise Failure(403, "forbidden", "Only who handles the case may read the contact.")
     if not case.has_contact or case.contact_erased:
@@ -214,7 +171,7 @@ async def contact(
         case.id,
         AccessContact(by=caller.token.name, purpose=mask_text(purpose.strip()), fields=FIELDS),
         actor=caller.actor,
-        cause=case.last_trace,
+        cause=folded.last_trace,
     )
     wrote(request, caller, outcome.sequence)
     found = await services.vault.open(case.id)
@@ -240,20 +197,4 @@ def _area_of(scope: str | None, body: ReportBody, district: District) -> str | N
     return found
 
 
-async def _seen(request: Request, services: Services, caller: Caller, id: str, *, fresh: bool) -> Case:
-    """The case as the read models know it; raises NotAllowed."""
-    await settle(request, caller, fresh=fresh)
-    seen = await services.views.case(id, caller.scope)
-    if seen is None:
-        raise NotAllowed("no such case")
-    return seen.case
-
-
-def telemetry_case(id: str) -> None:
-    """File the request's span under the case."""
-    span = telemetry.current()
-    if span is not None:
-        span.set(telemetry.CONVERSATION, id)
-
-
-__all__ = ["CasePath", "router", "telemetry_case"]
+__all__ = ["CasePath", "router"]

@@ -14,7 +14,8 @@ from starlette.responses import Response
 from hub.api.answers import Fresh, KeyHeader, answer, settle, utc_now
 from hub.api.auth import DELIVERY_READERS, CallerHere, ServicesHere
 from hub.api.bodies import ResendBody, read_body
-from hub.api.commands import command_answer, execute
+from hub.api.case_kind import CASE_KIND
+from hub.api.kinds import command_answer, execute
 from hub.api.models import CommandAnswer, DeliveryAnswer, DeliveryList
 from hub.api.openapi import gives, takes
 from hub.api.operations import DeadKey
@@ -23,8 +24,8 @@ from hub.api.services import Services
 from hub.api.tokens import Role
 from hub.contract import Capability
 from hub.errors import NotAllowed, TransitionRefused
-from hub.model.cases import AssignmentState, AttemptOutcome, parse_delivery_key
-from hub.model.commands import Resend
+from hub.model.assignments.commands import Resend
+from hub.model.assignments.state import AssignmentState, AttemptOutcome, parse_delivery_key
 from hub.privacy import mask_text
 from hub.views import DeliveryFilter, SeenDelivery
 
@@ -107,8 +108,8 @@ async def resend(
     caller.require(DELIVERY_READERS)
     body = await read_body(request, ResendBody)
     id, part = parse_delivery_key(key)
-    case = caller.must_see(await services.desk.load(id))
-    found = case.assignment(part)
+    folded = caller.must_see(await services.desk.load(id))
+    found = folded.state.assignment(part)
     if found is None or found.adapter is None or caller.scope.unit not in (None, found.unit):
         raise NotAllowed("no such delivery")
     if body.again and found.state not in _STOPPED:
@@ -116,7 +117,9 @@ async def resend(
         if why is not None:
             raise TransitionRefused(state=found.state.value, command="resend", rule=why, subject=found.id)
     command = Resend(assignment=part, reason=mask_text(body.reason), again=body.again)
-    return command_answer(request, services, caller, await execute(services, caller, case, command, once))
+    return command_answer(
+        request, services, CASE_KIND, caller, await execute(services, CASE_KIND, caller, folded, command, once)
+    )
 
 
 async def _not_again(services: Services, role: Role, adapter: str) -> str | None:

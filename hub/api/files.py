@@ -17,14 +17,16 @@ from starlette.responses import Response
 
 from hub.api.answers import REPLAYED, SEQUENCE, KeyHeader, answer, command_id, settle, utc_now, wrote
 from hub.api.auth import ATTACHERS, CallerHere, ServicesHere
-from hub.api.cases import CasePath, telemetry_case
+from hub.api.cases import CasePath
+from hub.api.kinds import file_under
 from hub.api.models import AttachedAnswer
 from hub.api.openapi import gives, refuses
 from hub.api.present import Presenter
 from hub.api.problems import Failure, FieldError
 from hub.errors import NotAllowed
-from hub.model.cases import Attachment, CaseId
-from hub.model.commands import Attach
+from hub.model.case.commands import Attach
+from hub.model.case.state import CaseId
+from hub.model.records import Attachment
 from hub.privacy import mask_file_name, mask_text
 
 MOST = 10 * 1024 * 1024
@@ -100,8 +102,8 @@ def safe_name(name: str | None) -> str:
 async def attach(request: Request, services: ServicesHere, caller: CallerHere, id: CasePath, key: KeyHeader = None) -> Response:
     """Store a photo, recording, PDF or text and put it on the timeline."""
     caller.require(ATTACHERS)
-    case = caller.must_see(await services.desk.load(CaseId(id)))
-    telemetry_case(id)
+    folded = caller.must_see(await services.desk.load(CaseId(id)))
+    file_under(id)
     if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         raise Failure(415, "unsupported_media_type", "Send multipart/form-data with a part named file.")
     name, content, note = await _upload(request)
@@ -111,17 +113,17 @@ async def attach(request: Request, services: ServicesHere, caller: CallerHere, i
     digest = await services.objects.put(content)
     stored = Attachment(name=safe_name(name), media_type=kind, size=len(content), sha256=digest)
     outcome = await services.desk.execute(
-        case.id,
+        folded.id,
         Attach(attachment=stored, note=note and mask_text(note)),
         actor=caller.actor,
         command_id=command_id(caller, key),
-        cause=case.last_trace,
+        cause=folded.last_trace,
     )
     wrote(request, caller, outcome.sequence)
     headers = {SEQUENCE: str(outcome.sequence), "Location": f"/api/v1/attachments/{digest}"}
     if outcome.repeated:
         headers[REPLAYED] = "true"
-    shown = Presenter(services.district(), caller, utc_now()).case(outcome.case)
+    shown = Presenter(services.district(), caller, utc_now()).case(outcome.folded)
     return answer(
         AttachedAnswer(attachment=stored, case=shown, sequence=outcome.sequence, repeated=outcome.repeated), 201, headers
     )

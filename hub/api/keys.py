@@ -83,7 +83,7 @@ async def revoke(
     id: Annotated[str, Path(pattern="^[0-9a-f]{16}$")],
     issued: Annotated[bool, Query(description="Also every key that was issued with it, and with those")] = False,
 ) -> Response:
-    """Seen by other hub processes within ten seconds. A key wider than the one that asks can't be revoked with it."""
+    """Counts in every hub of the bus at once. A key wider than the one that asks can't be revoked with it."""
     caller.require(KEY_KEEPERS)
     mine = await _mine(services, caller)
     found = next((token for token in mine if token.id == id), None)

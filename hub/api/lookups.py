@@ -28,7 +28,7 @@ from hub.api.present import Presenter
 from hub.api.problems import Failure, FieldError
 from hub.errors import InvalidInput, LedgerConflict
 from hub.model.areas import AreaCode, Level, UnitKind, within
-from hub.model.cases import Channel
+from hub.model.case.state import Channel
 from hub.model.policy import Explanation
 from hub.model.rules import Matter
 from hub.privacy import mask_text
@@ -53,7 +53,7 @@ async def me(services: ServicesHere, caller: CallerHere) -> Response:
             unit=None if unit is None else unit.code,
             unit_name=None if unit is None else unit.name,
             level=None if unit is None or unit.level is None else unit.level.word,
-            commands=caller.commands,
+            commands=caller.commands(services.kinds),
             scopes=sorted(caller.rights),
             district=district.name,
             zone=district.zone.key,

@@ -10,8 +10,9 @@ from typing import Any
 
 import msgspec
 
-from hub.model.cases import Attachment, AttemptOutcome, Source
-from hub.model.events import DeadLetter
+from hub.model.assignments.events import DeadLetter
+from hub.model.assignments.state import AttemptOutcome
+from hub.model.records import Attachment, Source
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,7 +118,7 @@ class CaseItem(Answer, frozen=True, kw_only=True):
 
 
 class CaseAnswer(CaseItem, frozen=True, kw_only=True):
-    """One case with all that is open about it."""
+    """One case with all that is open about it. `merging`: the case that was asked to take this one and has not answered yet."""
 
     text: str
     has_contact: bool
@@ -136,6 +137,7 @@ class CaseAnswer(CaseItem, frozen=True, kw_only=True):
     closed_at: datetime | None = None
     satisfied: bool | None = None
     duplicate_of: str | None = None
+    merging: str | None = None
     merged_into: str | None = None
     absorbed: list[str] = []
     covers: list[str] = []
@@ -166,6 +168,22 @@ class CommandAnswer(Answer, frozen=True, kw_only=True):
     attached: bool = False
     files_destroyed: list[str] = []
     files_kept: list[Attachment] = []
+
+
+class Result(Answer, frozen=True, kw_only=True):
+    """What a command came to: its events by name, and the matter after it. `repeated`: it was done before under the same key."""
+
+    matter: Any
+    sequence: int
+    events: list[str]
+    repeated: bool
+
+
+class MatterList(Answer, frozen=True, kw_only=True):
+    """A page of matters, newest first; `cursor` gives the next one, null at the end."""
+
+    items: list[Any]
+    cursor: str | None
 
 
 class TimelineItem(Answer, frozen=True, kw_only=True):

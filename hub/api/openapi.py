@@ -5,7 +5,7 @@ Routes say what they take and give by `takes` and `gives`; `describe` puts the s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -58,8 +58,10 @@ def takes(kind: type[msgspec.Struct], example: object, *, required: bool = True)
     return {"requestBody": {"required": required, "content": {"application/json": {"schema": schema, "example": example}}}}
 
 
-def describe(app: FastAPI, commands: Mapping[str, type[msgspec.Struct]]) -> dict[str, Any]:
-    """The document of an app; `commands` are the bodies by command."""
+def describe(
+    app: FastAPI, commands: Mapping[str, type[msgspec.Struct]], answers: Sequence[type[msgspec.Struct]]
+) -> dict[str, Any]:
+    """The document of an app; `commands` are the bodies by command, `answers` how each kind of matter looks."""
     document = get_openapi(
         title=app.title,
         version=app.version,
@@ -67,7 +69,7 @@ def describe(app: FastAPI, commands: Mapping[str, type[msgspec.Struct]]) -> dict
         routes=app.routes,
         tags=app.openapi_tags,
     )
-    kinds = [*_structs(models, models.Answer), *commands.values(), Problem, Tree, Explanation]
+    kinds = [*_structs(models, models.Answer), *commands.values(), *answers, Problem, Tree, Explanation]
     kinds += [
         bodies.ReportBody,
         bodies.ReasonBody,

@@ -10,7 +10,8 @@ from starlette.responses import Response
 from hub.api.answers import KeyHeader, answer, settle, utc_now
 from hub.api.auth import ADMINS, RUNNERS, Caller, CallerHere, ServicesHere
 from hub.api.bodies import ReasonBody, TokenBody, read_body
-from hub.api.commands import command_answer, execute
+from hub.api.case_kind import CASE_KIND
+from hub.api.kinds import command_answer, execute
 from hub.api.models import (
     AdapterAnswer,
     AdapterList,
@@ -28,8 +29,8 @@ from hub.api.services import Services
 from hub.api.tokens import Token
 from hub.errors import InvalidInput, NotAllowed
 from hub.model.areas import UnitKind, within
-from hub.model.cases import AssignmentState, parse_delivery_key
-from hub.model.commands import Drop, Replay
+from hub.model.assignments.commands import Drop, Replay
+from hub.model.assignments.state import AssignmentState, parse_delivery_key
 from hub.privacy import mask_text
 from hub.views import DeadDelivery
 
@@ -156,12 +157,14 @@ async def replay(
     request: Request, services: ServicesHere, caller: CallerHere, key: DeadKey, once: KeyHeader = None
 ) -> Response:
     """Deliver again under the same delivery key: the department files nothing twice."""
-    caller.may_command("replay")
+    caller.may_command(CASE_KIND, "replay")
     body = await read_body(request, ReasonBody)
     case, assignment = parse_delivery_key(key)
     known = caller.must_see(await services.desk.load(case))
     command = Replay(assignment=assignment, reason=mask_text(body.reason))
-    return command_answer(request, services, caller, await execute(services, caller, known, command, once))
+    return command_answer(
+        request, services, CASE_KIND, caller, await execute(services, CASE_KIND, caller, known, command, once)
+    )
 
 
 @router.post(
@@ -173,12 +176,14 @@ async def replay(
 )
 async def drop(request: Request, services: ServicesHere, caller: CallerHere, key: DeadKey, once: KeyHeader = None) -> Response:
     """The case is with its holder again."""
-    caller.may_command("drop")
+    caller.may_command(CASE_KIND, "drop")
     body = await read_body(request, ReasonBody)
     case, assignment = parse_delivery_key(key)
     known = caller.must_see(await services.desk.load(case))
     command = Drop(assignment=assignment, reason=mask_text(body.reason))
-    return command_answer(request, services, caller, await execute(services, caller, known, command, once))
+    return command_answer(
+        request, services, CASE_KIND, caller, await execute(services, CASE_KIND, caller, known, command, once)
+    )
 
 
 def _letter(item: DeadDelivery, shown: Presenter) -> DeadLetterAnswer:
@@ -259,7 +264,7 @@ def _owns(caller: Caller, token: Token) -> bool:
     responses=refuses(403) | {204: {"description": "It is useless now"}},
 )
 async def revoke(services: ServicesHere, caller: CallerHere, id: Annotated[str, Path(pattern="^[0-9a-f]{16}$")]) -> Response:
-    """Seen by other hub processes within ten seconds."""
+    """Counts in every hub of the bus at once, and ends the token's streams."""
     caller.require(ADMINS)
     if caller.scope.area is not None and not any(
         token.id == id and _owns(caller, token) for token in await services.tokens.list()

@@ -5,7 +5,7 @@ A department sees the case and its own assignments, not those of others. Called 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +20,10 @@ from hub.api.models import (
     DeadlineAnswer,
     TimelineItem,
 )
+from hub.model.aggregate import Folded
 from hub.model.areas import Level
-from hub.model.cases import Assignment, Attempt, Case, delivery_key
+from hub.model.assignments.state import Assignment, Attempt, delivery_key
+from hub.model.case.state import Case
 from hub.privacy import mask_address, mask_text
 from hub.views import TimelineEntry
 
@@ -53,16 +55,17 @@ class Presenter:
         self._caller = caller
         self._now = now
 
-    def item(self, case: Case, updated_at: datetime | None = None) -> CaseItem:
+    def item(self, folded: Folded[Case], updated_at: datetime | None = None) -> CaseItem:
         """A case for a list."""
-        return CaseItem(**self._fields(case, updated_at, attempts=False))
+        return CaseItem(**self._fields(folded, updated_at, attempts=False))
 
-    def case(self, case: Case, updated_at: datetime | None = None) -> CaseAnswer:
+    def case(self, folded: Folded[Case], updated_at: datetime | None = None) -> CaseAnswer:
         """A case with all that is open about it."""
+        case = folded.state
         own = self._own(case)
         mine = None if own is None else {item.id for item in own}
         return CaseAnswer(
-            **self._fields(case, updated_at, attempts=True),
+            **self._fields(folded, updated_at, attempts=True),
             text=case.text,
             has_contact=case.has_contact,
             contact_erased=case.contact_erased,
@@ -105,6 +108,7 @@ class Presenter:
             closed_at=case.closed_at,
             satisfied=case.satisfied,
             duplicate_of=case.duplicate_of,
+            merging=None if case.merging is None else case.merging.into,
             merged_into=case.merged_into,
             absorbed=list(case.absorbed),
             covers=list(case.covers),
@@ -113,8 +117,9 @@ class Presenter:
             attachments=list(case.attachments),
         )
 
-    def number(self, case: Case) -> CaseAnswer:
+    def number(self, folded: Folded[Case]) -> CaseAnswer:
         """A case the caller may not see: which it is and how it stands, nothing of what was said or who works on it."""
+        case = folded.state
         return CaseAnswer(
             id=case.id,
             stage=case.stage.value,
@@ -126,8 +131,8 @@ class Presenter:
             late=False,
             suspended=False,
             attention=[],
-            number=case.number,
-            sequence=case.sequence,
+            number=folded.number,
+            sequence=folded.sequence,
             text="",
             has_contact=False,
             contact_erased=False,
@@ -144,7 +149,7 @@ class Presenter:
         items = []
         for entry in entries:
             body = dict(entry.body)
-            if mine is not None and "assignment" in body and body["assignment"] not in mine:
+            if not concerns(body, mine):
                 continue
             if not handles and isinstance(place := body.get("place"), str):
                 body["place"] = mask_address(place)
@@ -174,11 +179,10 @@ class Presenter:
         return code if unit is None else unit.name
 
     def _own(self, case: Case) -> tuple[Assignment, ...] | None:
-        """The assignments a department may see; None: all."""
-        unit = self._caller.scope.unit
-        return None if unit is None else tuple(item for item in case.assignments if item.unit == unit)
+        return own_assignments(case, self._caller)
 
-    def _fields(self, case: Case, updated_at: datetime | None, *, attempts: bool) -> dict[str, Any]:
+    def _fields(self, folded: Folded[Case], updated_at: datetime | None, *, attempts: bool) -> dict[str, Any]:
+        case = folded.state
         live = not case.stage.ended
         running = live and case.suspended_at is None
         due = min((deadline.due_at for deadline in case.deadlines), default=None) if running else None
@@ -200,8 +204,8 @@ class Presenter:
             "due_at": due,
             "suspended": case.suspended_at is not None,
             "attention": attention_for(case, None if own is None else {item.id for item in own}),
-            "number": case.number,
-            "sequence": case.sequence,
+            "number": folded.number,
+            "sequence": folded.sequence,
             "category": case.category,
             "category_name": None if category is None else category.name,
             "severity": None if case.severity is None else case.severity.value,
@@ -235,6 +239,24 @@ class Presenter:
             supervised=item.supervised,
             attempts=[attempt_answer(attempt) for attempt in item.attempts] if attempts else [],
         )
+
+
+def own_assignments(case: Case, caller: Caller) -> tuple[Assignment, ...] | None:
+    """The assignments a department may see; None: all."""
+    unit = caller.scope.unit
+    return None if unit is None else tuple(item for item in case.assignments if item.unit == unit)
+
+
+def concerns(event: Mapping[str, object], mine: Collection[str] | None) -> bool:
+    """Whether an event's fields may be seen by whoever has these assignments (None: by all who see the case).
+
+    What others' assignments come to, what their systems answered and what sources were told is between them and the hub.
+    """
+    if mine is None:
+        return True
+    if "effect" in event:
+        return str(event["effect"]).partition(":")[2] in mine
+    return "assignment" not in event or event["assignment"] in mine
 
 
 def attention_for(case: Case, mine: Collection[str] | None) -> list[str]:

@@ -1,7 +1,8 @@
 """Scopes of keys: a token with scopes may do only what they name, and never more than its role may. Pure.
 
-One table says which requests a scope opens, another which are closed to tokens with scopes and why; what is in neither is closed, too,
-and a test asks for a decision. Tokens without scopes have the whole rights of their role. Checked by `hub.api.auth` for every request.
+The kinds of matters say which scope opens each of their routes. For the rest one table says which requests a scope opens, another
+which are closed to tokens with scopes and why; what is in neither is closed, too, and a test asks for a decision. Tokens without
+scopes have the whole rights of their role. Checked by `hub.api.auth` for every request.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
-from typing import Final
+from typing import Final, Protocol
 
 from hub.api.tokens import Role, Token
 from hub.errors import InvalidInput
@@ -57,14 +58,10 @@ _TABLE: Final[tuple[tuple[str, re.Pattern[str], KeyScope | None], ...]] = tuple(
     (method, re.compile(rf"/api/v1{path}"), scope)
     for method, path, scope in (
         ("GET", "/me", None),
-        ("GET", "/cases", KeyScope.CASES_READ),
-        ("GET", _CASE, KeyScope.CASES_READ),
-        ("GET", rf"{_CASE}/(timeline|trace)", KeyScope.CASES_READ),
         ("GET", r"/attachments/[^/]+", KeyScope.CASES_READ),
         ("GET", r"/(areas|units|summary|changes)", KeyScope.CASES_READ),
         ("GET", rf"{_CASE}/contact", KeyScope.CONTACT_READ),
-        ("POST", "/cases", KeyScope.CASES_REPORT),
-        ("POST", rf"{_CASE}/(accept|progress|resolve|return|comment|ask|attachments)", KeyScope.REPORTS_WRITE),
+        ("POST", rf"{_CASE}/attachments", KeyScope.REPORTS_WRITE),
         ("GET", r"/deliveries(/[^/]+)?", KeyScope.DELIVERIES_READ),
         ("POST", r"/deliveries/[^/]+/resend", KeyScope.DELIVERIES_RESEND),
         ("GET", r"/repairs(/[^/]+)?", KeyScope.DELIVERIES_READ),
@@ -74,14 +71,9 @@ _TABLE: Final[tuple[tuple[str, re.Pattern[str], KeyScope | None], ...]] = tuple(
     )
 )
 
-_STEERING: Final = (
-    "triage|claim|dispatch|escalate|delegate|settle|reassign|recall|visit|close|reopen|approve|decline|suspend|resume|extend|urge"
-    "|supervise|void|merge|replay|drop|erase_contact"
-)
 _CLOSED: Final[tuple[tuple[str, re.Pattern[str], str], ...]] = tuple(
     (method, re.compile(rf"/api/v1{path}"), why)
     for method, path, why in (
-        ("POST", rf"{_CASE}/({_STEERING})", "steering a case is for people with a whole token"),
         ("POST", r"/repairs/[^/]+/(resolve|dismiss)", "ending a repair is the operators' judgement"),
         ("(GET|POST)", r"/dead-letters(/.+)?", "the operators' view of what the delivery log shows"),
         (
@@ -97,11 +89,47 @@ _CLOSED: Final[tuple[tuple[str, re.Pattern[str], str], ...]] = tuple(
 )
 
 
-def decided(method: str, path: str) -> bool:
+class Routed(Protocol):
+    """What scopes need of a kind of matter: its path, and which scopes open its commands to keys."""
+
+    @property
+    def path(self) -> str:
+        """The word in its paths: `cases`."""
+        ...
+
+    @property
+    def scopes(self) -> Mapping[str, KeyScope]:
+        """Command → scope; commands that are not here are closed to keys."""
+        ...
+
+    @property
+    def roles(self) -> Mapping[str, frozenset[Role]]:
+        """Every command people may give, by name."""
+        ...
+
+
+def _of_kinds(method: str, path: str, kinds: Iterable[Routed]) -> tuple[bool, KeyScope | None]:
+    """(whether it is a route of a kind of matter, the scope that opens it: None keeps it closed to keys)."""
+    for kind in kinds:
+        rest = path.removeprefix(f"/api/v1/{kind.path}")
+        if rest == path or (rest and not rest.startswith("/")):
+            continue
+        parts = rest.split("/")[1:]
+        if method == "GET" and (len(parts) < 2 or (len(parts) == 2 and parts[1] in ("timeline", "trace"))):
+            return True, KeyScope.CASES_READ
+        if method == "POST" and not parts:
+            return True, KeyScope.CASES_REPORT
+        if method == "POST" and len(parts) == 2 and parts[1] in kind.roles:
+            return True, kind.scopes.get(parts[1])
+    return False, None
+
+
+def decided(method: str, path: str, kinds: Iterable[Routed]) -> bool:
     """Whether somebody has decided if tokens with scopes may send a request; each route of the interface has to be."""
-    opened = any(known == method and pattern.fullmatch(path) for known, pattern, _ in _TABLE)
-    closed = any(re.fullmatch(known, method) and pattern.fullmatch(path) for known, pattern, _ in _CLOSED)
-    return opened != closed
+    known, _ = _of_kinds(method, path, kinds)
+    opened = any(have == method and pattern.fullmatch(path) for have, pattern, _ in _TABLE)
+    closed = any(re.fullmatch(have, method) and pattern.fullmatch(path) for have, pattern, _ in _CLOSED)
+    return [known, opened, closed].count(True) == 1
 
 
 def rights_of(token: Token) -> frozenset[KeyScope]:
@@ -112,7 +140,7 @@ def rights_of(token: Token) -> frozenset[KeyScope]:
     return frozenset(scope for scope in whole if scope.value in token.scopes)
 
 
-def refusal(token: Token, method: str, path: str) -> str | None:
+def refusal(token: Token, method: str, path: str, kinds: Iterable[Routed]) -> str | None:
     """Why a token with scopes may not send a request, None when it may (the role's own rules come after)."""
     if token.scopes is None:
         return None
@@ -122,6 +150,9 @@ def refusal(token: Token, method: str, path: str) -> str | None:
             if scope is None or scope in rights_of(token):
                 return None
             return f"The key does not have the scope {scope.value}."
+    _, needed = _of_kinds(asked, path, kinds)
+    if needed is not None:
+        return None if needed in rights_of(token) else f"The key does not have the scope {needed.value}."
     return "A key with scopes may not do this."
 
 

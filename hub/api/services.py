@@ -4,25 +4,27 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol
 
+from hub.model.aggregate import MatterId
 from hub.settings import Open311Settings
 
 if TYPE_CHECKING:
     from hub.adapters import Adapters as Roster
     from hub.adapters import AdapterStatus
     from hub.adapters.registration import Registration
+    from hub.api.kinds import Kind
     from hub.api.tokens import Tokens
     from hub.catalogues import Catalogues
     from hub.config import District
     from hub.contract import CallbackRequest, Contact
     from hub.crosswalk import Crosswalks
-    from hub.desk import Outcome
+    from hub.desk import Desk, Desks, Outcome
     from hub.intake import Entry
     from hub.ledger import PolicyRecord
-    from hub.model.cases import Actor, Case, CaseId
-    from hub.model.commands import AnyCommand, Command
-    from hub.model.events import Commit
+    from hub.model.actors import Actor
+    from hub.model.aggregate import Commit
+    from hub.model.case.state import Case, CaseId
     from hub.reconciliation import Reconciliation
     from hub.remote.credentials import Credentials
     from hub.repairs import Repairs
@@ -32,37 +34,10 @@ if TYPE_CHECKING:
     from hub.views import Views
 
 
-C = TypeVar("C", bound="Command")
-
-
-class Desk(Protocol):
-    """Changes cases."""
-
-    async def load(self, case: CaseId) -> Case | None:
-        """The case as it is now."""
-        ...
-
-    async def execute(
-        self,
-        case: CaseId,
-        command: AnyCommand,
-        *,
-        actor: Actor,
-        command_id: str | None = None,
-        cause: str | None = None,
-    ) -> Outcome:
-        """Do one command."""
-        ...
-
-    async def worded(self, command: C, state: Case | None) -> C:
-        """The command with its texts as they may be stored."""
-        ...
-
-
 class Intake(Protocol):
     """Takes reports in."""
 
-    async def report(self, entry: Entry, *, actor: Actor, key: str | None = None, cause: str | None = None) -> Outcome:
+    async def report(self, entry: Entry, *, actor: Actor, key: str | None = None, cause: str | None = None) -> Outcome[Case]:
         """Open a case, or join the report to one."""
         ...
 
@@ -94,8 +69,12 @@ class Adapters(Protocol):
 class Ledger(Protocol):
     """Follows commits."""
 
-    def follow(self, after: int, *, live: bool = True) -> AsyncIterator[tuple[int, Commit, str]]:
-        """Every case commit behind a sequence."""
+    def follow(self, after: int, *, subject: str = ..., live: bool = True) -> AsyncIterator[tuple[int, Commit[Any], str]]:
+        """Every commit behind a sequence under a subject (all matters)."""
+        ...
+
+    async def commits(self, id: MatterId) -> Sequence[tuple[int, Commit[Any]]]:
+        """All commits of a matter with their sequences."""
         ...
 
     async def last_sequence(self) -> int:
@@ -138,8 +117,8 @@ class Objects(Protocol):
 class Spans(Protocol):
     """Stored spans."""
 
-    def of_case(self, case: str) -> list[SpanRecord]:
-        """All spans of a case; blocks."""
+    def of_matter(self, matter: str) -> list[SpanRecord]:
+        """All spans of a matter; blocks."""
         ...
 
     def ingest_otlp(
@@ -176,7 +155,10 @@ class Upkeep:
 class Services:
     """Everything the HTTP interface uses. `connected`: whether the bus answers and nothing fatal happened."""
 
-    desk: Desk
+    desk: Desk[Case, Any, Any]
+    desks: Desks
+    kinds: tuple[Kind[Any], ...]
+    """The kinds of matters the interface has routes for, the case among them."""
     intake: Intake
     reportback: ReportBack
     adapters: Adapters

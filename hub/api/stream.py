@@ -1,14 +1,14 @@
 """`GET /changes`: every commit in the token's scope as server-sent events, from the ledger.
 
 The event id is the ledger sequence: a client that comes back with Last-Event-ID misses nothing and gets nothing twice. A comment
-every few seconds keeps the line open; a revoked token's streams end within a heartbeat. Refuses more streams than the hub can
-follow at once.
+every few seconds keeps the line open; a revoked token's streams end at once. Refuses more streams than the hub can follow.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator
@@ -22,15 +22,15 @@ from starlette.types import Receive, Scope, Send
 
 from hub.api.answers import encode
 from hub.api.auth import Caller, CallerHere, ServicesHere
+from hub.api.kinds import Kind
 from hub.api.models import ActorAnswer
 from hub.api.openapi import refuses
-from hub.api.present import actor_answer, attention_for
+from hub.api.present import actor_answer, concerns
 from hub.api.problems import Failure
 from hub.api.services import Services
 from hub.api.tokens import REMEMBERED
 from hub.errors import BusUnavailable
-from hub.model.cases import Case
-from hub.model.events import Commit
+from hub.model.aggregate import Commit
 
 HEARTBEAT = 15.0
 """Seconds of silence after which a comment is sent."""
@@ -44,22 +44,18 @@ _TOLD = ("assignment", "unit", "role", "level", "cause", "kind", "action", "atte
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
-    """One commit: what was done to which case, and where the case stands now."""
+    """One commit: what was done to which `matter` of which kind (`aggregate`), and where it stands now; each kind adds fields of its
+    own (a case its stage, title, category, severity, holder and attention)."""
 
     sequence: int
-    case: str
+    aggregate: str
+    matter: str
     number: int
     at: datetime
     command: str
     actor: ActorAnswer
     events: list[dict[str, Any]]
-    stage: str
-    title: str
     area: str
-    category: str | None
-    severity: str | None
-    holder: str | None
-    attention: list[str]
 
 
 router = APIRouter(tags=["changes"])
@@ -117,8 +113,11 @@ class _Stream(StreamingResponse):
 async def _events(services: Services, caller: Caller, after: int, heartbeat: float) -> AsyncGenerator[bytes, None]:
     """The stream's bytes; the first line tells at once that it is open."""
     queue: asyncio.Queue[bytes | None] = asyncio.Queue(_AHEAD)
-    checked = time.monotonic()
+    revoked = services.tokens.end_of(caller.token.id)
+    checked = -math.inf  # it may have been revoked before anybody listened
     reader = asyncio.create_task(_read(services, caller, after, queue), name="changes")
+    ended = asyncio.create_task(revoked.wait(), name="end of the token")
+    getting = asyncio.create_task(queue.get(), name="next change")
     try:
         yield b"retry: 1000\n\n"
         while True:
@@ -126,18 +125,21 @@ async def _events(services: Services, caller: Caller, after: int, heartbeat: flo
                 checked = time.monotonic()
                 if not await _still_valid(services, caller):
                     return
-            try:
-                async with asyncio.timeout(heartbeat):
-                    event = await queue.get()
-            except TimeoutError:
+            await asyncio.wait((getting, ended), timeout=heartbeat, return_when=asyncio.FIRST_COMPLETED)
+            if ended.done():
+                return
+            if not getting.done():
                 yield b": still here\n\n"
                 continue
+            event = getting.result()
             if event is None:
                 await reader
                 return
+            getting = asyncio.create_task(queue.get(), name="next change")
             yield event
     finally:
-        reader.cancel()
+        for task in (reader, ended, getting):
+            task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await reader
 
@@ -153,10 +155,14 @@ async def _still_valid(services: Services, caller: Caller) -> bool:
 async def _read(services: Services, caller: Caller, after: int, queue: asyncio.Queue[bytes | None]) -> None:
     """Put what the caller may see into the queue; None at the end."""
     try:
+        kinds = {kind.aggregate.name: kind for kind in services.kinds}
         async for sequence, commit, _ in services.ledger.follow(after):
-            case = await services.desk.load(commit.case)
-            if case is not None and caller.sees(case):
-                content = encode(change_of(sequence, commit, case, caller))
+            kind = kinds.get(commit.aggregate)
+            if kind is None or not commit.events:
+                continue
+            folded = await services.desks.known(commit.id, number=commit.number)
+            if folded is not None and caller.sees(folded.state):
+                content = encode(change_of(sequence, commit, kind, folded.state, caller))
                 await queue.put(b"id: %d\nevent: change\ndata: %s\n\n" % (sequence, content))
     finally:
         task = asyncio.current_task()
@@ -164,29 +170,25 @@ async def _read(services: Services, caller: Caller, after: int, queue: asyncio.Q
             await queue.put(None)
 
 
-def change_of(sequence: int, commit: Commit, case: Case, caller: Caller) -> Change:
+def change_of(sequence: int, commit: Commit[Any], kind: Kind[Any], state: Any, caller: Caller) -> dict[str, object]:
     """What a stream tells of a commit; a department does not see what concerns others' assignments."""
     mine = None
     if caller.scope.unit is not None:
-        mine = {item.id for item in case.assignments if item.unit == caller.scope.unit}
+        mine = {item.id for item in getattr(state, "assignments", ()) if item.unit == caller.scope.unit}
     events = []
     for event in commit.events:
         fields = msgspec.to_builtins(event)
-        if mine is None or "assignment" not in fields or fields["assignment"] in mine:
+        if concerns(fields, mine):
             events.append({"type": fields["type"]} | {name: fields[name] for name in _TOLD if name in fields})
-    return Change(
+    told = Change(
         sequence=sequence,
-        case=commit.case,
+        aggregate=commit.aggregate,
+        matter=commit.id,
         number=commit.number,
         at=commit.at,
         command=commit.command,
         actor=actor_answer(msgspec.to_builtins(commit.actor)),
         events=events,
-        stage=case.stage.value,
-        title=case.title,
-        area=case.area,
-        category=case.category,
-        severity=None if case.severity is None else case.severity.value,
-        holder=case.holder,
-        attention=attention_for(case, mine),
+        area=state.area,
     )
+    return {**msgspec.structs.asdict(told), **kind.change(state, caller)}

@@ -1,31 +1,34 @@
 """Tokens: who may use the HTTP interface. Owns their making, finding and revoking; only their SHA-256 is stored.
 
-A token is 256 random bits, so a plain hash is enough. Found tokens are remembered for a few seconds, which is how long a
-revocation by another process takes to be seen here. When one was last used is kept to the hour, so that reading costs no writes.
-Called by the API and, for the first token, by the composition root.
+A token is 256 random bits, so a plain hash is enough. Every hub of a bus follows the tokens, so that one made or revoked through another
+counts here at once, and a revoked one's streams end. When one was last used is kept to the hour, so that reading costs no writes. Called
+by the API and, for the first token, by the composition root.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 import re
 import secrets
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
+from weakref import WeakValueDictionary
 
 import msgspec
+import structlog
 
 from hub.errors import BusUnavailable, InvalidInput, LedgerConflict, NotAllowed
 
+log = structlog.get_logger("hub.api")
+
 PREFIX = "hub_"
 REMEMBERED = 10.0
-"""Seconds."""
-_MOST_REMEMBERED = 4096
+"""Seconds that known tokens still count while the bus, and with it any revocation, can't be heard."""
 _ID = re.compile(r"[0-9a-f]{16}")
 USED_WITHIN = timedelta(hours=1)
 """How coarse `last_used_at` is."""
@@ -78,6 +81,22 @@ class StoredValue(Protocol):
         """Which writing of the key it is."""
 
 
+class Change(Protocol):
+    """What a key holds from a revision on; no bytes: it was removed."""
+
+    @property
+    def key(self) -> str:
+        """The key."""
+
+    @property
+    def value(self) -> bytes:
+        """The bytes stored."""
+
+    @property
+    def revision(self) -> int:
+        """Which writing it is."""
+
+
 class Bucket(Protocol):
     """The part of `hub.bus.Bucket` tokens use."""
 
@@ -96,21 +115,72 @@ class Bucket(Protocol):
     async def entries(self, pattern: str = ">") -> Mapping[str, StoredValue]:
         """Every value whose key fits."""
 
+    def changes(self, keys: str, *, after: int = 0, live: bool = True) -> AsyncIterator[Change]:
+        """What the keys of a pattern hold, then every change, behind a revision."""
+
 
 class Tokens:
-    """The tokens of a hub, in a bucket by the hash of their secret."""
+    """The tokens of a bus, in a bucket by the hash of their secret. `connected`: whether what others change is heard right now."""
 
     def __init__(
         self,
         bucket: Bucket,
         *,
+        connected: Callable[[], bool] = lambda: True,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._bucket = bucket
+        self._connected = connected
         self._clock = clock
         self._now = now
-        self._remembered: OrderedDict[str, tuple[float, Token | None]] = OrderedDict()
+        self._known: dict[str, tuple[Token, int]] = {}
+        self._revoked: set[str] = set()
+        self._seen = 0
+        self._following = False
+        self._heard_at = 0.0
+        self._ends: WeakValueDictionary[str, asyncio.Event] = WeakValueDictionary()
+
+    async def run(self) -> None:
+        """Keep up with what every hub changes, for ever."""
+        try:
+            async for change in self._bucket.changes(">", after=self._seen, live=False):
+                self._hear(change)
+            self._following = True
+            async for change in self._bucket.changes(">", after=self._seen):
+                self._hear(change)
+        finally:
+            self._following = False
+
+    def _hear(self, change: Change) -> None:
+        self._seen = change.revision
+        if not change.value:
+            self._forget(change.key)
+        elif change.key not in self._revoked:
+            try:
+                self._known[change.key] = msgspec.json.decode(change.value, type=Token), change.revision
+            except msgspec.DecodeError:
+                log.error("not a token", id=_id_of(change.key))
+
+    def _forget(self, key: str) -> None:
+        self._known.pop(key, None)
+        ends = self._ends.get(_id_of(key))
+        if ends is not None:
+            ends.set()
+
+    def _remembered(self, key: str) -> tuple[Token, int] | None:
+        """What is known of a token, as long as it is certain that a revocation would have been heard."""
+        now = self._clock()
+        if self._connected():
+            self._heard_at = now
+        return self._known.get(key) if self._following and now - self._heard_at < REMEMBERED else None
+
+    def end_of(self, id: str) -> asyncio.Event:
+        """An event that is set when the token is revoked, through whichever hub, for as long as somebody holds it."""
+        found = self._ends.get(id)
+        if found is None:
+            found = self._ends[id] = asyncio.Event()
+        return found
 
     async def issue(
         self,
@@ -135,7 +205,7 @@ class Tokens:
         secret = PREFIX + secrets.token_urlsafe(32)
         key = _key(secret)
         token = Token(
-            id=key[:16],
+            id=_id_of(key),
             name=name,
             role=kind,
             area=area,
@@ -146,7 +216,6 @@ class Tokens:
             issued_by=issued_by,
         )
         await self._bucket.put(key, msgspec.json.encode(token))
-        self._remembered.pop(key, None)
         return secret, token
 
     async def find(self, secret: str) -> Token | None:
@@ -154,19 +223,19 @@ class Tokens:
         if not secret.startswith(PREFIX):
             return None
         key = _key(secret)
-        known = self._remembered.get(key)
-        now = self._clock()
-        if known is not None and now - known[0] < REMEMBERED:
-            return self._alive(known[1])
-        stored = await self._bucket.get(key)
-        token = msgspec.json.decode(stored.value, type=Token) if stored is not None and stored.value else None
-        if stored is not None and token is not None:
-            await self._note_use(key, token, stored.revision)
-        self._remembered[key] = (now, token)
-        self._remembered.move_to_end(key)
-        while len(self._remembered) > _MOST_REMEMBERED:
-            self._remembered.popitem(last=False)
+        known = self._remembered(key) or await self._stored(key)
+        if known is None:
+            return None
+        token, revision = known
+        await self._note_use(key, token, revision)
         return self._alive(token)
+
+    async def _stored(self, key: str) -> tuple[Token, int] | None:
+        """What the bucket has: nobody's, or one that was not heard of yet (made through another hub just now)."""
+        stored = await self._bucket.get(key)
+        if stored is None or not stored.value:
+            return None
+        return msgspec.json.decode(stored.value, type=Token), stored.revision
 
     def _alive(self, token: Token | None) -> Token | None:
         return None if token is None or token.expired(self._now()) else token
@@ -179,12 +248,17 @@ class Tokens:
         used = msgspec.structs.replace(token, last_used_at=now)
         # Another process wrote it, or the bus is busy: the next request has another chance.
         with contextlib.suppress(LedgerConflict, BusUnavailable):
-            await self._bucket.update(key, msgspec.json.encode(used), revision)
+            noted = await self._bucket.update(key, msgspec.json.encode(used), revision)
+            if self._known.get(key, (token, 0))[1] == revision:
+                self._known[key] = used, noted
 
     async def holds(self, id: str) -> bool:
         """Whether a token that was found earlier is still one."""
-        found = (await self._bucket.entries(f"{id}.*")).values()
-        return any(self._alive(msgspec.json.decode(stored.value, type=Token)) for stored in found)
+        for key in [key for key in self._known if _id_of(key) == id] or await self._bucket.entries(f"{id}.*"):
+            known = self._remembered(key) or await self._stored(key)
+            if known is not None:
+                return self._alive(known[0]) is not None
+        return False
 
     async def list(self) -> list[Token]:
         """Every token, oldest first."""
@@ -199,10 +273,16 @@ class Tokens:
             raise NotAllowed("no such token", subject=id)
         for key in keys:
             await self._bucket.purge(key)
-            self._remembered.pop(key, None)
+            self._revoked.add(key)  # an earlier writing of it may be heard after this
+            self._forget(key)
 
 
 def _key(secret: str) -> str:
     """Where a secret's record lies: the token's id, then the rest of the hash."""
     digest = hashlib.sha256(secret.encode()).hexdigest()
     return f"{digest[:16]}.{digest[16:]}"
+
+
+def _id_of(key: str) -> str:
+    """The id of the token whose record lies there."""
+    return key.partition(".")[0]

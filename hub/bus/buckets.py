@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import nats.errors
@@ -39,6 +40,15 @@ class KeyExists(HubError):
 class Entry:
     """A value and its revision."""
 
+    value: bytes
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a key holds from a revision on; no bytes: it was removed."""
+
+    key: str
     value: bytes
     revision: int
 
@@ -125,6 +135,17 @@ class Bucket:
             for subject, message in latest.items()
             if _OPERATION not in message.headers
         }
+
+    async def changes(self, keys: str, *, after: int = 0, live: bool = True) -> AsyncIterator[Change]:
+        """What the keys of a pattern (`*`: one part, `>`: the rest) hold, then every change by anybody, behind a revision.
+
+        For ever and without gaps, or to the present end when not `live` (then it raises BusUnavailable).
+        """
+        prefix = f"$KV.{self._name}."
+        async for messages in self._bus.follow(f"KV_{self._name}", prefix + keys, after, live=live):
+            for message in messages:
+                value = b"" if "KV-Operation" in message.headers else message.data
+                yield Change(message.subject.removeprefix(prefix), value, message.sequence)
 
 
 class AdapterBucketStore:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import secrets
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
@@ -86,6 +87,10 @@ class Bus:
         self._tokens = itertools.count()
         self._waiting: dict[str, tuple[asyncio.Future[bytes], float]] = {}
         self._clock: asyncio.Task[None] | None = None
+        self.run = secrets.token_hex(8)
+        """Which run of a hub this is; leases carry it."""
+        self.former = ""
+        """The run before it in the same place, which is over for certain: its leases are taken over at once."""
         self.closing = False
         self._reconnected: list[Callable[[], None]] = []
 

@@ -55,6 +55,11 @@ class Delivery:
         return self._message.headers or {}
 
     @property
+    def stream(self) -> str:
+        """The stream it lies in."""
+        return self._ack_part(2)
+
+    @property
     def sequence(self) -> int:
         """Its stream sequence."""
         return int(self._ack_part(5))

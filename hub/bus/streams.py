@@ -10,11 +10,13 @@ from hub.bus.connection import Bus, JetStreamRefused
 LEDGER = "LEDGER"
 DISPATCH = "DISPATCH"
 ORDERS = "ORDERS"
+REACTIONS = "REACTIONS"
 REPORTS = "REPORTS"
 TIMERS = "TIMERS"
 KEYS = "KEYS"
 PLACES = "PLACES"
 ALERTS = "ALERTS"
+LEASES = "LEASES"
 
 ACK_WAIT = 10.0
 """Seconds without a sign of life after which a message in hand is given to another process."""
@@ -66,6 +68,14 @@ def stream_configs(*, replicas: int, ledger_bytes: int) -> list[dict[str, Any]]:
         },
         common
         | {
+            "name": REACTIONS,
+            "subjects": ["react.>"],
+            "retention": "workqueue",
+            "max_bytes": 256 * _MIB,
+            "duplicate_window": 600 * _SECOND,
+        },
+        common
+        | {
             "name": REPORTS,
             "subjects": ["waiting.>"],
             "retention": "workqueue",
@@ -111,6 +121,16 @@ def stream_configs(*, replicas: int, ledger_bytes: int) -> list[dict[str, Any]]:
             "max_msgs_per_subject": 1,
             "discard": "old",
             "max_age": 30 * 86_400 * _SECOND,
+        },
+        common
+        | {
+            "name": LEASES,
+            "subjects": ["lease.>"],
+            "retention": "limits",
+            "max_bytes": 16 * _MIB,
+            "max_msgs_per_subject": 1,
+            "discard": "old",
+            "allow_msg_ttl": True,
         },
     ]
 

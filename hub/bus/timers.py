@@ -1,6 +1,6 @@
 """Timers are JetStream message schedules: one subject per timer, so that a new one replaces the old one.
 
-A schedule on `timer.set.<case id>` puts a message on `timer.due.<case id>` when its time comes (at once when it is past), and is
+A schedule on `timer.set.<id>` puts a message on `timer.due.<id>` when its time comes (at once when it is past), and is
 gone then; both survive a restart. `timer.audit.set.<adapter>` and `timer.audit.due.<adapter>.<run>` do the same for the nightly
 reconciliation. Convention: ADR-51 of NATS, server 2.12 and later.
 """
@@ -19,9 +19,9 @@ AUDIT_DUE = "timer.audit.due."
 _AUDIT_SET = "timer.audit.set."
 
 
-async def set_timer(bus: Bus, case: str, at: datetime) -> None:
-    """Wake the case at `at`."""
-    await _schedule(bus, f"timer.set.{case}", f"{DUE}{case}", at, case.encode())
+async def set_timer(bus: Bus, matter: str, at: datetime) -> None:
+    """Wake the matter at `at`."""
+    await _schedule(bus, f"timer.set.{matter}", f"{DUE}{matter}", at, matter.encode())
 
 
 async def set_audit(bus: Bus, adapter: str, run: str, at: datetime, body: bytes) -> None:

@@ -25,8 +25,9 @@ from hub.cli.policy import policy_app
 from hub.cli.remote import creds_app
 from hub.cli.remote import run as run_adapter
 from hub.cli.repairs import repair_app
-from hub.cli.run import bench, ledger_app, up, views_app
+from hub.cli.run import bench, ledger_app, secrets_app, up, views_app
 from hub.cli.trial import add_trying
+from hub.model.case import CASE
 
 
 def _built() -> typer.Typer:
@@ -40,7 +41,7 @@ def _built() -> typer.Typer:
     )
     tree.command("up")(up)
     add_top_level(tree)
-    add_commands(case_app)
+    add_commands(case_app, CASE, "cases")
     add_grading(plugin_app)
     add_reconciling(adapter_app)
     add_trying(adapter_app)
@@ -61,6 +62,7 @@ def _built() -> typer.Typer:
         ("key", key_app),
         ("views", views_app),
         ("ledger", ledger_app),
+        ("secrets", secrets_app),
     ):
         tree.add_typer(group, name=name)
     tree.command("bench")(bench)

@@ -16,7 +16,7 @@ from hub.cli.client import segment
 from hub.cli.generated import Key, told
 from hub.cli.session import Session, asks_hub
 from hub.cli.tables import Column, clock, facts, table, when, word, worded
-from hub.model.cases import Channel, Severity, Stage
+from hub.model.case.state import Channel, Severity, Stage
 
 case_app = typer.Typer(no_args_is_help=True, help="Cases: find them, look at them, act on them.")
 

@@ -1,7 +1,7 @@
-"""One `hub case …` command for each command of the model, made from its struct, so that names and fields can't drift apart.
+"""One `hub <kind> …` command for each command that people may give, made from its struct, so that names and fields can't drift apart.
 
-Owns how a struct's field becomes an option and an option's value JSON for `POST /cases/{id}/{command}`. The structs of
-`hub.model.commands` are the source; a new one that people may give appears here by itself.
+Owns how a struct's field becomes an option and an option's value JSON for `POST /<path>/{id}/{command}`. The aggregate's `given`
+commands are the source; a new one that people may give appears here by itself.
 """
 
 from __future__ import annotations
@@ -18,29 +18,10 @@ import typer
 from hub.cli.client import segment
 from hub.cli.session import Session, asks_hub
 from hub.cli.tables import word
-from hub.model import commands
-from hub.model.cases import Attachment, Role
-from hub.model.commands import AnyCommand, Command, Target
-
-NOT_BY_HAND: Final = frozenset(
-    {
-        "report",  # has its own command: `hub case report`
-        "attach",  # has its own command: the file is uploaded
-        "attach_report",
-        "absorb",
-        "check_deadlines",
-        "start_delivery",
-        "record_delivered",
-        "record_failed",
-        "record_refused",
-        "record_uncertain",
-        "record_dead",
-        "record_effect",
-        "resend",  # has a command of its own: `hub delivery resend`
-        "access_contact",  # `hub case contact` gives it
-    }
-)
-"""Commands the hub gives itself, or that have a command of their own here."""
+from hub.model.aggregate import Aggregate, Command, tag_of
+from hub.model.assignments.commands import Target
+from hub.model.assignments.state import Role
+from hub.model.records import Attachment
 
 HELP: Final = {
     "assignment": "Assignment, e.g. a1.",
@@ -83,24 +64,15 @@ _EXAMPLES: Final = {
 Key = Annotated[str | None, typer.Option("--key", help="Idempotency key: the same one does nothing twice.", show_default=False)]
 
 
-def by_hand() -> dict[str, type[Command]]:
-    """The commands people may give, by name."""
-    found: dict[str, type[Command]] = {}
-    for struct in get_args(AnyCommand):
-        tag = struct.__struct_config__.tag
-        if tag not in NOT_BY_HAND:
-            found[str(tag)] = struct
-    return found
+def add_commands(app: typer.Typer, aggregate: Aggregate[Any, Any, Any], path: str) -> None:
+    """Register one command for each command of a kind that people may give; `path` is the kind's word in API paths."""
+    for struct in aggregate.given:
+        _add(app, aggregate.name, path, struct)
 
 
-def add_commands(app: typer.Typer) -> None:
-    """Register one command for each."""
-    for tag, struct in by_hand().items():
-        _add(app, tag, struct)
-
-
-def _add(app: typer.Typer, tag: str, struct: type[Command]) -> None:
-    hints = get_type_hints(struct, vars(commands))
+def _add(app: typer.Typer, kind: str, path: str, struct: type[Command]) -> None:
+    tag = tag_of(struct)
+    hints = get_type_hints(struct)
     fields = [
         field for field in msgspec.structs.fields(struct) if field.name != "by" and not _is_files(hints[field.name])
     ]  # who it was is the token's; files go up with `hub case attach`
@@ -108,23 +80,25 @@ def _add(app: typer.Typer, tag: str, struct: type[Command]) -> None:
     needed = [field.name for field in fields if field.required]
     shown = [_EXAMPLES[name] for name in (needed or (["targets"] if tag == "dispatch" else [])) if name in _EXAMPLES]
 
-    def give(session: Session, case: str, key: str | None, **values: Any) -> None:
+    def give(session: Session, matter: str, key: str | None, **values: Any) -> None:
         body = {
             name: session.time_of(value).isoformat() if name in times else _json(value)
             for name, value in values.items()
             if value not in (None, [], ())
         }
-        answer = session.api.post(f"/cases/{segment(case)}/{tag}", body, key=key)
-        session.answer(answer, lambda value: told(tag, case, value))
+        answer = session.api.post(f"/{path}/{segment(matter)}/{tag}", body, key=key)
+        session.answer(answer, lambda value: told(tag, matter, value))
 
     asks_hub(
         app,
         tag.replace("_", "-"),
         help=inspect.getdoc(struct),
-        example=f"hub case {tag.replace('_', '-')} 320113001001001-0f3k9m2p7q {' '.join(shown)}".rstrip(),
+        example=f"hub {kind} {tag.replace('_', '-')} 320113001001001-0f3k9m2p7q {' '.join(shown)}".rstrip(),
         parameters=[
             inspect.Parameter(
-                "case", inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[str, typer.Argument(help="Case id.")]
+                "matter",
+                inspect.Parameter.KEYWORD_ONLY,
+                annotation=Annotated[str, typer.Argument(metavar=kind.upper(), help=f"{kind.capitalize()} id.")],
             ),
             *(_parameter(field.name, hints[field.name], required=field.required, default=field.default) for field in fields),
             inspect.Parameter("key", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Key),
@@ -132,12 +106,12 @@ def _add(app: typer.Typer, tag: str, struct: type[Command]) -> None:
     )(give)
 
 
-def told(command: str, case: str, answer: Any) -> str:
+def told(command: str, id: str, answer: Any) -> str:
     """One line on what a command came to."""
     values = answer if isinstance(answer, dict) else {}
-    after = values.get("case")
+    after = values.get("case", values.get("matter"))
     after = after if isinstance(after, dict) else {}
-    words = [f"✓ {after.get('id') or case} {command}"]
+    words = [f"✓ {after.get('id') or id} {command}"]
     if after.get("stage"):
         words.append(word("stage", after["stage"]))
     if values.get("repeated"):

@@ -20,7 +20,8 @@ from hub.config import Checked, District, check_district, load_district
 from hub.demo.requests_file import Request, read_requests
 from hub.errors import ConfigError
 from hub.model.areas import AreaCode
-from hub.model.cases import Channel, Role, Severity
+from hub.model.assignments.state import Role
+from hub.model.case.state import Channel, Severity
 from hub.model.policy import Explanation
 from hub.model.rules import Matter, Plan
 from hub.settings import Settings

@@ -1,4 +1,4 @@
-"""`hub up|bench|views|ledger`: what runs or mends a hub on this machine. Settings are made here; the work is `hub.serving`'s.
+"""`hub up|bench|views|ledger|secrets`: what runs or mends a hub on this machine. Settings are made here; the work is `hub.serving`'s.
 
 The hub itself is imported only when one of these commands runs, so that the others start fast.
 """
@@ -16,6 +16,7 @@ from hub.settings import Settings
 
 views_app = typer.Typer(no_args_is_help=True, help="Read models (the hub must not be running).")
 ledger_app = typer.Typer(no_args_is_help=True, help="The ledger (the hub must not be running).")
+secrets_app = typer.Typer(no_args_is_help=True, help="Sealed secrets of adapters (no hub of the bus may be running).")
 
 DEMO_DATA: Final = Path("demo-data")
 """Where the demo keeps its data unless told otherwise, so that it never mixes with a real hub's."""
@@ -169,3 +170,20 @@ def accept(
     if not yes and not typer.confirm("Accept that the ledger lost commits it had acknowledged?"):
         raise typer.Exit(1)
     raise typer.Exit(accept_loss(settings_of(data, config)))
+
+
+@secrets_app.command("forget")
+def forget(
+    data: DataDirectory = None,
+    config: ConfigDirectory = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.")] = False,
+) -> None:
+    """Remove all sealed secrets because their key is lost; hubs with another key may start then, and the secrets are set again.
+
+    Example: hub secrets forget --data data
+    """
+    from hub.serving import forget_secrets
+
+    if not yes and not typer.confirm("Remove every adapter's sealed secrets? They have to be set again."):
+        raise typer.Exit(1)
+    raise typer.Exit(forget_secrets(settings_of(data, config)))

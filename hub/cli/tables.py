@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hub.model.areas import Level
-from hub.model.cases import Channel
+from hub.model.case.state import Channel
 
 Row = Mapping[str, Any]
 Column = tuple[str, str | Callable[[Row], object]]

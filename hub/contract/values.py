@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from hub.model.cases import Channel, Role, Severity
+from hub.model.assignments.state import Role
+from hub.model.case.state import Channel, Severity
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,9 +120,11 @@ class Report:
     """Progress, result or reason of return."""
     files: tuple[ReportedFile, ...] = ()
     reached: bool | None = None
+    """VISITED: whether the reporter was reached; one who was has said at least one of the next three."""
     solved: bool | None = None
     satisfied: bool | None = None
     rating: int | None = None
+    """1 to 5; from 3 upwards is satisfied."""
 
 
 @dataclass(frozen=True, kw_only=True)

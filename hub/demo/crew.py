@@ -114,7 +114,7 @@ class Crew:
 
     async def _listen(self) -> None:
         async for change in self._hub.changes(token=self._badges.admin):
-            case = change.values.get("case")
+            case = change.values.get("matter")
             if isinstance(case, str) and concerns_people(change.values):
                 self._news.set()
                 self.notice(case)

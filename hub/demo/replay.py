@@ -18,7 +18,7 @@ from hub.config import District
 from hub.demo.client import Problem
 from hub.demo.crew import Badges
 from hub.demo.requests_file import Request
-from hub.model.cases import Channel
+from hub.model.case.state import Channel
 
 REPORTERS = {Channel.RESIDENT: "clerk", Channel.PATROL: "grid_worker", Channel.DEVICE: "operator"}
 """Who hands a report of a channel in: the street's counter, a grid worker, the centre's sensor gateway."""

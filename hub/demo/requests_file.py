@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from hub.errors import ConfigError
-from hub.model.cases import Channel
+from hub.model.case.state import Channel
 
 SHIPPED = Path(__file__).with_name("requests.csv")
 """The requests the project ships, written for the demo."""

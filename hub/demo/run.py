@@ -37,7 +37,7 @@ from hub.demo.state import DemoState, free_port, load_state, save_state
 from hub.demo.stories import play_all
 from hub.demo.summary import Summary
 from hub.errors import HubError
-from hub.model.cases import Channel
+from hub.model.case.state import Channel
 from hub.serving import Running, run_loop, serve
 
 if TYPE_CHECKING:

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Protocol
 
 from hub import telemetry
 from hub.contract import Capability, Notice
-from hub.desk import Desk
-from hub.handover import assignment_for, awaits_delivery
-from hub.model.cases import SYSTEM, AttemptOutcome, delivery_key
-from hub.model.commands import RecordEffect, StartDelivery
-from hub.model.tasks import TaskKind
+from hub.desk import Desks
+from hub.handover import Handovers, awaits_delivery
+from hub.model.actors import SYSTEM
+from hub.model.assignments.commands import RecordEffect, StartDelivery
+from hub.model.assignments.state import AttemptOutcome, delivery_key
+from hub.model.effects import TaskKind
 
 if TYPE_CHECKING:
     from hub import contract
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
     from hub.bus.pull import Delivery
     from hub.config import District
     from hub.contract import AdapterInstance
-    from hub.model.cases import Case
-    from hub.model.tasks import Task
+    from hub.model.assignments.state import Assigned
+    from hub.model.effects import Task
 
 
 class Orders(Protocol):
@@ -48,49 +49,51 @@ class Orders(Protocol):
 class Afar:
     """Sends orders."""
 
-    def __init__(self, desk: Desk, orders: Orders, district: Callable[[], District]) -> None:
-        self._desk = desk
+    def __init__(self, desks: Desks, orders: Orders, district: Callable[[], District], handover: Handovers) -> None:
+        self._desks = desks
         self._orders = orders
         self._district = district
+        self._handover = handover
 
-    async def send(self, running: Instance, task: Task, delivery: Delivery, case: Case) -> None:
+    async def send(self, running: Instance, task: Task, delivery: Delivery, matter: Assigned) -> None:
         """Turn a task into an order; ends the queue's delivery."""
         if task.kind is TaskKind.DELIVER:
-            await self._deliver(running, task, case)
+            await self._deliver(running, task, matter)
         else:
-            await self._effect(running, task, case)
+            await self._effect(running, task, matter)
         running.breaker.undecided()  # the breaker is the remote's own
         await delivery.ack(confirmed=True)
 
-    async def _deliver(self, running: Instance, task: Task, case: Case) -> None:
-        assignment = case.assignment(task.assignment or "")
+    async def _deliver(self, running: Instance, task: Task, matter: Assigned) -> None:
+        assignment = matter.assignment(task.assignment or "")
         if assignment is None or not awaits_delivery(assignment):
             return
         if not assignment.attempts or assignment.attempts[-1].outcome is not AttemptOutcome.STARTED:
-            outcome = await self._desk.execute(
-                task.case, StartDelivery(assignment=assignment.id), actor=SYSTEM, cause=telemetry.traceparent()
+            outcome = await self._desks.execute(
+                task.matter, StartDelivery(assignment=assignment.id), actor=SYSTEM, cause=telemetry.traceparent()
             )
-            case = outcome.case
-            assignment = case.assignment(assignment.id) or assignment
-        contact = running.can(Capability.NEEDS_CONTACT) and case.has_contact and not case.contact_erased
-        handed = assignment_for(case, assignment, self._district(), None)
+            matter = outcome.state
+            assignment = matter.assignment(assignment.id) or assignment
+        access = self._desks.of(task.matter).aggregate.contact_access
+        contact = running.can(Capability.NEEDS_CONTACT) and access(matter, running.name, "dispatch") is not None
+        handed = self._handover(matter, assignment, self._district(), None)
         await self._orders.deliver(task, handed, running.instance, assignment.attempts[-1].number, contact)
 
-    async def _effect(self, running: Instance, task: Task, case: Case) -> None:
+    async def _effect(self, running: Instance, task: Task, matter: Assigned) -> None:
         if task.kind is TaskKind.INFORM:
             at = task.at.astimezone(self._district().zone)
-            notice = Notice(case=case.id, ref=task.ref or "", stage=task.stage or "", text=task.text or "", at=at)
+            notice = Notice(case=task.matter, ref=task.ref or "", stage=task.stage or "", text=task.text or "", at=at)
             if running.can(Capability.INFORM):
                 await self._orders.effect(task, None, notice)
             else:
                 await self._unsupported(running, task)
             return
-        assignment = case.assignment(task.assignment or "")
+        assignment = matter.assignment(task.assignment or "")
         if assignment is None:
             return
-        handed = assignment_for(case, assignment, self._district(), None)
+        handed = self._handover(matter, assignment, self._district(), None)
         if task.kind is TaskKind.RECALL:
-            await self._orders.withdraw(running.name, delivery_key(case.id, assignment.id))
+            await self._orders.withdraw(running.name, delivery_key(matter.id, assignment.id))
         elif not assignment.state.open:
             return
         if running.can(Capability.RECALL if task.kind is TaskKind.RECALL else Capability.URGE):
@@ -99,8 +102,8 @@ class Afar:
             await self._unsupported(running, task)
 
     async def _unsupported(self, running: Instance, task: Task) -> None:
-        await self._desk.execute(
-            task.case,
+        await self._desks.execute(
+            task.matter,
             RecordEffect(
                 effect=task.effect,
                 adapter=task.adapter,

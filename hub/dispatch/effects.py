@@ -11,19 +11,19 @@ from hub import telemetry
 from hub.adapters import Adapters, Running
 from hub.attempts import delay_before
 from hub.contract import Capability, Notice
-from hub.desk import Desk
+from hub.desk import Desks
 from hub.errors import Disposition, HubError, disposition_of
-from hub.handover import assignment_for
+from hub.handover import Handovers
 from hub.logs import redact_text
-from hub.model.cases import SYSTEM
-from hub.model.commands import RecordEffect
-from hub.model.tasks import TaskKind
+from hub.model.actors import SYSTEM
+from hub.model.assignments.commands import RecordEffect
+from hub.model.effects import TaskKind
 
 if TYPE_CHECKING:
     from hub.bus.pull import Delivery
     from hub.config import District
-    from hub.model.cases import Case
-    from hub.model.tasks import Task
+    from hub.model.assignments.state import Assigned
+    from hub.model.effects import Task
 
 log = structlog.get_logger("hub.dispatch")
 
@@ -33,18 +33,20 @@ class Effects:
 
     def __init__(
         self,
-        desk: Desk,
+        desks: Desks,
         adapters: Adapters,
         district: Callable[[], District],
+        handover: Handovers,
         *,
         draw: Callable[[], float],
     ) -> None:
-        self._desk = desk
+        self._desks = desks
         self._adapters = adapters
         self._district = district
         self._draw = draw
+        self._handover = handover
 
-    async def carry_out(self, running: Running, task: Task, delivery: Delivery, case: Case) -> None:
+    async def carry_out(self, running: Running, task: Task, delivery: Delivery, matter: Assigned) -> None:
         """Recall, urge or inform; at-least-once, so the department may hear it twice after a crash."""
         capability = {
             TaskKind.RECALL: Capability.RECALL,
@@ -59,7 +61,7 @@ class Effects:
             await delivery.ack(confirmed=True)
             return
         try:
-            if not await self._do_effect(running, task, case):
+            if not await self._do_effect(running, task, matter):
                 running.breaker.undecided()
                 await delivery.ack(confirmed=True)
                 return
@@ -70,12 +72,12 @@ class Effects:
         await self._record_effect(task, None, None, False)
         await delivery.ack(confirmed=False)
 
-    async def _do_effect(self, running: Running, task: Task, case: Case) -> bool:
+    async def _do_effect(self, running: Running, task: Task, matter: Assigned) -> bool:
         """Do it; false when it is pointless by now."""
         if task.kind is TaskKind.INFORM:
             await running.inform(
                 Notice(
-                    case=case.id,
+                    case=task.matter,
                     ref=task.ref or "",
                     stage=task.stage or "",
                     text=task.text or "",
@@ -83,10 +85,10 @@ class Effects:
                 )
             )
             return True
-        assignment = case.assignment(task.assignment or "")
+        assignment = matter.assignment(task.assignment or "")
         if assignment is None:
             return False
-        handed = assignment_for(case, assignment, self._district(), None)
+        handed = self._handover(matter, assignment, self._district(), None)
         if task.kind is TaskKind.URGE:
             if not assignment.state.open or assignment.ticket is None:
                 return False
@@ -123,8 +125,8 @@ class Effects:
             )
 
     async def _record_effect(self, task: Task, error: str | None, reason: str | None, final: bool) -> None:
-        await self._desk.execute(
-            task.case,
+        await self._desks.execute(
+            task.matter,
             RecordEffect(effect=task.effect, adapter=task.adapter, error=error, reason=reason, final=final),
             actor=SYSTEM,
             command_id=task.id if error is None else None,

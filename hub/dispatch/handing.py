@@ -6,7 +6,7 @@ Intent is committed before anything is sent; what may have arrived is asked abou
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -16,14 +16,12 @@ from hub import telemetry
 from hub.adapters import Adapters, Running
 from hub.attempts import FAULT_ATTEMPTS, delay_before, within_attempt
 from hub.contract import Capability, Contact
-from hub.desk import Desk, Outcome
+from hub.desk import Desks, Outcome
 from hub.errors import DeliveryError, Disposition, HubError, InvalidInput, disposition_of
-from hub.handover import assignment_for, awaits_delivery
+from hub.handover import Handovers, awaits_delivery
 from hub.logs import redact_text
-from hub.marks import known_here
-from hub.model.cases import SYSTEM, AttemptOutcome
-from hub.model.commands import (
-    AccessContact,
+from hub.model.actors import SYSTEM
+from hub.model.assignments.commands import (
     RecordDead,
     RecordDelivered,
     RecordFailed,
@@ -31,18 +29,21 @@ from hub.model.commands import (
     RecordUncertain,
     StartDelivery,
 )
-from hub.model.events import DeadLetter
-from hub.privacy import hider
+from hub.model.assignments.events import DeadLetter
+from hub.model.assignments.state import AttemptOutcome
 
 if TYPE_CHECKING:
     from hub.bus.pull import Delivery
     from hub.config import District
     from hub.contract import Receipt
-    from hub.model.cases import Assignment, Case
-    from hub.model.tasks import Task
-    from hub.privacy import Vault
+    from hub.model.assignments.state import Assigned, Assignment
+    from hub.model.effects import Task
 
 log = structlog.get_logger("hub.dispatch")
+
+
+OpenContact = Callable[[str], Awaitable["Contact | None"]]
+"""Reads a matter's contact; its access must have been committed before."""
 
 
 class Handing:
@@ -50,39 +51,35 @@ class Handing:
 
     def __init__(
         self,
-        desk: Desk,
+        desks: Desks,
         adapters: Adapters,
         district: Callable[[], District],
-        vault: Vault,
+        open_contact: OpenContact,
+        handover: Handovers,
         *,
         clock: Callable[[], datetime],
         draw: Callable[[], float],
     ) -> None:
-        self._desk = desk
+        self._desks = desks
         self._adapters = adapters
         self._district = district
-        self._vault = vault
+        self._open_contact = open_contact
+        self._handover = handover
         self._clock = clock
         self._draw = draw
 
-    async def deliver(self, running: Running, task: Task, delivery: Delivery, case: Case) -> None:
+    async def deliver(self, running: Running, task: Task, delivery: Delivery, matter: Assigned) -> None:
         """One attempt, or one look at what became of an earlier one; ends or repeats the queue's delivery."""
-        assignment = case.assignment(task.assignment or "")
+        assignment = matter.assignment(task.assignment or "")
         if assignment is None or not awaits_delivery(assignment):
             running.breaker.undecided()
             await delivery.ack(confirmed=True)
             return
-        if self._in_doubt(assignment) and not await self._settle_doubt(running, task, delivery, case, assignment):
+        if self._in_doubt(assignment) and not await self._settle_doubt(running, task, delivery, matter, assignment):
             return
-        contact = await self._contact(running, case)
-        with known_here(hider(contact)):  # what the plugin logs or throws may repeat what it was given
-            await self._hand_over(running, task, delivery, assignment, contact)
-
-    async def _hand_over(
-        self, running: Running, task: Task, delivery: Delivery, assignment: Assignment, contact: Contact | None
-    ) -> None:
-        outcome = await self._desk.execute(
-            task.case, StartDelivery(assignment=assignment.id), actor=SYSTEM, cause=telemetry.traceparent()
+        contact = await self._contact(running, task, matter)
+        outcome = await self._desks.execute(
+            task.matter, StartDelivery(assignment=assignment.id), actor=SYSTEM, cause=telemetry.traceparent()
         )
         attempt = _attempt(outcome, assignment.id)
         current = telemetry.current()
@@ -90,18 +87,18 @@ class Handing:
             current.set(telemetry.ATTEMPT, attempt)
             if attempt > 1:
                 current.set(telemetry.RETRY, True)
-        handed = assignment_for(outcome.case, outcome.case.assignment(assignment.id) or assignment, self._district(), contact)
+        handed = self._handover(outcome.state, outcome.state.assignment(assignment.id) or assignment, self._district(), contact)
         try:
             receipt = await within_attempt(lambda: running.deliver(handed))
         except HubError as problem:
-            await self._failed(running, task, delivery, outcome.case, attempt, problem)
+            await self._failed(running, task, delivery, outcome.state, attempt, problem)
             return
         running.breaker.succeeded()
         await self._delivered(task, delivery, receipt, attempt, "deliver")
 
     async def _delivered(self, task: Task, delivery: Delivery, receipt: Receipt, attempt: int | None, via: str) -> None:
-        await self._desk.execute(
-            task.case,
+        await self._desks.execute(
+            task.matter,
             RecordDelivered(assignment=task.assignment or "", ticket=receipt.ticket, attempt=attempt, via=via),
             actor=SYSTEM,
             cause=telemetry.traceparent(),
@@ -116,7 +113,9 @@ class Handing:
             AttemptOutcome.UNKNOWN,
         )
 
-    async def _settle_doubt(self, running: Running, task: Task, delivery: Delivery, case: Case, assignment: Assignment) -> bool:
+    async def _settle_doubt(
+        self, running: Running, task: Task, delivery: Delivery, matter: Assigned, assignment: Assignment
+    ) -> bool:
         """Find out whether the department has it; true when it certainly has not, or takes the same key twice without harm."""
         last = assignment.attempts[-1]
         if not running.can(Capability.LOOKUP):
@@ -124,8 +123,8 @@ class Handing:
                 await self._close_attempt(task, assignment, "interrupted; the department takes the same key once")
                 return True
             running.breaker.undecided()
-            await self._desk.execute(
-                task.case,
+            await self._desks.execute(
+                task.matter,
                 RecordUncertain(
                     assignment=assignment.id,
                     attempt=last.number,
@@ -137,9 +136,9 @@ class Handing:
             await delivery.ack(confirmed=True)
             return False
         try:
-            receipt = await running.lookup(assignment_for(case, assignment, self._district(), None))
+            receipt = await running.lookup(self._handover(matter, assignment, self._district(), None))
         except HubError as problem:
-            await self._failed(running, task, delivery, case, last.number, problem, asking=True)
+            await self._failed(running, task, delivery, matter, last.number, problem, asking=True)
             return False
         if receipt is not None:
             running.breaker.succeeded()
@@ -152,8 +151,8 @@ class Handing:
         """End an attempt that a crash left open."""
         last = assignment.attempts[-1]
         if last.outcome is AttemptOutcome.STARTED:
-            await self._desk.execute(
-                task.case,
+            await self._desks.execute(
+                task.matter,
                 RecordFailed(assignment=assignment.id, attempt=last.number, error="interrupted", reason=reason),
                 actor=SYSTEM,
                 cause=telemetry.traceparent(),
@@ -164,7 +163,7 @@ class Handing:
         running: Running,
         task: Task,
         delivery: Delivery,
-        case: Case,
+        matter: Assigned,
         attempt: int,
         problem: HubError,
         *,
@@ -175,13 +174,13 @@ class Handing:
         if current is not None:
             current.fail(problem.code)
         disposition = disposition_of(problem)
-        assignment = case.assignment(task.assignment or "")
+        assignment = matter.assignment(task.assignment or "")
         assert assignment is not None
         reason = redact_text(problem.message)[:500]  # a department may repeat what it was sent
         if disposition is Disposition.REFUSE and not asking:
             running.breaker.succeeded()
-            await self._desk.execute(
-                task.case,
+            await self._desks.execute(
+                task.matter,
                 RecordRefused(assignment=assignment.id, attempt=attempt, reason=reason, status=_status(problem)),
                 actor=SYSTEM,
                 cause=telemetry.traceparent(),
@@ -214,8 +213,8 @@ class Handing:
     async def _record_failed(
         self, task: Task, attempt: int, problem: HubError, reason: str, *, unknown: bool, delay: timedelta | None
     ) -> None:
-        await self._desk.execute(
-            task.case,
+        await self._desks.execute(
+            task.matter,
             RecordFailed(
                 assignment=task.assignment or "",
                 attempt=attempt,
@@ -233,12 +232,12 @@ class Handing:
         self, running: Running, task: Task, assignment: str, problem: HubError, reason: str, delivery: Delivery
     ) -> None:
         """Attempts are used up: the dead letter goes into the ledger first, then the task ends."""
-        case = await self._desk.load(task.case)
-        found = case.assignment(assignment) if case is not None else None
+        folded = await self._desks.known(task.matter)
+        found = folded.state.assignment(assignment) if folded is not None else None
         attempts = found.attempts if found is not None else ()
         letter = DeadLetter(
             event_id=task.id,
-            subject=f"dispatch.{task.adapter}.{task.case}",
+            subject=f"dispatch.{task.adapter}.{task.matter}",
             attempts=len(attempts),
             first_at=attempts[0].started_at if attempts else self._clock(),
             last_at=self._clock(),
@@ -248,31 +247,29 @@ class Handing:
             payload_hash=hashlib.sha256(delivery.data).hexdigest(),
             traceparent=task.traceparent,
         )
-        await self._desk.execute(
-            task.case, RecordDead(assignment=assignment, letter=letter), actor=SYSTEM, cause=telemetry.traceparent()
+        await self._desks.execute(
+            task.matter, RecordDead(assignment=assignment, letter=letter), actor=SYSTEM, cause=telemetry.traceparent()
         )
         log.error("dead letter", task=task.id, error=problem.code, attempts=len(attempts))
         await delivery.stop()
 
-    async def _contact(self, running: Running, case: Case) -> Contact | None:
+    async def _contact(self, running: Running, task: Task, matter: Assigned) -> Contact | None:
         """The reporter's contact for an adapter that asks for it; the access is committed before it is read."""
-        if not running.can(Capability.NEEDS_CONTACT) or not case.has_contact or case.contact_erased:
+        if not running.can(Capability.NEEDS_CONTACT):
             return None
-        await self._desk.execute(
-            case.id,
-            AccessContact(by=running.name, purpose="dispatch", fields=("name", "phone", "address")),
-            actor=SYSTEM,
-            cause=telemetry.traceparent(),
-        )
-        return await self._vault.open(case.id)
+        access = self._desks.of(task.matter).aggregate.contact_access(matter, running.name, "dispatch")
+        if access is None:
+            return None
+        await self._desks.execute(task.matter, access, actor=SYSTEM, cause=telemetry.traceparent())
+        return await self._open_contact(task.matter)
 
 
 def _status(problem: HubError) -> int | None:
     return problem.status if isinstance(problem, DeliveryError) else None
 
 
-def _attempt(outcome: Outcome, assignment: str) -> int:
-    found = outcome.case.assignment(assignment)
+def _attempt(outcome: Outcome[Assigned], assignment: str) -> int:
+    found = outcome.state.assignment(assignment)
     if found is None or not found.attempts:
         raise InvalidInput("no attempt was started", subject=assignment)
     return found.attempts[-1].number

@@ -23,22 +23,24 @@ from hub.bus.connection import Bus
 from hub.bus.pull import Delivery, PullConsumer
 from hub.bus.streams import ACK_WAIT, DISPATCH, ensure_consumer
 from hub.cancellation import raise_if_cancelled
-from hub.desk import Desk, utc_now
+from hub.desk import Desks, Hiding, utc_now
 from hub.dispatch.afar import Afar, Orders
 from hub.dispatch.effects import Effects
-from hub.dispatch.handing import Handing
+from hub.dispatch.handing import Handing, OpenContact
 from hub.errors import (
     BusUnavailable,
     InvalidInput,
     LedgerConflict,
     NotAllowed,
 )
-from hub.model.tasks import Task, TaskKind, decode_task
+from hub.marks import known_here
+from hub.model.effects import Task, TaskKind, decode_task
+from hub.put_aside import Note, read_or_put_aside
 
 if TYPE_CHECKING:
     from hub.config import District
+    from hub.handover import Handovers
     from hub.metrics import Metrics
-    from hub.privacy import Vault
 
 log = structlog.get_logger("hub.dispatch")
 
@@ -59,26 +61,31 @@ class Dispatch:
     def __init__(
         self,
         bus: Bus,
-        desk: Desk,
+        desks: Desks,
         adapters: Adapters,
         district: Callable[[], District],
-        vault: Vault,
+        open_contact: OpenContact,
+        handover: Handovers,
         *,
+        hiding: Hiding,
+        note: Note,
         orders: Orders | None = None,
         clock: Callable[[], datetime] = utc_now,
         draw: Callable[[], float] = random.random,
         metrics: Metrics | None = None,
     ) -> None:
         self._bus = bus
-        self._desk = desk
+        self._desks = desks
         self._adapters = adapters
         self._in_work: set[str] = set()
         self._ending: set[asyncio.Task[None]] = set()
         self._hands: Counter[str] = Counter()
-        self._afar = Afar(desk, orders, district) if orders is not None else None
+        self._afar = Afar(desks, orders, district, handover) if orders is not None else None
+        self._hiding = hiding
+        self._note = note
         self._metrics = metrics
-        self._handing = Handing(desk, adapters, district, vault, clock=clock, draw=draw)
-        self._effects = Effects(desk, adapters, district, draw=draw)
+        self._handing = Handing(desks, adapters, district, open_contact, handover, clock=clock, draw=draw)
+        self._effects = Effects(desks, adapters, district, handover, draw=draw)
 
     async def run(self) -> None:
         """Keep one lane per instance going for ever; a lane's own trouble stops no other."""
@@ -152,9 +159,11 @@ class Dispatch:
 
     async def _one(self, name: str, delivery: Delivery) -> None:
         """Carry one task out and end its delivery in every case."""
-        task = decode_task(delivery.data)
+        task = await read_or_put_aside(delivery, decode_task, self._note, adapter=name)
+        if task is None:
+            return
         try:
-            running = self._adapters.pick(name, task.case, task.case[:15])
+            running = self._adapters.pick(name, task.matter, task.matter[:15])
         except NotAllowed:  # disabled in this very moment: the queue keeps it
             await self._retry_quietly(delivery, HUB_BUSY_DELAY)
             return
@@ -172,7 +181,7 @@ class Dispatch:
                 kind="consumer",
                 parent=task.traceparent,
                 links=(task.traceparent,),
-                case=task.case,
+                matter=task.matter,
                 attributes={
                     telemetry.ADAPTER: task.adapter,
                     telemetry.DEPARTMENT: running.manifest.department,
@@ -210,17 +219,22 @@ class Dispatch:
             delivery.forget()
 
     async def _carry_out(self, running: Instance, task: Task, delivery: Delivery) -> None:
-        case = await self._desk.load(task.case, number=task.number)
-        if case is None:
-            raise NotAllowed("no such case", subject=task.case)
+        folded = await self._desks.known(task.matter, number=task.number)
+        if folded is None:
+            raise NotAllowed("no such matter", subject=task.matter)
+        matter = folded.state
         if not isinstance(running, Running):
             if self._afar is None:
                 raise BusUnavailable(f"{running.name} runs elsewhere, and this hub has no queue for it")
-            await self._afar.send(running, task, delivery, case)
-        elif task.kind is TaskKind.DELIVER:
-            await self._handing.deliver(running, task, delivery, case)
-        else:
-            await self._effects.carry_out(running, task, delivery, case)
+            await self._afar.send(running, task, delivery, matter)
+            return
+        reporters = self._desks.of(task.matter).aggregate.contacts(matter)
+        hide = await self._hiding(reporters) if reporters else None
+        with known_here(*(() if hide is None else (hide,))):  # what the plugin logs or throws may name the reporter
+            if task.kind is TaskKind.DELIVER:
+                await self._handing.deliver(running, task, delivery, matter)
+            else:
+                await self._effects.carry_out(running, task, delivery, matter)
 
 
 def _say_what_failed(task: asyncio.Task[None]) -> None:

@@ -22,21 +22,21 @@ class Binding(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     categories: tuple[str, ...] = ()
     percent: int = 100
 
-    def serves(self, case: str, area: str, category: str) -> bool:
-        """Whether a case falls to it."""
+    def serves(self, matter: str, area: str, category: str) -> bool:
+        """Whether a matter falls to it."""
         return (
             (not self.areas or any(within(area, own) for own in self.areas))
             and (not self.categories or any(category.startswith(own) for own in self.categories))
-            and share_of(case) < self.percent
+            and share_of(matter) < self.percent
         )
 
 
-def share_of(case: str) -> int:
-    """Where a case lies in 0 to 99; the same for ever, so that a share is a stable set of cases."""
-    return int(hashlib.sha256(case.encode()).hexdigest()[:8], 16) % 100
+def share_of(matter: str) -> int:
+    """Where a matter lies in 0 to 99; the same for ever, so that a share is a stable set of matters."""
+    return int(hashlib.sha256(matter.encode()).hexdigest()[:8], 16) % 100
 
 
-def adapter_for(unit: Unit, bindings: Iterable[Binding], *, case: str, area: str, category: str) -> str | None:
+def adapter_for(unit: Unit, bindings: Iterable[Binding], *, matter: str, area: str, category: str) -> str | None:
     """The instance for an assignment of `unit`: the narrowest that serves the case; else the unit's own; None: it works in the hub.
 
     The unit's own instance (config/units.yaml) is passed over where its binding says that it does not serve the case; when it is not
@@ -47,7 +47,7 @@ def adapter_for(unit: Unit, bindings: Iterable[Binding], *, case: str, area: str
     for binding in bindings:
         if binding.adapter == unit.adapter:
             own = binding
-        if (unit.code in binding.units or binding is own) and binding.serves(case, area, category):
+        if (unit.code in binding.units or binding is own) and binding.serves(matter, area, category):
             fitting.append(binding)
     if fitting:
         return min(fitting, key=_breadth).adapter

@@ -12,7 +12,7 @@ from datetime import timedelta
 import msgspec
 
 from hub.model.areas import Level
-from hub.model.cases import Severity
+from hub.model.case.state import Severity
 from hub.model.lexicon import Lexicon
 
 TITLE_WEIGHT = 3

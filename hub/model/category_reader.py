@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 
-from hub.model.cases import Severity
+from hub.model.case.state import Severity
 from hub.model.categories import Category, CategoryTree, Raise, Standing
 from hub.model.marked import Mark
 

@@ -14,9 +14,10 @@ import msgspec
 from hub.model.areas import Level
 from hub.model.areatree import AreaTree
 from hub.model.calendar import WorkingHours
-from hub.model.cases import DeadlineKind, Severity
+from hub.model.case.state import Severity
 from hub.model.categories import CategoryTree
 from hub.model.category_reader import per_severity
+from hub.model.limits.state import DeadlineKind
 from hub.model.marked import Mark
 from hub.model.policy import LimitTable, VisitRule
 from hub.model.routing_reader import read_when

@@ -1,4 +1,4 @@
-"""The policy 规则: answers everything `decide` asks (`hub.model.rules.Rules`) from one published, numbered set of rules.
+"""The policy 规则: answers everything `decide` asks (`hub.model.rules`) from one published, numbered set of rules.
 
 Owns the answers; the file form is `policy_reader`'s. Total: every matter gets a plan, at worst the centre's backstop 兜底. Pure and
 deterministic for one version; no clock. Called by the lifecycle, intake, linkage and the CLI.
@@ -9,18 +9,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 
 import msgspec
 
 from hub.model.areas import Level, Unit
 from hub.model.areatree import AreaTree
+from hub.model.assignments.commands import Target
 from hub.model.bindings import Binding, adapter_for
 from hub.model.calendar import WorkingHours
-from hub.model.cases import Channel, DeadlineKind, Severity
+from hub.model.case.state import Channel, Severity
 from hub.model.categories import Category, CategoryTree
-from hub.model.commands import Target
+from hub.model.limits.state import DeadlineKind
 from hub.model.routing import Entry, Facts, RuleBook, When
-from hub.model.rules import Limit, Matter, Plan, Step
+from hub.model.rules import Limit, Matter, Plan, Rules, Step
 from hub.model.units import Directory
 
 LimitTable = Mapping[Severity, Mapping[DeadlineKind, Limit]]
@@ -104,13 +106,18 @@ class Policy:
     bindings: tuple[Binding, ...] = ()
     """What the adapter instances serve at present; no part of what is published."""
 
+    @cached_property
+    def rules(self) -> Rules:
+        """These rules as `decide` sees them."""
+        return Rules(version=self.version, units=self, routing=self, limits=self, powers=self, visits=self)
+
     def with_bindings(self, bindings: tuple[Binding, ...]) -> Policy:
         """The same rules with the instances as they are now."""
         return replace(self, bindings=bindings)
 
-    def adapter_for(self, unit: Unit, *, case: str, area: str, category: str) -> str | None:
+    def adapter_for(self, unit: Unit, *, matter: str, area: str, category: str) -> str | None:
         """The adapter instance that takes an assignment of a unit; None: the unit works in the hub."""
-        return adapter_for(unit, self.bindings, case=case, area=area, category=category)
+        return adapter_for(unit, self.bindings, matter=matter, area=area, category=category)
 
     def with_version(self, version: int) -> Policy:
         """The same rules under a published number."""

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from hub.model.areas import Level
-from hub.model.cases import Channel, Severity
-from hub.model.commands import Target
+from hub.model.assignments.commands import Target
+from hub.model.case.state import Channel, Severity
 
 
 class When(msgspec.Struct, frozen=True, gc=False, kw_only=True):

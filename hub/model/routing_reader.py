@@ -10,9 +10,10 @@ import re
 
 from hub.model.areas import UnitCode
 from hub.model.areatree import AreaTree
-from hub.model.cases import Channel, Role, Severity
+from hub.model.assignments.commands import Target
+from hub.model.assignments.state import Role
+from hub.model.case.state import Channel, Severity
 from hub.model.categories import CategoryTree
-from hub.model.commands import Target
 from hub.model.marked import Mark
 from hub.model.routing import Entry, Rule, When, unreachable
 from hub.model.units import Directory

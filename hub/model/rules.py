@@ -1,10 +1,11 @@
-"""What `decide` asks of the policy. `hub.model.policy.Policy` answers it from configuration; tests may answer it by hand.
+"""What `decide` asks of the policy, split by question. `hub.model.policy.Policy` answers from configuration; tests may answer by hand.
 
 All methods are pure and deterministic for one policy version.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
@@ -12,8 +13,9 @@ from typing import Protocol
 import msgspec
 
 from hub.model.areas import AreaCode, Level, Unit, UnitCode
-from hub.model.cases import Channel, DeadlineKind, Severity
-from hub.model.commands import Target
+from hub.model.assignments.commands import Target
+from hub.model.case.state import Channel, Severity
+from hub.model.limits.state import DeadlineKind
 
 
 class Matter(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -68,24 +70,11 @@ class Step(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     after: timedelta
 
 
-class Rules(Protocol):
-    """The policy as `decide` sees it."""
-
-    @property
-    def version(self) -> int:
-        """Number of the published policy; 0 for an unpublished one."""
-        ...
-
-    def plan(self, matter: Matter, at: datetime) -> Plan:
-        """Route a matter: category, severity, first level and holder, lead and support, whether to dispatch at once. Total."""
-        ...
+class Units(Protocol):
+    """Who is there, and where."""
 
     def unit(self, code: str) -> Unit | None:
         """The unit with that code, or None."""
-        ...
-
-    def adapter_for(self, unit: Unit, *, case: str, area: str, category: str) -> str | None:
-        """The adapter instance that takes an assignment of a unit; None: the unit works in the hub."""
         ...
 
     def unit_at(self, level: Level, area: str) -> Unit | None:
@@ -96,8 +85,20 @@ class Rules(Protocol):
         """Whether such an area exists (or it is a zero-filled code of one that does)."""
         ...
 
+
+class Routing(Protocol):
+    """Where a matter goes, and how far up."""
+
+    def plan(self, matter: Matter, at: datetime) -> Plan:
+        """Route a matter: category, severity, first level and holder, lead and support, whether to dispatch at once. Total."""
+        ...
+
     def is_category(self, code: str) -> bool:
         """Whether such a category exists."""
+        ...
+
+    def adapter_for(self, unit: Unit, *, matter: str, area: str, category: str) -> str | None:
+        """The adapter instance that takes an assignment of a unit; None: the unit works in the hub."""
         ...
 
     def settle_level(self, category: str, severity: Severity) -> Level:
@@ -107,6 +108,10 @@ class Rules(Protocol):
     def top_level(self, category: str, severity: Severity) -> Level:
         """The highest level such a matter may be escalated to by a person (small matters stay low); the ladder may go beyond."""
         ...
+
+
+class Timing(Protocol):
+    """How long things may take, and what happens after."""
 
     def limit(self, kind: DeadlineKind, category: str, severity: Severity) -> Limit | None:
         """The limit of a kind, None when there is none."""
@@ -124,10 +129,34 @@ class Rules(Protocol):
         """The steps taken when a limit passes."""
         ...
 
-    def visit_required(self, channel: Channel, category: str, severity: Severity) -> bool:
-        """Whether the reporter must be visited before closing."""
-        ...
+
+class Powers(Protocol):
+    """Who may grant what."""
 
     def authority(self, what: str) -> Level:
         """The lowest level that may grant `suspension`, `extension`, `void`, `merge` on its own authority."""
         ...
+
+
+class Visits(Protocol):
+    """Whose reporters are visited."""
+
+    def visit_required(self, channel: Channel, category: str, severity: Severity) -> bool:
+        """Whether the reporter must be visited before closing."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """The rules as `decide` sees them, one answer for each question.
+
+    They compose: `dataclasses.replace(rules, limits=...)` puts other limits over these, and whatever is not replaced stays.
+    `version` is the number of the published policy; 0 for an unpublished one.
+    """
+
+    version: int
+    units: Units
+    routing: Routing
+    limits: Timing
+    powers: Powers
+    visits: Visits

@@ -11,7 +11,8 @@ from datetime import datetime
 import msgspec
 from sqlalchemy import ColumnElement, and_, or_, select, true
 
-from hub.model.cases import ASKS_ITSELF, Case, Stage
+from hub.model.case.state import Case, Stage
+from hub.model.records import ASKS_ITSELF
 from hub.settings import Open311Settings
 from hub.views import Scope, Views
 from hub.views.queries import within_scope
@@ -31,8 +32,8 @@ PUBLIC_EVENTS = (
     "assignment.accepted",
     "assignment.progressed",
     "assignment.resolved",
-    "case.suspended",
-    "case.resumed",
+    "clock.suspended",
+    "clock.resumed",
     "case.resolved",
     "case.closed",
     "case.reopened",
@@ -123,7 +124,7 @@ class Published:
         kinds = or_(*(columns.body.startswith(f'{{"type":"{kind}"', autoescape=True) for kind in PUBLIC_EVENTS))
         statement = (
             select(columns.number, columns.ordinal, columns.at, columns.body, cases.c.doc, cases.c.updated_at)
-            .select_from(timeline.join(cases, cases.c.id == columns.case_id))
+            .select_from(timeline.join(cases, cases.c.id == columns.matter))
             .where(cases.c.updated_at >= micros(since), columns.at.between(micros(since), micros(until)))
             .where(self._readable(), kinds)
             .order_by(columns.at, columns.sequence, columns.ordinal)
@@ -135,7 +136,7 @@ class Published:
         for number, ordinal, at, body, doc, updated_at in rows:
             fields: dict[str, object] = msgspec.json.decode(body)
             kind = str(fields.pop("type"))
-            found.append(Happened(decode_case(doc), number, ordinal, moment(at), kind, fields, moment(updated_at)))
+            found.append(Happened(decode_case(doc).state, number, ordinal, moment(at), kind, fields, moment(updated_at)))
         return found
 
     async def of_reference(self, ref: str) -> str | None:
@@ -144,13 +145,13 @@ class Published:
 
     def _readable(self) -> ColumnElement[bool]:
         """What may be asked for by id, by anybody: how it stands is no secret."""
-        came: ColumnElement[bool] = cases.c.id.in_(select(sources.c.case_id).where(sources.c.adapter == SOURCE))
+        came: ColumnElement[bool] = cases.c.id.in_(select(sources.c.matter).where(sources.c.adapter == SOURCE))
         return or_(came, self._harmless()) if self._settings.publish == "all" else came
 
     def _listed(self, reader: Reader) -> ColumnElement[bool]:
         """What is in lists: what is not sensitive, and what the client may read all the same."""
         own = and_(sources.c.adapter == SOURCE, sources.c.ref.startswith(f"{reader.client}/", autoescape=True))
-        listed = or_(self._harmless(), cases.c.id.in_(select(sources.c.case_id).where(own)))
+        listed = or_(self._harmless(), cases.c.id.in_(select(sources.c.matter).where(own)))
         if reader.scope is not None:
             listed = or_(listed, and_(true(), *within_scope(reader.scope)))
         return and_(self._readable(), listed)
@@ -168,4 +169,4 @@ class Published:
             .offset(offset)
         )
         rows = await self._views.read(lambda connection: connection.execute(statement).all())
-        return [Known(decode_case(doc), moment(updated_at)) for doc, updated_at in rows]
+        return [Known(decode_case(doc).state, moment(updated_at)) for doc, updated_at in rows]

@@ -19,8 +19,10 @@ from hub.api.files import media_type_of, safe_name
 from hub.contract import Contact
 from hub.errors import InvalidInput
 from hub.intake import Entry
+from hub.model.actors import Actor, ActorKind
 from hub.model.areas import within
-from hub.model.cases import Actor, ActorKind, Attachment, Channel, Source
+from hub.model.case.state import Case, Channel
+from hub.model.records import Attachment, Source
 from hub.open311.asking import Asked, degrees, first_of
 from hub.open311.catalogue import PLACE_DETAIL, Catalogue
 from hub.open311.errors import Open311Error
@@ -72,7 +74,7 @@ class Reporter:
         self._catalogue = catalogue
         self._caller = caller
 
-    async def report(self, asked: Asked, ref: str) -> tuple[Outcome, dict[str, Value]]:
+    async def report(self, asked: Asked, ref: str) -> tuple[Outcome[Case], dict[str, Value]]:
         """(what came of it, the answer); the same `ref` opens one case. Raises Open311Error, and what intake raises."""
         district = self._services.district()
         code, spot = self._needed(asked)
@@ -97,25 +99,16 @@ class Reporter:
             source=Source(adapter=SOURCE, ref=ref),
             attachments=await self._files(asked.files),
         )
-        outcome = await self._open(entry)
+        outcome = await self._services.intake.report(entry, actor=self._actor())
         if outcome.attached:
             notices.append("该区域同类事项已有公告，您的反映已并入，可用本编号查询进展。")
         if entry.contact is not None and not outcome.attached:
             notices.append("联系方式已加密保存，只供办理单位核实情况使用。")
         return outcome, {
-            "service_request_id": outcome.case.id,
+            "service_request_id": outcome.folded.id,
             "service_notice": "".join(notices) or None,
             "account_id": asked.get("account_id"),
         }
-
-    async def _open(self, entry: Entry) -> Outcome:
-        """Give it to intake; of two at once under one reference with other content the later gets the earlier's case."""
-        try:
-            return await self._services.intake.report(entry, actor=self._actor())
-        except InvalidInput as problem:
-            if problem.subject != "Idempotency-Key":
-                raise
-            return await self._services.intake.report(entry, actor=self._actor())
 
     def _actor(self) -> Actor:
         """Who the ledger says it was: the token's own, or the hub for somebody without one."""

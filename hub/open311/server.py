@@ -23,7 +23,7 @@ from hub.api.auth import caller_from
 from hub.api.limits import CALLER_KEY
 from hub.api.scopes import KeyScope
 from hub.errors import BusUnavailable, HubError, InvalidInput, LedgerConflict, NotAllowed
-from hub.model.cases import CaseId
+from hub.model.case.state import CaseId
 from hub.open311.asking import MOST, Asked, flag, page, read, span
 from hub.open311.catalogue import Catalogue
 from hub.open311.errors import PREFIX, Open311Error, refusal
@@ -37,7 +37,7 @@ from hub.open311.updating import Updater, updated, updates_of
 if TYPE_CHECKING:
     from hub.api.auth import Caller
     from hub.api.services import Services
-    from hub.model.cases import Case
+    from hub.model.case.state import Case
 
 log = structlog.get_logger("hub.open311")
 

@@ -10,7 +10,9 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from hub.model.cases import Case, DeadlineKind, Role, Stage
+from hub.model.assignments.state import Role
+from hub.model.case.state import Case, Stage
+from hub.model.limits.state import DeadlineKind
 from hub.open311.catalogue import Catalogue
 from hub.open311.formats import Value
 from hub.open311.reading import CLOSED, Happened, Known

@@ -11,8 +11,10 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from hub.errors import InvalidInput, TransitionRefused
-from hub.model.cases import Actor, ActorKind, Case, Stage
-from hub.model.commands import AnyCommand, Comment, Reopen, Visit
+from hub.model.actors import Actor, ActorKind
+from hub.model.aggregate import Folded
+from hub.model.case.commands import CaseCommand, Comment, Reopen, Visit
+from hub.model.case.state import Case, Stage
 from hub.open311.asking import Asked
 from hub.open311.errors import Open311Error
 from hub.open311.formats import Value
@@ -46,8 +48,8 @@ _SAYINGS = {
     "assignment.made": ("action_scheduled", "已派单至承办单位。"),
     "assignment.accepted": ("in_progress", "承办单位已签收。"),
     "assignment.progressed": ("in_progress", "承办单位正在办理。"),
-    "case.suspended": ("action_scheduled", "因故暂缓办理。"),
-    "case.resumed": ("in_progress", "恢复办理。"),
+    "clock.suspended": ("action_scheduled", "因故暂缓办理。"),
+    "clock.resumed": ("in_progress", "恢复办理。"),
     "case.resolved": ("fixed", "您反映的事项已办理完毕，我们将进行回访。"),
     "case.closed": ("closed", "您反映的事项已结案，感谢您的反映。"),
     "case.reopened": ("open", "您反映的事项已重新办理。"),
@@ -102,8 +104,9 @@ class Updater:
         self._actor = Actor(kind=ActorKind.SYSTEM, name=f"open311 {name}")
         self.sequence = 0
 
-    async def update(self, case: Case, asked: Asked) -> str:
+    async def update(self, folded: Folded[Case], asked: Asked) -> str:
         """Take one update; returns its id. Raises Open311Error(400), and what the desk raises."""
+        case = folded.state
         update = asked.get("update_id") or asked.get("update_id_ext")
         status = (asked.get("status") or "").upper()
         description = asked.get("description", most=MOST_DESCRIPTION)
@@ -114,16 +117,16 @@ class Updater:
             raise Open311Error(400, f"status has to be one of {', '.join(sorted(STATES))}")
         identity = hashlib.sha256(f"{self._client}\n{case.id}\n{update}".encode()).hexdigest()[:32]
         text = mask_text(description or "（无文字）")
-        if identity in case.commands:
+        if identity in folded.commands:
             return update
         command = _word_of(case, status, text) if self._reported(case) else None
         if command is not None:
             try:
-                await self._do(case, command, identity)
+                await self._do(folded, command, identity)
                 return update
             except TransitionRefused:
                 text = f"{text}（对方状态：{status}）"
-        await self._do(case, Comment(text=f"诉求人补充（Open311）：{text}"), identity)
+        await self._do(folded, Comment(text=f"诉求人补充（Open311）：{text}"), identity)
         return update
 
     def _reported(self, case: Case) -> bool:
@@ -131,10 +134,10 @@ class Updater:
         own = f"{self._client}/"
         return case.source is not None and case.source.adapter == SOURCE and case.source.ref.startswith(own)
 
-    async def _do(self, case: Case, command: AnyCommand, identity: str) -> None:
+    async def _do(self, folded: Folded[Case], command: CaseCommand, identity: str) -> None:
         try:
             outcome = await self._services.desk.execute(
-                case.id, command, actor=self._actor, command_id=identity, cause=case.last_trace
+                folded.id, command, actor=self._actor, command_id=identity, cause=folded.last_trace
             )
         except InvalidInput as problem:
             if problem.subject != "Idempotency-Key":
@@ -143,7 +146,7 @@ class Updater:
         self.sequence = outcome.sequence
 
 
-def _word_of(case: Case, status: str, text: str) -> AnyCommand | None:
+def _word_of(case: Case, status: str, text: str) -> CaseCommand | None:
     """The command that a status asks for in the case's stage; None: it is only a remark."""
     match case.stage, status:
         case Stage.RESOLVED, "FIXED":

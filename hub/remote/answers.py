@@ -1,8 +1,8 @@
 """The hub's side of reports: what adapters that run elsewhere say becomes commands on the right case, each message once.
 
-One durable queue, one rate and one worker set per adapter: a flood delays its own adapter only. The adapter is that of the subject, never
-of the body; what can't be used is put aside with its reason and blocks nothing. Also answers questions for a contact, and hears the signs
-of life. Started by the composition root.
+One durable queue, one rate and one hub at a time per adapter: a flood delays its own adapter only. The adapter is that of the subject,
+never of the body; what can't be used is put aside with its reason and blocks nothing. Also answers questions for a contact, and hears the
+signs of life. Started by the composition root.
 """
 
 from __future__ import annotations
@@ -22,19 +22,21 @@ from hub.adapters import Adapters, Away
 from hub.adapters.soundness import item as sound_item
 from hub.bus.connection import Bus
 from hub.bus.exchange import Listening, Reply
+from hub.bus.lease import Lease
 from hub.bus.pull import Delivery, PullConsumer
 from hub.bus.streams import ensure_consumer, ensure_report_stream
 from hub.cancellation import raise_if_cancelled
 from hub.contract import Contact, IncomingCase, Report, ReportKind
-from hub.desk import Desk, utc_now
+from hub.desk import Desks, utc_now
 from hub.errors import BusUnavailable, CredentialsRejected, InvalidInput, LedgerConflict, NotAllowed, Withdrawn
-from hub.model.cases import CaseId
+from hub.put_aside import Note, read_or_put_aside
 from hub.remote import messages
 from hub.remote.contacts import Contacts
 from hub.remote.messages import Beat, Terms
 from hub.remote.orders import Orders
 from hub.remote.outcomes import Outcomes
 from hub.remote.protocol import Event, case_of, decode_report, read, report_of
+from hub.repair_items import Repair, RepairKind
 
 log = structlog.get_logger("hub.remote")
 
@@ -46,9 +48,6 @@ BUSY_DELAY = 1.0
 """Seconds until a report is tried again when the hub itself could not commit."""
 SILENT_AFTER = timedelta(seconds=60)
 """An adapter not heard of for so long is said to be silent."""
-
-Note = Callable[[str, str, str, str], Coroutine[Any, Any, None]]
-"""Notes what needs repair: (kind, instance, subject, text for operators)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,13 +68,13 @@ class Answers:
     def __init__(
         self,
         bus: Bus,
-        desk: Desk,
+        desks: Desks,
         adapters: Adapters,
         orders: Orders,
         *,
         take: Callable[[str, Report], Awaitable[object]],
         incoming: Callable[[str, IncomingCase], Awaitable[None]],
-        open_contact: Callable[[CaseId], Awaitable[Contact | None]],
+        open_contact: Callable[[str], Awaitable[Contact | None]],
         note: Note,
         clock: Callable[[], datetime] = utc_now,
         replicas: int = 1,
@@ -88,8 +87,8 @@ class Answers:
         self._note = note
         self._clock = clock
         self._replicas = replicas
-        self._outcomes = Outcomes(desk)
-        self._contacts = Contacts(desk, adapters, open_contact)
+        self._outcomes = Outcomes(desks)
+        self._contacts = Contacts(desks, adapters, open_contact)
         self._seen: dict[str, Seen] = {}
         self._questions: dict[str, int] = {}
         self._working: set[asyncio.Task[None]] = set()
@@ -109,7 +108,7 @@ class Answers:
                     for name in serving.keys() - wanted:
                         serving.pop(name).cancel()
                     for name in wanted - serving.keys():
-                        serving[name] = group.create_task(self._serve(name), name=f"reports of {name}")
+                        serving[name] = group.create_task(self._in_turn(name), name=f"reports of {name}")
             finally:
                 for task in self._working:
                     task.cancel()
@@ -125,6 +124,10 @@ class Answers:
     def _away(self, name: str) -> Away | None:
         found = self._adapters.get(name) if self._adapters.serves(name) else None
         return found if isinstance(found, Away) else None
+
+    async def _in_turn(self, name: str) -> None:
+        """Take one adapter's reports whenever no other hub of the bus does: two would not keep their order, nor the rate."""
+        await Lease(self._bus, f"reports.{name}").keep(lambda: self._serve(name))
 
     async def _serve(self, name: str) -> None:
         """Take one adapter's reports in their order, no faster than it may bring them."""
@@ -142,27 +145,17 @@ class Answers:
                     return
                 if (wait := away.reports.wait()) > 0:
                     await asyncio.sleep(wait)
-                about, event = await self._opened(name, delivery)
+                kind = delivery.subject.split(".", 2)[-1]
+                event = await read_or_put_aside(
+                    delivery, partial(decode_report, kind=kind), self._note, adapter=name, subject=f"{kind}: unreadable"
+                )
                 if event is None:
                     continue
+                about = _about(event)
                 # Reports about the same assignment keep their order, others don't wait for one another.
                 task = group.create_task(self._one(name, delivery, event, chains.get(about)), name=f"report of {name}")
                 chains[about] = task
                 task.add_done_callback(partial(_unchained, chains, about))
-
-    async def _opened(self, name: str, delivery: Delivery) -> tuple[str, Event | None]:
-        kind = delivery.subject.split(".", 2)[-1]
-        try:
-            event = decode_report(delivery.data, kind)
-        except InvalidInput as problem:
-            await self._aside(name, f"{kind}: unreadable", problem.message)  # one note however many come
-            await self._end(delivery, stop=True)
-            return "", None
-        data = event.data
-        about = next(
-            (str(found) for field in ("key", "ticket", "case", "ref") if (found := getattr(data, field, None))), event.id
-        )
-        return about, event
 
     async def _one(self, name: str, delivery: Delivery, event: Event, before: asyncio.Task[None] | None) -> None:
         """Take one report; tried here again and again while the hub itself is in trouble, so that order is kept."""
@@ -177,22 +170,21 @@ class Answers:
                     parent=event.traceparent,
                     attributes={telemetry.ADAPTER: name, "hub.report": event.kind, telemetry.MESSAGE_ID: event.id},
                 ):
-                    await self._commit(name, event)
-                await self._end(delivery)
-                return
+                    await self._commit_or_put_aside(name, event)
+                break
             except (BusUnavailable, LedgerConflict) as problem:
                 log.warning("report waits for the hub", adapter=name, report=event.id, reason=problem.message)
                 await asyncio.sleep(BUSY_DELAY)
-            except (InvalidInput, NotAllowed) as problem:
-                await self._aside(name, event.id, problem.message)
-                await self._end(delivery, stop=True)
-                return
-
-    async def _end(self, delivery: Delivery, *, stop: bool = False) -> None:
         try:
-            await (delivery.stop() if stop else delivery.ack())
+            await delivery.ack()
         except BusUnavailable as problem:
             log.warning("report comes again", reason=problem.message)
+
+    async def _commit_or_put_aside(self, name: str, event: Event) -> None:
+        try:
+            await self._commit(name, event)
+        except (InvalidInput, NotAllowed) as problem:
+            await self._aside(name, event.id, problem.message)
 
     async def _commit(self, name: str, event: Event) -> None:
         data = event.data
@@ -203,10 +195,11 @@ class Answers:
             case messages.Matter():
                 await self._incoming(name, _sound(case_of(data), self._clock()))
             case messages.Unmapped():
-                kind = "unmapped_status" if data.table == "statuses" else "unmapped_category"
-                what = "状态" if data.table == "statuses" else "分类"
+                kind, what = (
+                    (RepairKind.UNMAPPED_STATUS, "状态") if data.table == "statuses" else (RepairKind.UNMAPPED_CATEGORY, "分类")
+                )
                 text = f"对照表中没有{what}“{data.word}”" + (f"（{data.about}）" if data.about else "")
-                await self._note(kind, name, data.word, text)
+                await self._note(Repair(kind=kind, adapter=name, subject=data.word, text=text))
             case messages.Aside():
                 await self._aside(name, data.item, data.reason)
             case _:
@@ -216,11 +209,10 @@ class Answers:
                 await self._outcomes.record(away, event)
 
     async def _aside(self, name: str, item: str, reason: str) -> None:
+        """Keep what can't be used where an operator finds it. Raises BusUnavailable."""
         log.error("report put aside", adapter=name, report=item, reason=reason)
-        try:
-            await self._note("put_aside", name, item[:200], f"无法处理的反馈：{reason[:500]}")
-        except BusUnavailable as problem:
-            log.error("the note of it is lost", adapter=name, reason=problem.message)
+        text = f"无法处理的反馈：{reason[:500]}"
+        await self._note(Repair(kind=RepairKind.PUT_ASIDE, adapter=name, subject=item[:200], text=text))
 
     # --- signs of life and questions ---
 
@@ -249,9 +241,9 @@ class Answers:
             if beat.paused is not None and pause is None:
                 kind = CredentialsRejected if beat.automatic else Withdrawn
                 await self._adapters.shut_out(away.name, kind(beat.paused[:300], subject=away.name))
-            elif beat.paused is None and pause is not None and pause.automatic:
-                await self._adapters.resume(away.name)
-        except (BusUnavailable, NotAllowed) as problem:
+            elif beat.paused is None and pause is not None:
+                await self._adapters.let_in(away.name)
+        except BusUnavailable as problem:
             log.warning("the state of an adapter is not kept", adapter=away.name, reason=problem.message)
 
     def _terms(self, away: Away) -> Terms:
@@ -289,6 +281,12 @@ class Answers:
         task = asyncio.create_task(work)
         self._working.add(task)
         task.add_done_callback(self._working.discard)
+
+
+def _about(event: Event) -> str:
+    """What a report is about: those about the same are taken in their order."""
+    data = event.data
+    return next((str(found) for field in ("key", "ticket", "case", "ref") if (found := getattr(data, field, None))), event.id)
 
 
 def _unchained(chains: dict[str, asyncio.Task[None]], about: str, done: asyncio.Task[None]) -> None:

@@ -9,10 +9,11 @@ import structlog
 
 from hub.adapters import Adapters
 from hub.contract import Capability, Contact
-from hub.desk import Desk
+from hub.desk import Desks
 from hub.errors import InvalidInput, NotAllowed
-from hub.model.cases import SYSTEM, AssignmentState, CaseId, parse_delivery_key
-from hub.model.commands import AccessContact
+from hub.model.actors import SYSTEM
+from hub.model.aggregate import Command, MatterId
+from hub.model.assignments.state import Assignment, AssignmentState, parse_delivery_key
 from hub.remote.messages import Answer, Person, Question
 from hub.remote.protocol import read
 
@@ -22,8 +23,8 @@ log = structlog.get_logger("hub.remote")
 class Contacts:
     """Gives contacts out."""
 
-    def __init__(self, desk: Desk, adapters: Adapters, open_contact: Callable[[CaseId], Awaitable[Contact | None]]) -> None:
-        self._desk = desk
+    def __init__(self, desks: Desks, adapters: Adapters, open_contact: Callable[[str], Awaitable[Contact | None]]) -> None:
+        self._desks = desks
         self._adapters = adapters
         self._open = open_contact
 
@@ -33,10 +34,10 @@ class Contacts:
         Raises BusUnavailable, LedgerConflict.
         """
         try:
-            case, attempt = await self._entitled(adapter, read(raw, Question).key)
-            await self._desk.execute(
-                case,
-                AccessContact(by=adapter, purpose="dispatch", fields=("name", "phone", "address")),
+            id, attempt, access = await self._entitled(adapter, read(raw, Question).key)
+            await self._desks.execute(
+                id,
+                access,
                 actor=SYSTEM,
                 command_id=f"contact:{adapter}:{attempt}",
             )
@@ -45,26 +46,27 @@ class Contacts:
         except NotAllowed:
             log.warning("a contact was asked for and not given", adapter=adapter)
             return Answer(error="no such contact")
-        found = await self._open(case)
+        found = await self._open(id)
         if found is None:
             return Answer(error="no such contact")
         return Answer(contact=Person(name=found.name, phone=found.phone, address=found.address))
 
-    async def _entitled(self, adapter: str, key: str) -> tuple[CaseId, str]:
+    async def _entitled(self, adapter: str, key: str) -> tuple[MatterId, str, Command]:
+        """(matter, which attempt asks, what has to be committed first). Raises InvalidInput, NotAllowed."""
         try:
-            case_id, assignment_id = parse_delivery_key(key)
+            id, assignment_id = parse_delivery_key(key)
+            desk = self._desks.of(id)
         except (ValueError, InvalidInput) as problem:
             raise InvalidInput("key: not a key", subject="key") from problem
-        case = await self._desk.load(case_id)
-        assignment = case.assignment(assignment_id) if case is not None else None
+        folded = await desk.load(id)
+        assignment: Assignment | None = folded.state.assignment(assignment_id) if folded is not None else None
+        access = desk.aggregate.contact_access(folded.state, adapter, "dispatch") if folded is not None else None
         if (
-            case is None
-            or assignment is None
+            assignment is None
+            or access is None
             or assignment.adapter != adapter
             or not (assignment.state.open or assignment.state in (AssignmentState.MADE, AssignmentState.SENDING))
-            or not case.has_contact
-            or case.contact_erased
             or not self._adapters.get(adapter).can(Capability.NEEDS_CONTACT)
         ):
             raise NotAllowed("no such contact", subject=key)
-        return case_id, f"{assignment_id}.{len(assignment.attempts)}"
+        return id, f"{assignment_id}.{len(assignment.attempts)}", access

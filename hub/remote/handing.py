@@ -6,6 +6,7 @@ anything is sent; what may have arrived is asked about by key and never sent bli
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -19,6 +20,8 @@ from hub.attempts import FAULT_ATTEMPTS, delay_before, within_attempt
 from hub.contract import AdapterInstance, Assignment, Capability, Contact, Notice
 from hub.errors import DeliveryError, Disposition, HubError, disposition_of
 from hub.logs import redact_text
+from hub.marks import known_here
+from hub.privacy import hider
 from hub.remote import messages
 from hub.remote.journal import ENDED, IN_DOUBT, Journal, Out, Row, State
 from hub.remote.messages import Deliver, Inform, Recall, ReportName, Urge
@@ -29,6 +32,8 @@ log = structlog.get_logger("hub.remote")
 
 EFFECT_TRIES = 24
 SHUT_OUT_DELAY = 5.0
+MOST_KNOWN = 1000
+"""Assignments whose reporter is looked out for in the log, those handed over last."""
 
 
 class Delivery(Protocol):
@@ -76,13 +81,18 @@ class Handing:
         self._clock = clock
         self._draw = draw
         self._step = step
+        self._known: OrderedDict[str, Callable[[str], str]] = OrderedDict()
+        """By key of the assignment, what masks its reporter: keyed hashes, which open no contact."""
 
     async def carry_out(self, running: Running, event: Event, delivery: Delivery) -> None:
         """Carry one order out as far as it goes now; ends or repeats the queue's delivery."""
-        if isinstance(event.data, Deliver):
-            await self._deliver(running, event, event.data, delivery)
-        else:
-            await self._effect(running, event, delivery)
+        data = event.data
+        hide = None if isinstance(data, Inform) else self._known.get(data.key)
+        with known_here(*(() if hide is None else (hide,))):  # the plugin may remember what it was given
+            if isinstance(data, Deliver):
+                await self._deliver(running, event, data, delivery)
+            else:
+                await self._effect(running, event, delivery)
 
     # --- deliveries ---
 
@@ -111,6 +121,10 @@ class Handing:
         person: Contact | None = None
         if data.contact_available and running.can(Capability.NEEDS_CONTACT):
             person = await self._contact(data.key)
+        with known_here(self._knowing(data.key, person)):  # what the plugin logs or throws may repeat what it is given
+            await self._hand_over(running, data, row, delivery, person)
+
+    async def _hand_over(self, running: Running, data: Deliver, row: Row, delivery: Delivery, person: Contact | None) -> None:
         attempt = max(data.attempt, row.attempt + 1)
         row = replace(row, attempt=attempt, tries=row.tries + 1, state=State.BEGUN, ticket=None)
         begun = messages.Started(key=data.key, attempt=attempt)
@@ -124,6 +138,16 @@ class Handing:
         running.breaker.succeeded()
         self._step("handed over")
         await self._filed(row, receipt.ticket, attempt, "deliver", delivery)
+
+    def _knowing(self, key: str, person: Contact | None) -> Callable[[str], str]:
+        """What masks a reporter, kept for later orders about the same assignment."""
+        hide = hider(person)
+        if person is not None:
+            self._known[key] = hide
+            self._known.move_to_end(key)
+            while len(self._known) > MOST_KNOWN:
+                self._known.popitem(last=False)
+        return hide
 
     async def _filed(self, row: Row, ticket: str, attempt: int | None, via: str, delivery: Delivery) -> None:
         data = messages.Filed(key=row.key, ticket=ticket, attempt=attempt, via=via)

@@ -13,7 +13,8 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from hub import contract
-from hub.model.cases import Channel, Role, Severity
+from hub.model.assignments.state import Role
+from hub.model.case.state import Channel, Severity
 
 VERSION = 1
 """Version of the protocol: last part of every event's type. Within one version messages only gain optional fields."""
@@ -243,7 +244,7 @@ class Visited(Message, frozen=True, omit_defaults=True, kw_only=True):
     reached: bool | None = None
     solved: bool | None = None
     satisfied: bool | None = None
-    rating: Annotated[int, Meta(ge=0, le=10)] | None = None
+    rating: Annotated[int, Meta(ge=1, le=5)] | None = None
 
 
 class Person(Message, frozen=True, omit_defaults=True, kw_only=True):

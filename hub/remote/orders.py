@@ -17,15 +17,15 @@ from hub.bus.permissions import durable_of
 from hub.bus.streams import ORDERS, consumer_backlog, ensure_consumer, withdraw
 from hub.desk import utc_now
 from hub.errors import InvalidInput
-from hub.model.cases import parse_delivery_key
-from hub.model.tasks import TaskKind
+from hub.model.assignments.state import parse_delivery_key
+from hub.model.effects import TaskKind
 from hub.remote import messages
 from hub.remote.messages import Assigned, Backoff, OrderKind
 from hub.remote.protocol import encode
 
 if TYPE_CHECKING:
     from hub.contract import AdapterInstance, Assignment, Notice
-    from hub.model.tasks import Task
+    from hub.model.effects import Task
 
 ACK_WAIT = 60.0
 """Seconds without a sign of life after which an order is given out again."""
@@ -73,7 +73,7 @@ class Orders:
             told = messages.Inform(
                 case=notice.case, ref=notice.ref, stage=notice.stage, text=notice.text, at=notice.at, effect=task.effect
             )
-            await self._store(task, OrderKind.INFORM, told, f"{task.case}.{notice.stage or 'notice'}")
+            await self._store(task, OrderKind.INFORM, told, f"{task.matter}.{notice.stage or 'notice'}")
             return
         if assignment is None:
             raise InvalidInput("neither an assignment nor a notice", subject="assignment")

@@ -6,18 +6,20 @@ A report that names an attempt nobody announced (its `started` was lost, or come
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import structlog
 
 from hub import telemetry
 from hub.adapters import Away
-from hub.desk import Desk
+from hub.desk import Desks
 from hub.errors import InvalidInput, NotAllowed, TransitionRefused
 from hub.handover import awaits_delivery
 from hub.logs import redact_text
-from hub.model.cases import SYSTEM, Assignment, AttemptOutcome, Case, CaseId, parse_case_id, parse_delivery_key
-from hub.model.commands import (
-    AnyCommand,
+from hub.model.actors import SYSTEM
+from hub.model.aggregate import Folded, MatterId
+from hub.model.assignments.commands import (
+    AssignmentCommand,
     RecordDead,
     RecordDelivered,
     RecordEffect,
@@ -26,7 +28,8 @@ from hub.model.commands import (
     RecordUncertain,
     StartDelivery,
 )
-from hub.model.events import DeadLetter
+from hub.model.assignments.events import DeadLetter
+from hub.model.assignments.state import Assigned, Assignment, AttemptOutcome, parse_delivery_key
 from hub.remote import messages
 from hub.remote.protocol import Event
 
@@ -40,8 +43,8 @@ MOST_REASON = 500
 class Outcomes:
     """Records outcomes."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self, desks: Desks) -> None:
+        self._desks = desks
 
     async def record(self, away: Away, event: Event) -> None:
         """Commit one message. Raises InvalidInput or NotAllowed when it can never be used, BusUnavailable and LedgerConflict."""
@@ -50,21 +53,22 @@ class Outcomes:
             await self._effect(away, event, data)
             return
         try:
-            case_id, assignment_id = parse_delivery_key(data.key)
+            id, assignment_id = parse_delivery_key(data.key)
+            folded = await self._desks.load(id)
         except ValueError as problem:
             raise InvalidInput("data.key: not a key", subject="data.key") from problem
-        case = await self._desk.load(case_id)
-        found = case.assignment(assignment_id) if case is not None else None
-        if case is None or found is None or found.adapter != away.name:
+        matter: Assigned | None = None if folded is None else folded.state
+        found = matter.assignment(assignment_id) if matter is not None else None
+        if matter is None or found is None or found.adapter != away.name:
             raise NotAllowed("the assignment is not this adapter's", subject=data.key)
         attempt = getattr(data, "attempt", None)
         if attempt is not None:
-            case = await self._reach(case, found, attempt, f"{_command_id(away.name, event)}:start")
-        command = self._command(away, event, case, assignment_id)
+            matter = await self._reach(matter, found, attempt, f"{_command_id(away.name, event)}:start")
+        command = self._command(away, event, matter, assignment_id)
         if command is not None:
-            await self._execute(case_id, command, _command_id(away.name, event))
+            await self._execute(id, command, _command_id(away.name, event))
 
-    async def _reach(self, case: Case, found: Assignment, attempt: int, command_id: str) -> Case:
+    async def _reach(self, matter: Assigned, found: Assignment, attempt: int, command_id: str) -> Assigned:
         """Begin attempts until `attempt` is there, as far as the assignment still waits for one."""
         if attempt > len(found.attempts) + MOST_AHEAD:
             raise InvalidInput(f"data.attempt: {attempt} is far beyond what was begun", subject="data.attempt")
@@ -74,20 +78,21 @@ class Outcomes:
                 ended = RecordFailed(
                     assignment=found.id, attempt=last.number, error="interrupted", reason="another attempt began", unknown=True
                 )
-                await self._execute(case.id, ended, f"{command_id}:{last.number}:end")
+                await self._execute(matter.id, ended, f"{command_id}:{last.number}:end")
             number = 1 if last is None else last.number + 1
-            if not await self._execute(case.id, StartDelivery(assignment=found.id), f"{command_id}:{number}"):
+            if not await self._execute(matter.id, StartDelivery(assignment=found.id), f"{command_id}:{number}"):
                 break
-            again = await self._desk.load(case.id)
+            again = await self._desks.known(matter.id)
             assert again is not None
-            case, found = again, again.assignment(found.id) or found
+            matter = again.state
+            found = matter.assignment(found.id) or found
             if not found.attempts or found.attempts[-1].number < number:
                 break
-        return case
+        return matter
 
-    def _command(self, away: Away, event: Event, case: Case, assignment: str) -> AnyCommand | None:
+    def _command(self, away: Away, event: Event, matter: Assigned, assignment: str) -> AssignmentCommand | None:
         data = event.data
-        found = case.assignment(assignment)
+        found = matter.assignment(assignment)
         assert found is not None
         match data:
             case messages.Started():
@@ -114,7 +119,7 @@ class Outcomes:
             case messages.Buried():
                 letter = DeadLetter(
                     event_id=data.order,
-                    subject=f"order.{away.name}.{case.id}",
+                    subject=f"order.{away.name}.{matter.id}",
                     attempts=data.attempts,
                     first_at=data.first_at,
                     last_at=data.last_at,
@@ -130,11 +135,10 @@ class Outcomes:
 
     async def _effect(self, away: Away, event: Event, data: messages.Effect) -> None:
         try:
-            case_id = parse_case_id(data.case)
+            folded = await self._desks.load(data.case)
         except ValueError as problem:
             raise InvalidInput("data.case: not a case", subject="data.case") from problem
-        case = await self._desk.load(case_id)
-        if case is None or not await self._concerns(case, away.name, data.effect):
+        if folded is None or not await self._concerns(folded, away.name, data.effect):
             raise NotAllowed("the effect is not this adapter's", subject=data.case)
         command = RecordEffect(
             effect=data.effect[:100],
@@ -143,28 +147,24 @@ class Outcomes:
             reason=_kept(data.reason) if data.reason else None,
             final=data.final,
         )
-        await self._execute(case_id, command, _command_id(away.name, event))
+        await self._execute(folded.id, command, _command_id(away.name, event))
 
-    async def _concerns(self, case: Case, adapter: str, effect: str) -> bool:
+    async def _concerns(self, folded: Folded[Any], adapter: str, effect: str) -> bool:
         """Whether an effect was one of this adapter's: on an assignment it has, or told to the source it is."""
         kind, _, what = effect.partition(":")
         if kind != "inform":
-            assignment = case.assignment(what)
+            assignment = folded.state.assignment(what)
             return assignment is not None and assignment.adapter == adapter
-        sources = [case.source, *case.attached_reports]
-        for other in case.absorbed:
-            merged = await self._desk.load(other)
-            sources.append(merged.source if merged is not None else None)
-        return any(source is not None and source.adapter == adapter for source in sources)
+        return any(source.adapter == adapter for source in await self._desks.listeners(folded))
 
-    async def _execute(self, case: CaseId, command: AnyCommand, command_id: str) -> bool:
+    async def _execute(self, id: MatterId, command: AssignmentCommand, command_id: str) -> bool:
         """Do it; false when the lifecycle does not want it any more (recalled meanwhile, ended): nothing is owed then."""
         try:
-            await self._desk.execute(
-                case, command, actor=SYSTEM, command_id=command_id, cause=telemetry.traceparent(), strict=False
+            await self._desks.execute(
+                id, command, actor=SYSTEM, command_id=command_id, cause=telemetry.traceparent(), strict=False
             )
         except TransitionRefused as problem:
-            log.info("an outcome comes too late", case=case, reason=problem.message)
+            log.info("an outcome comes too late", matter=id, reason=problem.message)
             return False
         return True
 

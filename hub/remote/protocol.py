@@ -127,7 +127,7 @@ def read(raw: bytes, model: type[Any], *, within: str = "") -> Any:
         found = _FIELD.search(text)
         field = ".".join(part for part in (within, found["path"] if found else "") if part)
         raise InvalidInput(f"{field or 'message'}: {_FIELD.sub('', text)}", subject=field) from problem
-    except (msgspec.DecodeError, UnicodeDecodeError) as problem:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
         raise InvalidInput(f"{within or 'message'}: not JSON ({problem})", subject=within) from problem
 
 

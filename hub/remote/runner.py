@@ -27,6 +27,7 @@ from hub.bus.streams import ORDERS
 from hub.cancellation import raise_if_cancelled
 from hub.contract import AdapterInstance, CallbackRejected, CallbackRequest, Capability, Contact, Crosswalk, Plugin
 from hub.errors import BusUnavailable, CredentialsRejected, HubError, InvalidInput, Withdrawn
+from hub.put_aside import unreadable
 from hub.remote.credentials_file import CredentialsFile
 from hub.remote.handing import Handing, nowhere
 from hub.remote.journal import Journal, Out
@@ -214,8 +215,10 @@ class Runner:
         try:
             event = decode_order(delivery.data)
         except InvalidInput as problem:
-            log.error("an order that can't be read", reason=problem.message)
-            await self._post([self._saying.aside(f"order:{delivery.sequence}", problem.message)])
+            found = unreadable(delivery, problem.message, adapter=self.name)
+            log.error("an order that can't be read", reason=problem.message, **found.details)
+            words = "；".join((found.text, *(f"{name} {value}" for name, value in found.details.items())))
+            await self._post([self._saying.aside(f"order:{delivery.sequence}", words)])
             await self._quietly(delivery.ack(confirmed=True))
             return
         key = str(getattr(event.data, "key", None) or event.data.case)
@@ -224,7 +227,7 @@ class Runner:
                 f"process order.{self.name}",
                 kind="consumer",
                 parent=event.traceparent,
-                case=event.data.case,
+                matter=event.data.case,
                 attributes={
                     telemetry.ADAPTER: self.name,
                     telemetry.MESSAGE_ID: event.id,

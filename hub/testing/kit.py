@@ -24,7 +24,8 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from hub.contract import Adapter, AdapterStore, Assignment, CallbackRejected, CallbackRequest, Context, IncomingCase, Report
-from hub.model.cases import Role, Severity, case_id, delivery_key
+from hub.model.assignments.state import Role, delivery_key
+from hub.model.case.state import Severity, case_id
 from hub.outbound import departmental_client
 
 _CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"

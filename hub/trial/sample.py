@@ -15,7 +15,8 @@ import msgspec
 from hub.contract import Assignment
 from hub.errors import InvalidInput
 from hub.model.areas import Level, within
-from hub.model.cases import Role, Severity, case_id, delivery_key
+from hub.model.assignments.state import Role, delivery_key
+from hub.model.case.state import Severity, case_id
 
 if TYPE_CHECKING:
     from hub.config import District

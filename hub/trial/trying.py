@@ -24,8 +24,10 @@ from hub.adapters.running import Running, build, check_settings, rate_of, secret
 from hub.attempts import within_attempt
 from hub.contract import AdapterInstance, Assignment, Capability, Plugin, Receipt
 from hub.errors import AdapterFault, DeliveryError, Disposition, HubError, PluginError, Unavailable, disposition_of
+from hub.marks import known_here
 from hub.outbound import Exchange as Wired
 from hub.outbound import departmental_client
+from hub.privacy import hider
 from hub.spans import SpanRecord
 from hub.trial.blotting import Blotter
 from hub.trial.outcome import outcome_of
@@ -192,7 +194,11 @@ async def try_plugin(
     calls = _Calls(observed, instance.name)
     at, began = datetime.now(UTC), time.monotonic()
     attributes: dict[str, str | int | bool] = {telemetry.ADAPTER: instance.name}
-    with telemetry.watching(observed), telemetry.span(f"try {instance.name}", root=True, attributes=attributes) as root:
+    with (
+        telemetry.watching(observed),
+        telemetry.span(f"try {instance.name}", root=True, attributes=attributes) as root,
+        known_here(hider(assignment.contact if assignment is not None else None)),  # a fault may name whom it was given
+    ):
         try:
             ticket = await _made(calls, running, assignment, recall=recall, before_sample=before_sample)
         finally:

@@ -21,8 +21,8 @@ def held(adapter: str, *, since: int, after: tuple[str, str] | None = None) -> S
     mine = assignments.c
     statement = _rows().where(mine.adapter == adapter, or_(mine.open == 1, cases.c.updated_at >= since))
     if after is not None:
-        statement = statement.where(or_(mine.case_id > after[0], and_(mine.case_id == after[0], mine.assignment > after[1])))
-    return statement.order_by(mine.case_id, mine.assignment).limit(MOST_AT_ONCE)
+        statement = statement.where(or_(mine.matter > after[0], and_(mine.matter == after[0], mine.assignment > after[1])))
+    return statement.order_by(mine.matter, mine.assignment).limit(MOST_AT_ONCE)
 
 
 def of_tickets(adapters: Collection[str], tickets: Collection[str]) -> Select[Any]:
@@ -33,14 +33,14 @@ def of_tickets(adapters: Collection[str], tickets: Collection[str]) -> Select[An
 
 def of_cases(ids: Collection[str]) -> Select[Any]:
     """All assignments of the cases; rows as of `held`."""
-    return _rows().where(assignments.c.case_id.in_(ids))
+    return _rows().where(assignments.c.matter.in_(ids))
 
 
 def categories(adapter: str) -> Select[Any]:
     """Categories of the cases that ever went through it: (category, assignments, open ones), most frequent first."""
     number = func.count()
     statement = select(cases.c.category, number, func.sum(assignments.c.open))
-    statement = statement.select_from(assignments.join(cases, cases.c.id == assignments.c.case_id))
+    statement = statement.select_from(assignments.join(cases, cases.c.id == assignments.c.matter))
     return (
         statement.where(assignments.c.adapter == adapter, cases.c.category.is_not(None))
         .group_by(cases.c.category)
@@ -50,5 +50,5 @@ def categories(adapter: str) -> Select[Any]:
 
 def _rows() -> Select[Any]:
     mine = assignments.c
-    columns = (mine.case_id, mine.assignment, mine.unit, mine.state, mine.ticket, mine.open, cases.c.updated_at, mine.adapter)
-    return select(*columns).select_from(assignments.join(cases, cases.c.id == mine.case_id))
+    columns = (mine.matter, mine.assignment, mine.unit, mine.state, mine.ticket, mine.open, cases.c.updated_at, mine.adapter)
+    return select(*columns).select_from(assignments.join(cases, cases.c.id == mine.matter))

@@ -16,7 +16,8 @@ import msgspec
 from sqlalchemy import Select, and_, or_, select
 
 from hub.errors import InvalidInput
-from hub.model.cases import Assignment, AssignmentState, AttemptOutcome, Case, CaseId, delivery_key, parse_delivery_key
+from hub.model.assignments.state import Assignment, AssignmentState, AttemptOutcome, delivery_key, parse_delivery_key
+from hub.model.case.state import CaseId
 from hub.views.queries import MOST_IN_PAGE, Scope, within_scope
 from hub.views.rows import decode_case
 from hub.views.schema import assignments, cases, micros, moment
@@ -77,10 +78,10 @@ def listing(filter: DeliveryFilter, scope: Scope, search: Search) -> Select[Any]
     if filter.outcome:
         statement = statement.where(mine.outcome.in_([outcome.value for outcome in filter.outcome]))
     if filter.case is not None:
-        statement = statement.where(mine.case_id == filter.case)
+        statement = statement.where(mine.matter == filter.case)
     if filter.key is not None:
         case, assignment = parse_delivery_key(filter.key)
-        statement = statement.where(mine.case_id == case, mine.assignment == assignment)
+        statement = statement.where(mine.matter == case, mine.assignment == assignment)
     if filter.ticket is not None:
         statement = statement.where(mine.ticket == filter.ticket)
     if filter.q is not None:
@@ -88,7 +89,7 @@ def listing(filter: DeliveryFilter, scope: Scope, search: Search) -> Select[Any]
         if not word:
             raise InvalidInput("holds no word to look for", subject="q")
         whose, _, part = word.partition(".")
-        named = or_(mine.ticket == word, mine.case_id == word, and_(mine.case_id == whose, mine.assignment == part))
+        named = or_(mine.ticket == word, mine.matter == word, and_(mine.matter == whose, mine.assignment == part))
         hits = search.matches(word)
         statement = statement.where(named if hits is None else or_(named, hits))
     if filter.since is not None:
@@ -96,15 +97,15 @@ def listing(filter: DeliveryFilter, scope: Scope, search: Search) -> Select[Any]
     if filter.until is not None:
         statement = statement.where(mine.tried_at < micros(filter.until))
     if filter.cursor is not None:
-        at, case_id, assignment_id = _read_cursor(filter.cursor)
-        behind = and_(mine.case_id == case_id, mine.assignment > assignment_id)
-        statement = statement.where(or_(mine.tried_at < at, and_(mine.tried_at == at, or_(mine.case_id > case_id, behind))))
-    return statement.order_by(mine.tried_at.desc(), mine.case_id, mine.assignment).limit(_size(filter) + 1)
+        at, id, assignment_id = _read_cursor(filter.cursor)
+        behind = and_(mine.matter == id, mine.assignment > assignment_id)
+        statement = statement.where(or_(mine.tried_at < at, and_(mine.tried_at == at, or_(mine.matter > id, behind))))
+    return statement.order_by(mine.tried_at.desc(), mine.matter, mine.assignment).limit(_size(filter) + 1)
 
 
 def one(case: str, assignment: str, scope: Scope) -> Select[Any]:
     """The row of one delivery."""
-    return _visible(scope).where(assignments.c.case_id == case, assignments.c.assignment == assignment)
+    return _visible(scope).where(assignments.c.matter == case, assignments.c.assignment == assignment)
 
 
 def page_of(filter: DeliveryFilter, rows: Sequence[Any]) -> DeliveryPage:
@@ -121,7 +122,7 @@ def page_of(filter: DeliveryFilter, rows: Sequence[Any]) -> DeliveryPage:
 
 def seen(doc: str, assignment: str, tried_at: int, delivered_at: int | None) -> SeenDelivery:
     """A row as what it says."""
-    case: Case = decode_case(doc)
+    case = decode_case(doc).state
     found = case.assignment(assignment)
     if found is None:
         raise LookupError(f"{case.id} has no assignment {assignment}: the views are inconsistent, rebuild them")
@@ -141,7 +142,7 @@ def _visible(scope: Scope) -> Select[Any]:
     mine = assignments.c
     statement = (
         select(cases.c.doc, mine.assignment, mine.tried_at, mine.delivered_at)
-        .select_from(assignments.join(cases, cases.c.id == mine.case_id))
+        .select_from(assignments.join(cases, cases.c.id == mine.matter))
         .where(mine.adapter.is_not(None), *within_scope(Scope(area=scope.area)))
     )
     return statement if scope.unit is None else statement.where(mine.unit == scope.unit)

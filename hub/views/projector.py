@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 from sqlalchemy import Connection, select, update
@@ -21,12 +21,12 @@ from sqlalchemy.exc import DBAPIError
 
 from hub.cancellation import raise_if_cancelled
 from hub.errors import HubError, LedgerDamaged
-from hub.model.cases import Case, CaseId
-from hub.model.events import AnyEvent, Commit
-from hub.model.lifecycle import fold
+from hub.model.aggregate import Commit, Event, Folded, MatterId
+from hub.model.assignments.state import Assigned
 from hub.views import bulk, rows
 from hub.views.bulk import Row
-from hub.views.schema import assignments, attempts, cases, dead_letters, files, micros, positions, sources, timeline
+from hub.views.projection import Projection
+from hub.views.schema import assignments, attempts, dead_letters, files, micros, positions, sources, timeline
 from hub.views.views import PROJECTION, Views
 
 log = structlog.get_logger("hub.views")
@@ -37,9 +37,9 @@ _AHEAD = 4
 """Lists of commits read ahead while a transaction runs."""
 _MOST_PAUSE = 10.0
 _MOST_IN_QUESTION = 500
-"""Cases asked for in one statement."""
+"""Matters asked for in one statement."""
 
-Item = tuple[int, Commit, str]
+Item = tuple[int, Commit[Any], str]
 """A commit as the ledger gives it: stream sequence, commit, hash."""
 
 
@@ -47,7 +47,7 @@ class Commits(Protocol):
     """What the projector needs of the ledger."""
 
     def follow_batches(self, after: int, *, live: bool = True) -> AsyncIterator[list[Item]]:
-        """Every case commit behind a sequence, in lists; for ever, or to the present end."""
+        """Every commit behind a sequence, in lists; for ever, or to the present end."""
         ...
 
 
@@ -59,9 +59,9 @@ class Overtaken(HubError):
 
 @dataclass(slots=True)
 class _Known:
-    """A folded case and the sequence of its first commit."""
+    """A folded matter and the sequence of its first commit."""
 
-    case: Case
+    folded: Folded[Any]
     opened: int
 
 
@@ -69,9 +69,9 @@ class _Known:
 class _Changes:
     """What a list of commits makes of the views."""
 
-    cases: dict[CaseId, _Known] = field(default_factory=dict)
-    updated: dict[CaseId, int] = field(default_factory=dict)
-    delivered: dict[tuple[CaseId, str], int] = field(default_factory=dict)
+    matters: dict[MatterId, _Known] = field(default_factory=dict)
+    updated: dict[MatterId, int] = field(default_factory=dict)
+    delivered: dict[tuple[MatterId, str], int] = field(default_factory=dict)
     timeline: list[Row] = field(default_factory=list)
     sources: dict[tuple[object, object], Row] = field(default_factory=dict)
     files: dict[tuple[object, object], Row] = field(default_factory=dict)
@@ -80,14 +80,15 @@ class _Changes:
 
 
 class Projector:
-    """Keeps the views up to the ledger. `cache` is how many folded cases stay in memory."""
+    """Keeps the views up to the ledger. `cache` is how many folded matters stay in memory."""
 
     def __init__(self, views: Views, ledger: Commits, *, cache: int = 20_000, most: int = MOST) -> None:
         self._views = views
         self._ledger = ledger
         self._cache = cache
         self._most = most
-        self._held: OrderedDict[CaseId, _Known] = OrderedDict()
+        self._projections = {one.aggregate.name: one for one in views.projections}
+        self._held: OrderedDict[MatterId, _Known] = OrderedDict()
 
     async def run(self) -> None:
         """Follow the ledger for ever. A database that does not answer is waited for; LedgerDamaged ends it."""
@@ -164,15 +165,15 @@ class Projector:
             piece = items[start : start + self._most]
             before, position = position, piece[-1][0]
             changed = await self._views.write(partial(self._apply, items=piece, before=before))
-            for case, known in changed.items():
-                self._held[case] = known
-                self._held.move_to_end(case)
+            for id, known in changed.items():
+                self._held[id] = known
+                self._held.move_to_end(id)
             while len(self._held) > self._cache:
                 self._held.popitem(last=False)
             self._views.moved_to(position)
         return position
 
-    def _apply(self, connection: Connection, items: Sequence[Item], before: int) -> dict[CaseId, _Known]:
+    def _apply(self, connection: Connection, items: Sequence[Item], before: int) -> dict[MatterId, _Known]:
         """In the writer's thread: fold, write, move the position. Touches nothing of this object."""
         moved = connection.execute(
             update(positions)
@@ -181,76 +182,95 @@ class Projector:
         )
         if moved.rowcount != 1:
             raise Overtaken(f"the views are not at {before} any more")
-        earlier = self._earlier(connection, {commit.case for _, commit, _ in items})
-        changes = _fold(items, earlier)
-        _store(connection, changes, earlier)
+        earlier = self._earlier(connection, {(commit.aggregate, commit.id) for _, commit, _ in items})
+        changes = self._fold(items, earlier)
+        self._store(connection, changes, earlier)
         self._views.search.add(connection, changes.notes)
-        return changes.cases
+        return changes.matters
 
-    def _earlier(self, connection: Connection, wanted: set[CaseId]) -> dict[CaseId, _Known]:
-        """The states of cases before this transaction: from memory, else from the views."""
-        found = {case: known for case in wanted if (known := self._held.get(case)) is not None}
-        missing = sorted(wanted - found.keys())
-        for start in range(0, len(missing), _MOST_IN_QUESTION):
-            chosen = cases.c.id.in_(missing[start : start + _MOST_IN_QUESTION])
-            for doc, opened in connection.execute(select(cases.c.doc, cases.c.opened).where(chosen)):
-                case = rows.decode_case(doc)
-                found[case.id] = _Known(case, opened)
+    def _projection(self, kind: str) -> Projection[Any]:
+        found = self._projections.get(kind)
+        if found is None:
+            raise LedgerDamaged(f"the ledger holds a kind of matter these views do not know: {kind!r}; a newer hub wrote it")
         return found
 
+    def _earlier(self, connection: Connection, wanted: set[tuple[str, MatterId]]) -> dict[MatterId, _Known]:
+        """The states of matters before this transaction: from memory, else from the views."""
+        found: dict[MatterId, _Known] = {}
+        missing: dict[str, list[MatterId]] = {}
+        for kind, id in wanted:
+            known = self._held.get(id)
+            if known is not None:
+                found[id] = known
+            else:
+                missing.setdefault(kind, []).append(id)
+        for kind, ids in missing.items():
+            projection = self._projection(kind)
+            columns = projection.table.c
+            for start in range(0, len(ids), _MOST_IN_QUESTION):
+                chosen = columns.id.in_(ids[start : start + _MOST_IN_QUESTION])
+                for doc, opened in connection.execute(select(columns.doc, columns.opened).where(chosen)):
+                    folded = projection.decode(doc)
+                    found[folded.id] = _Known(folded, opened)
+        return found
 
-def _fold(items: Sequence[Item], earlier: dict[CaseId, _Known]) -> _Changes:
-    """Fold commits over earlier states. Raises LedgerDamaged when a commit does not follow its case's last one."""
-    changes = _Changes()
-    for sequence, commit, digest in items:
-        known = changes.cases.get(commit.case) or earlier.get(commit.case)
-        before = None if known is None else known.case
-        if commit.number != (1 if before is None else before.number + 1):
-            raise LedgerDamaged(
-                f"commit {commit.number} of case {commit.case} (sequence {sequence}) does not follow "
-                f"commit {0 if before is None else before.number}; if the ledger verifies, rebuild the views",
-                subject=commit.case,
-            )
-        opened = sequence if known is None else known.opened
-        changes.cases[commit.case] = _Known(fold(before, commit, digest=digest, sequence=sequence), opened)
-        at = micros(commit.at)
-        changes.updated[commit.case] = at
-        changes.timeline.extend(rows.timeline_rows(commit, sequence, at))
-        for event in commit.events:
-            _note(changes, commit, event, opened, at)
-    return changes
+    def _fold(self, items: Sequence[Item], earlier: dict[MatterId, _Known]) -> _Changes:
+        """Fold commits over earlier states. Raises LedgerDamaged when a commit does not follow its matter's last one."""
+        changes = _Changes()
+        for sequence, commit, digest in items:
+            projection = self._projection(commit.aggregate)
+            known = changes.matters.get(commit.id) or earlier.get(commit.id)
+            before = None if known is None else known.folded
+            if commit.number != (1 if before is None else before.number + 1):
+                raise LedgerDamaged(
+                    f"commit {commit.number} of {commit.aggregate} {commit.id} (sequence {sequence}) does not follow "
+                    f"commit {0 if before is None else before.number}; if the ledger verifies, rebuild the views",
+                    subject=commit.id,
+                )
+            opened = sequence if known is None else known.opened
+            folded = projection.aggregate.fold(before, commit, digest=digest, sequence=sequence)
+            changes.matters[commit.id] = _Known(folded, opened)
+            at = micros(commit.at)
+            changes.updated[commit.id] = at
+            changes.timeline.extend(rows.timeline_rows(commit, sequence, at))
+            for event in commit.events:
+                _note(changes, projection, commit, event, opened, at)
+        return changes
+
+    def _store(self, connection: Connection, changes: _Changes, earlier: dict[MatterId, _Known]) -> None:
+        assignment_rows: list[Row] = []
+        attempt_rows: list[Row] = []
+        own_rows: dict[str, list[Row]] = {}
+        for id, known in changes.matters.items():
+            kind = self._views.kind_of(id)
+            projection = self._projection(kind)
+            own_rows.setdefault(kind, []).append(projection.row(known.folded, known.opened, changes.updated[id]))
+            if projection.holds_assignments:
+                before = earlier.get(id)
+                matter: Assigned = known.folded.state
+                for item in matter.assignments:
+                    old = None if before is None else before.folded.state.assignment(item.id)
+                    assignment_rows.append(rows.assignment_row(matter, item, changes.delivered.get((id, item.id))))
+                    attempt_rows.extend(rows.attempt_rows(matter, item, old))
+        for kind, found in own_rows.items():
+            bulk.upsert(connection, self._projection(kind).table, found)
+        bulk.upsert(connection, assignments, assignment_rows, keep=frozenset({"delivered_at"}))
+        bulk.upsert(connection, attempts, attempt_rows)
+        bulk.insert(connection, timeline, changes.timeline)
+        bulk.upsert(connection, sources, changes.sources.values())
+        bulk.upsert(connection, files, changes.files.values())
+        bulk.upsert(connection, dead_letters, changes.letters.values())
 
 
-def _note(changes: _Changes, commit: Commit, event: AnyEvent, opened: int, at: int) -> None:
+def _note(changes: _Changes, projection: Projection[Any], commit: Commit[Any], event: Event, opened: int, at: int) -> None:
     """What a single event says beyond the state."""
-    if (words := rows.searchable(commit, event)) is not None:
+    if (words := projection.words(commit, event)) is not None:
         changes.notes.append((opened, words))
     if (assignment := rows.delivered_assignment(event)) is not None:
-        changes.delivered.setdefault((commit.case, assignment), at)
-    if (source := rows.source_row(commit, event)) is not None:
+        changes.delivered.setdefault((commit.id, assignment), at)
+    if (source := projection.sources(commit, event)) is not None:
         changes.sources[source[0], source[1]] = source
-    for file in rows.file_rows(commit, event):
+    for file in projection.files(commit, event):
         changes.files[file[0], file[1]] = file
     if (letter := rows.letter_row(commit, event, at)) is not None:
         changes.letters[letter[0], letter[1]] = letter
-
-
-def _store(connection: Connection, changes: _Changes, earlier: dict[CaseId, _Known]) -> None:
-    assignment_rows: list[Row] = []
-    attempt_rows: list[Row] = []
-    case_rows: list[Row] = []
-    for id, known in changes.cases.items():
-        case = known.case
-        before = earlier.get(id)
-        case_rows.append(rows.case_row(case, known.opened, changes.updated[id]))
-        for item in case.assignments:
-            old = None if before is None else before.case.assignment(item.id)
-            assignment_rows.append(rows.assignment_row(case, item, changes.delivered.get((id, item.id))))
-            attempt_rows.extend(rows.attempt_rows(case, item, old))
-    bulk.upsert(connection, cases, case_rows)
-    bulk.upsert(connection, assignments, assignment_rows, keep=frozenset({"delivered_at"}))
-    bulk.upsert(connection, attempts, attempt_rows)
-    bulk.insert(connection, timeline, changes.timeline)
-    bulk.upsert(connection, sources, changes.sources.values())
-    bulk.upsert(connection, files, changes.files.values())
-    bulk.upsert(connection, dead_letters, changes.letters.values())

@@ -10,16 +10,20 @@ import binascii
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Generic, TypeVar
 
 import msgspec
 from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 
 from hub.errors import InvalidInput
+from hub.model.aggregate import Folded
 from hub.model.areas import Level
-from hub.model.cases import Case, CaseId, Channel, Severity, Stage
-from hub.model.events import DeadLetter
+from hub.model.assignments.events import DeadLetter
+from hub.model.case.state import Case, CaseId, Channel, Severity, Stage
 from hub.views.schema import assignments, cases, micros
 from hub.views.search import Search
+
+S = TypeVar("S")
 
 MOST_IN_PAGE = 200
 _FAR = 253_402_300_799_000_000
@@ -72,12 +76,26 @@ class CaseFilter:
 
 @dataclass(frozen=True, slots=True)
 class SeenCase:
-    """A case as the views know it; `case.sequence` says as of when."""
+    """A case as the views know it; `folded.sequence` says as of when."""
 
-    case: Case
+    folded: Folded[Case]
     opened: int
     updated_at: datetime
     due_at: datetime | None
+
+    @property
+    def case(self) -> Case:
+        """Its state."""
+        return self.folded.state
+
+
+@dataclass(frozen=True, slots=True)
+class SeenMatter(Generic[S]):
+    """A matter of any kind as the views know it. `opened`: the ledger sequence of its first commit, in lists."""
+
+    folded: Folded[S]
+    updated_at: datetime
+    opened: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +156,7 @@ def within_scope(scope: Scope) -> list[ColumnElement[bool]]:
 
 def assigned_to(unit: str) -> ColumnElement[bool]:
     """Whether the case has or had an assignment of the unit."""
-    return cases.c.id.in_(select(assignments.c.case_id).where(assignments.c.unit == unit).correlate(None))
+    return cases.c.id.in_(select(assignments.c.matter).where(assignments.c.unit == unit).correlate(None))
 
 
 def wanted(filter: CaseFilter, search: Search, now: datetime) -> list[ColumnElement[bool]]:

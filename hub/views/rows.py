@@ -1,38 +1,31 @@
-"""What the projector writes, as pure functions: a folded case and its commits become rows. No SQL, no clock.
+"""What the projector writes, as pure functions: a folded matter and its commits become rows. No SQL, no clock.
 
-Rows of cases, assignments and attempts are functions of the folded state alone, those of the timeline, of sources and of dead
-letters of single events. The order of values is that of the columns in `schema`.
+Rows of cases, assignments and attempts are functions of the folded state alone, those of the timeline, of sources, of files and of
+dead letters of single events. The order of values is that of the columns in `schema`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import msgspec
 
-from hub.model.cases import Assignment, AssignmentState, Attachment, Case
-from hub.model.events import (
-    AnyEvent,
-    AssignmentProgressed,
-    AssignmentResolved,
-    AssignmentReturned,
-    Attached,
-    CaseReported,
-    Commented,
-    Commit,
-    Delivered,
-    DeliveryDead,
-    ReportAttached,
-)
+from hub.model.aggregate import NO_COMMANDS, Commit, Event, Folded
+from hub.model.assignments.events import AssignmentProgressed, AssignmentResolved, AssignmentReturned, Delivered, DeliveryDead
+from hub.model.assignments.state import Assigned, Assignment, AssignmentState
+from hub.model.case.events import Attached, CaseReported, Commented, ReportAttached
+from hub.model.case.state import NO_SOURCES, Case
+from hub.model.records import Attachment
 from hub.views.bulk import Row
 from hub.views.schema import micros, micros_or_none
 
 _encode = msgspec.json.Encoder().encode
-decode_case = msgspec.json.Decoder(Case).decode
 
 
-def case_row(case: Case, opened: int, updated_at: int) -> Row:
+def case_row(folded: Folded[Case], opened: int, updated_at: int) -> Row:
     """The row of `cases`; `opened` is the sequence of the first commit, `updated_at` the time of the last."""
+    case = folded.state
     live = not case.stage.ended
     running = live and case.suspended_at is None
     due = min((deadline.due_at for deadline in case.deadlines), default=None) if running else None
@@ -52,19 +45,30 @@ def case_row(case: Case, opened: int, updated_at: int) -> Row:
         micros_or_none(due),
         len(case.attention) if live else 0,
         int(live and any(item.state is AssignmentState.DEAD for item in case.assignments)),
-        _encode(msgspec.structs.replace(case, commands={}) if case.commands else case).decode(),
+        encode_case(folded),
     )
 
 
-def assignment_row(case: Case, item: Assignment, delivered_at: int | None) -> Row:
+def encode_case(folded: Folded[Case]) -> str:
+    """A case as it is kept in the views: without the commands' keys and without the attached reports, which `sources` has."""
+    state = folded.state
+    if state.attached_reports:
+        state = msgspec.structs.replace(state, attached_reports=NO_SOURCES)
+    return _encode(msgspec.structs.replace(folded, state=state, commands=NO_COMMANDS)).decode()
+
+
+decode_case: Callable[[str], Folded[Case]] = msgspec.json.Decoder(Folded[Case]).decode
+
+
+def assignment_row(matter: Assigned, item: Assignment, delivered_at: int | None) -> Row:
     """The row of `assignments`; `delivered_at` from this batch's events, None keeps what is stored."""
-    owing = item.state.open and not case.stage.ended
+    owing = item.state.open and not matter.ended
     due = None
-    if owing and case.suspended_at is None:
-        due = min((d.due_at for d in case.deadlines if d.assignment == item.id), default=None)
+    if owing and matter.suspended_at is None:
+        due = min((d.due_at for d in matter.deadlines if d.assignment == item.id), default=None)
     last = item.attempts[-1] if item.attempts else None
     return (
-        case.id,
+        matter.id,
         item.id,
         item.unit,
         item.role.value,
@@ -81,14 +85,14 @@ def assignment_row(case: Case, item: Assignment, delivered_at: int | None) -> Ro
     )
 
 
-def attempt_rows(case: Case, item: Assignment, before: Assignment | None) -> Iterator[Row]:
+def attempt_rows(matter: Assigned, item: Assignment, before: Assignment | None) -> Iterator[Row]:
     """The rows of `attempts` that are new or changed since `before`."""
     known = () if before is None else before.attempts
     for place, attempt in enumerate(item.attempts):
         if place < len(known) and known[place] == attempt:
             continue
         yield (
-            case.id,
+            matter.id,
             item.id,
             attempt.number,
             attempt.outcome.value,
@@ -98,12 +102,12 @@ def attempt_rows(case: Case, item: Assignment, before: Assignment | None) -> Ite
         )
 
 
-def timeline_rows(commit: Commit, sequence: int, at: int) -> Iterator[Row]:
+def timeline_rows(commit: Commit[Any], sequence: int, at: int) -> Iterator[Row]:
     """One row of `timeline` for each event."""
     actor = _encode(commit.actor).decode()
     for ordinal, event in enumerate(commit.events):
         yield (
-            commit.case,
+            commit.id,
             commit.number,
             ordinal,
             sequence,
@@ -116,19 +120,19 @@ def timeline_rows(commit: Commit, sequence: int, at: int) -> Iterator[Row]:
         )
 
 
-def delivered_assignment(event: AnyEvent) -> str | None:
+def delivered_assignment(event: Event) -> str | None:
     """The assignment this event says is delivered, if any."""
     return event.assignment if isinstance(event, Delivered) else None
 
 
-def source_row(commit: Commit, event: AnyEvent) -> Row | None:
+def source_row(commit: Commit[Any], event: Event) -> Row | None:
     """The row of `sources` when the event ties a system's own number to the case."""
     if isinstance(event, CaseReported | ReportAttached) and event.source is not None:
-        return (event.source.adapter, event.source.ref, commit.case)
+        return (event.source.adapter, event.source.ref, commit.id)
     return None
 
 
-def file_rows(commit: Commit, event: AnyEvent) -> Iterator[Row]:
+def file_rows(commit: Commit[Any], event: Event) -> Iterator[Row]:
     """The rows of `files`: what the event attached to the case."""
     attached: tuple[Attachment, ...] = ()
     match event:
@@ -137,22 +141,22 @@ def file_rows(commit: Commit, event: AnyEvent) -> Iterator[Row]:
         case CaseReported() | AssignmentProgressed() | AssignmentResolved():
             attached = event.attachments
     for file in attached:
-        yield (file.sha256, commit.case, file.name, file.media_type)
+        yield (file.sha256, commit.id, file.name, file.media_type)
 
 
-def letter_row(commit: Commit, event: AnyEvent, at: int) -> Row | None:
+def letter_row(commit: Commit[Any], event: Event, at: int) -> Row | None:
     """The row of `dead_letters` when the event is one."""
     if isinstance(event, DeliveryDead):
-        return (commit.case, event.assignment, at, _encode(event.letter).decode())
+        return (commit.id, event.assignment, at, _encode(event.letter).decode())
     return None
 
 
-def searchable(commit: Commit, event: AnyEvent) -> str | None:
+def searchable(commit: Commit[Any], event: Event) -> str | None:
     """The words by which the case can be found because of this event, if any."""
     match event:
         case CaseReported():
             ref = event.source.ref if event.source is not None else ""
-            return "\n".join(part for part in (commit.case, ref, event.title, event.text, event.place) if part)
+            return "\n".join(part for part in (commit.id, ref, event.title, event.text, event.place) if part)
         case ReportAttached():
             ref = event.source.ref if event.source is not None else ""
             return "\n".join(part for part in (ref, event.text, event.place) if part)

@@ -1,4 +1,6 @@
-"""The tables of the read models. Everything in them can be rebuilt from the ledger; nothing else owns them.
+"""The tables of the read models: those shared by all kinds of matters, and that of cases.
+
+Everything in them can be rebuilt from the ledger; nothing else owns them.
 
 Portable between SQLite and PostgreSQL. Times are microseconds since 1970 (UTC), so that they compare and subtract in any SQL.
 Called by `Views` (reads) and the projector (writes).
@@ -10,8 +12,8 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, SmallInteger, String, Table, Text
 
-VERSION = 2
-"""Raised with every change of a table or of what is written to it: views of another version are emptied and built again."""
+VERSION = 3
+"""Raised with every change of the shared tables or of what is written to them; each projection has a version of its own."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TICK = timedelta(microseconds=1)
@@ -36,7 +38,7 @@ cases = Table(
     Column("due_at", BigInteger, comment="earliest limit that runs; empty while suspended and after the end"),
     Column("attention", Integer, nullable=False, comment="how many things an operator has to look at"),
     Column("dead", SmallInteger, nullable=False, comment="1: live, and a delivery's attempts are used up"),
-    Column("doc", Text, nullable=False, comment="the folded case as JSON, without the commands' keys"),
+    Column("doc", Text, nullable=False, comment="the folded case as JSON: see `projection.snapshot`"),
     Index("cases_reported", "reported_at", "opened"),
     Index("cases_updated", "updated_at", "opened"),
     Index("cases_due", "due_at"),
@@ -47,7 +49,7 @@ cases = Table(
 assignments = Table(
     "assignments",
     metadata,
-    Column("case_id", String(48), primary_key=True),
+    Column("matter", String(48), primary_key=True),
     Column("assignment", String(8), primary_key=True),
     Column("unit", String(64), nullable=False),
     Column("role", String(16), nullable=False),
@@ -64,7 +66,7 @@ assignments = Table(
     Index("assignments_unit", "unit", "state"),
     Index("assignments_ticket", "adapter", "ticket"),
     Index("assignments_state", "state"),
-    Index("assignments_tried", "tried_at", "case_id", "assignment"),
+    Index("assignments_tried", "tried_at", "matter", "assignment"),
     Index("assignments_unit_tried", "unit", "tried_at"),
     sqlite_with_rowid=False,
 )
@@ -72,7 +74,7 @@ assignments = Table(
 attempts = Table(
     "attempts",
     metadata,
-    Column("case_id", String(48), primary_key=True),
+    Column("matter", String(48), primary_key=True),
     Column("assignment", String(8), primary_key=True),
     Column("number", Integer, primary_key=True),
     Column("outcome", String(16), nullable=False),
@@ -85,8 +87,8 @@ attempts = Table(
 timeline = Table(
     "timeline",
     metadata,
-    Column("case_id", String(48), primary_key=True),
-    Column("number", Integer, primary_key=True, comment="number of the case's commit"),
+    Column("matter", String(48), primary_key=True),
+    Column("number", Integer, primary_key=True, comment="number of the matter's commit"),
     Column("ordinal", Integer, primary_key=True, comment="place within the commit"),
     Column("sequence", BigInteger, nullable=False),
     Column("at", BigInteger, nullable=False),
@@ -103,7 +105,7 @@ sources = Table(
     metadata,
     Column("adapter", String(64), primary_key=True),
     Column("ref", String(200), primary_key=True),
-    Column("case_id", String(48), nullable=False),
+    Column("matter", String(48), nullable=False),
     sqlite_with_rowid=False,
 )
 
@@ -111,7 +113,7 @@ files = Table(
     "files",
     metadata,
     Column("sha256", String(64), primary_key=True),
-    Column("case_id", String(48), primary_key=True),
+    Column("matter", String(48), primary_key=True),
     Column("name", String(200), nullable=False),
     Column("media_type", String(100), nullable=False),
     sqlite_with_rowid=False,
@@ -120,7 +122,7 @@ files = Table(
 dead_letters = Table(
     "dead_letters",
     metadata,
-    Column("case_id", String(48), primary_key=True),
+    Column("matter", String(48), primary_key=True),
     Column("assignment", String(8), primary_key=True),
     Column("at", BigInteger, nullable=False),
     Column("letter", Text, nullable=False, comment="JSON"),
@@ -132,11 +134,11 @@ positions = Table(
     metadata,
     Column("name", String(40), primary_key=True),
     Column("sequence", BigInteger, nullable=False),
-    Column("version", Integer, nullable=False),
+    Column("version", String(200), nullable=False),
 )
 
-BUILT = (cases, assignments, attempts, timeline, sources, files, dead_letters)
-"""The tables the projector fills (beside the search index)."""
+SHARED = (assignments, attempts, timeline, sources, files, dead_letters)
+"""The tables the projector fills for every kind of matter (beside the search index, and the projections' own)."""
 
 
 def micros(at: datetime) -> int:

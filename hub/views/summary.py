@@ -12,7 +12,8 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, and_, case, func, select
 
-from hub.model.cases import AssignmentState, Stage
+from hub.model.assignments.state import AssignmentState
+from hub.model.case.state import Stage
 from hub.views.queries import Scope, is_late, within_scope
 from hub.views.schema import assignments, attempts, cases, micros
 
@@ -110,7 +111,7 @@ def _own(scope: Scope) -> list[ColumnElement[bool]]:
     conditions: list[ColumnElement[bool]] = []
     if scope.area is not None:
         inside = select(cases.c.id).where(*within_scope(Scope(area=scope.area)))
-        conditions.append(assignments.c.case_id.in_(inside))
+        conditions.append(assignments.c.matter.in_(inside))
     if scope.unit is not None:
         conditions.append(assignments.c.unit == scope.unit)
     return conditions
@@ -164,7 +165,7 @@ def _retries(connection: Connection, scope: Scope) -> dict[str, int]:
         select(assignments.c.unit, func.count())
         .join(
             attempts,
-            and_(attempts.c.case_id == assignments.c.case_id, attempts.c.assignment == assignments.c.assignment),
+            and_(attempts.c.matter == assignments.c.matter, attempts.c.assignment == assignments.c.assignment),
         )
         .where(attempts.c.number > 1, *_own(scope))
         .group_by(assignments.c.unit)

@@ -8,25 +8,29 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import msgspec
-from sqlalchemy import Connection, and_, create_engine, delete, event, inspect, select
+from sqlalchemy import Connection, Table, and_, create_engine, delete, event, inspect, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 
-from hub.model.cases import AssignmentState, Case, CaseId, delivery_key
-from hub.model.events import DeadLetter
+from hub.model.aggregate import Aggregates
+from hub.model.assignments.events import DeadLetter
+from hub.model.assignments.state import AssignmentState, delivery_key
+from hub.model.case.state import CaseId
+from hub.model.records import Source
 from hub.views import deliveries, queries
 from hub.views.deliveries import DeliveryFilter, DeliveryPage, SeenDelivery
-from hub.views.queries import EVERYTHING, CaseFilter, DeadDelivery, Page, Scope, SeenCase, TimelineEntry
+from hub.views.projection import CASES, Projection
+from hub.views.queries import EVERYTHING, CaseFilter, DeadDelivery, Page, Scope, SeenCase, SeenMatter, TimelineEntry
 from hub.views.rows import decode_case
 from hub.views.schema import (
-    BUILT,
+    SHARED,
     VERSION,
     assignments,
     cases,
@@ -42,10 +46,11 @@ from hub.views.search import search_for
 from hub.views.summary import Summary, summarise
 
 T = TypeVar("T")
+S = TypeVar("S")
 
 READERS = 4
 """Questions answered at the same time."""
-PROJECTION = "cases"
+PROJECTION = "matters"
 """Name of the projector's position."""
 _LOOK_EVERY = 0.05
 """Seconds between looks at the position when another process projects."""
@@ -63,7 +68,12 @@ class Views:
     Makes its tables; those written by another version of the hub are emptied, to be built again from the ledger.
     """
 
-    def __init__(self, url: str, *, clock: Callable[[], datetime] = utc_now) -> None:
+    def __init__(
+        self, url: str, *, projections: Sequence[Projection[Any]] = (CASES,), clock: Callable[[], datetime] = utc_now
+    ) -> None:
+        self.projections = tuple(projections)
+        self._aggregates = Aggregates(*(one.aggregate for one in projections))
+        self._version = " ".join((str(VERSION), *(f"{one.aggregate.name}:{one.version}" for one in projections)))
         embedded = make_url(url).get_backend_name() == "sqlite"
         options: dict[str, Any] = {"connect_args": {"timeout": 30}} if embedded else {"pool_pre_ping": True}
         self.engine = create_engine(url, pool_size=READERS + 1, max_overflow=1, **options)
@@ -78,6 +88,10 @@ class Views:
 
         with self._transaction() as connection:
             self._create(connection)
+
+    def kind_of(self, id: str) -> str:
+        """The kind of a matter by its id; raises ValueError."""
+        return self._aggregates.of(id).name
 
     def close(self) -> None:
         """Close connections and threads."""
@@ -121,7 +135,7 @@ class Views:
             columns.traceparent,
             columns.body,
         )
-        statement = statement.where(columns.case_id == id).order_by(columns.number, columns.ordinal)
+        statement = statement.where(columns.matter == id).order_by(columns.number, columns.ordinal)
         return tuple(_entry(*row) for row in await self.read(lambda connection: connection.execute(statement).all()))
 
     async def summary(self, scope: Scope = EVERYTHING) -> Summary:
@@ -144,18 +158,18 @@ class Views:
         self, scope: Scope, states: tuple[AssignmentState, ...], only: tuple[str, str] | None, limit: int
     ) -> tuple[DeadDelivery, ...]:
         mine = assignments.c
-        same = and_(dead_letters.c.case_id == mine.case_id, dead_letters.c.assignment == mine.assignment)
+        same = and_(dead_letters.c.matter == mine.matter, dead_letters.c.assignment == mine.assignment)
         statement = (
             select(cases.c.doc, cases.c.updated_at, mine.assignment, dead_letters.c.at, dead_letters.c.letter)
-            .select_from(assignments.join(cases, cases.c.id == mine.case_id).outerjoin(dead_letters, same))
+            .select_from(assignments.join(cases, cases.c.id == mine.matter).outerjoin(dead_letters, same))
             .where(mine.state.in_([state.value for state in states]), *queries.within_scope(scope))
             .where(cases.c.stage.not_in(["closed", "void", "merged"]))
         )
         if scope.unit is not None:
             statement = statement.where(mine.unit == scope.unit)
         if only is not None:
-            statement = statement.where(mine.case_id == only[0], mine.assignment == only[1])
-        statement = statement.order_by(cases.c.updated_at.desc(), mine.case_id, mine.assignment).limit(limit)
+            statement = statement.where(mine.matter == only[0], mine.assignment == only[1])
+        statement = statement.order_by(cases.c.updated_at.desc(), mine.matter, mine.assignment).limit(limit)
         rows = await self.read(lambda connection: connection.execute(statement).all())
         return tuple(_dead_delivery(*row) for row in rows)
 
@@ -172,27 +186,57 @@ class Views:
 
     async def file(self, sha256: str, scope: Scope = EVERYTHING) -> tuple[str, str] | None:
         """(name, media type) of an attachment of some case in the scope."""
-        statement = select(files.c.name, files.c.media_type).join(cases, cases.c.id == files.c.case_id)
+        statement = select(files.c.name, files.c.media_type).join(cases, cases.c.id == files.c.matter)
         statement = statement.where(files.c.sha256 == sha256, *queries.within_scope(scope)).order_by(cases.c.opened).limit(1)
         row = await self.read(lambda connection: connection.execute(statement).one_or_none())
         return None if row is None else (row[0], row[1])
 
     async def cases_with_file(self, sha256: str) -> frozenset[str]:
         """Every case that has this attachment, in whatever scope."""
-        statement = select(files.c.case_id).where(files.c.sha256 == sha256)
+        statement = select(files.c.matter).where(files.c.sha256 == sha256)
         return frozenset(await self.read(lambda connection: connection.execute(statement).scalars().all()))
+
+    async def sources_of(self, id: str) -> tuple[Source, ...]:
+        """The outside records that became or joined a matter."""
+        statement = (
+            select(sources.c.adapter, sources.c.ref).where(sources.c.matter == id).order_by(sources.c.adapter, sources.c.ref)
+        )
+        found = await self.read(lambda connection: connection.execute(statement).all())
+        return tuple(Source(adapter=adapter, ref=ref) for adapter, ref in found)
+
+    async def matter(self, projection: Projection[S], id: str, area: str | None = None) -> SeenMatter[S] | None:
+        """One matter of any kind, at or below `area`; None when there is none."""
+        columns = projection.table.c
+        statement = select(columns.doc, columns.updated_at).where(columns.id == id)
+        if area is not None:
+            statement = statement.where(queries.in_area(columns.area, area))
+        row = await self.read(lambda connection: connection.execute(statement).one_or_none())
+        return None if row is None else SeenMatter(projection.decode(row[0]), moment(row[1]))
+
+    async def matters(
+        self, projection: Projection[S], area: str | None, *, limit: int, before: int | None
+    ) -> tuple[SeenMatter[S], ...]:
+        """Matters of any kind, newest first, at or below `area`; `before`: opened before that ledger sequence."""
+        columns = projection.table.c
+        statement = select(columns.doc, columns.updated_at, columns.opened).order_by(columns.opened.desc()).limit(limit)
+        if area is not None:
+            statement = statement.where(queries.in_area(columns.area, area))
+        if before is not None:
+            statement = statement.where(columns.opened < before)
+        rows = await self.read(lambda connection: connection.execute(statement).all())
+        return tuple(SeenMatter(projection.decode(doc), moment(updated), opened) for doc, updated, opened in rows)
 
     async def case_of_ticket(self, adapter: str, ticket: str) -> tuple[CaseId, str] | None:
         """(case, assignment) of a department's own number; the youngest when a department gave it twice."""
         columns = assignments.c
-        statement = select(columns.case_id, columns.assignment)
+        statement = select(columns.matter, columns.assignment)
         statement = statement.where(columns.adapter == adapter, columns.ticket == ticket).order_by(columns.made_at.desc())
         row = await self.read(lambda connection: connection.execute(statement.limit(1)).one_or_none())
         return None if row is None else (CaseId(row[0]), row[1])
 
     async def case_of_source(self, adapter: str, ref: str) -> CaseId | None:
         """The case a system's own matter became or joined."""
-        statement = select(sources.c.case_id).where(sources.c.adapter == adapter, sources.c.ref == ref)
+        statement = select(sources.c.matter).where(sources.c.adapter == adapter, sources.c.ref == ref)
         found = await self.read(lambda connection: connection.execute(statement).scalar_one_or_none())
         return None if found is None else CaseId(found)
 
@@ -251,23 +295,31 @@ class Views:
         await self.write(self._empty)
         self._known = 0
 
+    def _tables(self) -> tuple[Table, ...]:
+        """The projections' own tables."""
+        return tuple(one.table for one in self.projections)
+
     def _create(self, connection: Connection) -> None:
         stored = None
         if inspect(connection).has_table(positions.name):
             stored = connection.execute(select(positions.c.version).where(positions.c.name == PROJECTION)).scalar_one_or_none()
-        if stored is not None and stored != VERSION:
+        if stored is not None and stored != self._version:
+            for table in self._tables():
+                table.drop(connection, checkfirst=True)
             metadata.drop_all(connection)
         metadata.create_all(connection)
+        for table in self._tables():
+            table.create(connection, checkfirst=True)
         self.search.create(connection)
-        if stored != VERSION:
+        if stored != self._version:
             self._empty(connection)
 
     def _empty(self, connection: Connection) -> None:
-        for table in BUILT:
+        for table in (*SHARED, *self._tables()):
             connection.execute(delete(table))
         self.search.empty(connection)
         connection.execute(delete(positions).where(positions.c.name == PROJECTION))
-        connection.execute(positions.insert().values(name=PROJECTION, sequence=0, version=VERSION))
+        connection.execute(positions.insert().values(name=PROJECTION, sequence=0, version=self._version))
 
 
 def _set_up_sqlite(connection: DBAPIConnection, _record: object) -> None:
@@ -314,7 +366,7 @@ def _entry(
 
 
 def _dead_delivery(doc: str, updated_at: int, id: str, at: int | None, letter: str | None) -> DeadDelivery:
-    case: Case = decode_case(doc)
+    case = decode_case(doc).state
     found = case.assignment(id)
     if found is None:
         raise LookupError(f"{case.id} has no assignment {id}: the views are inconsistent, rebuild them")

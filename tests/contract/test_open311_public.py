@@ -16,7 +16,7 @@ import pytest
 import uvicorn
 from georeport import GeoReport
 
-from hub.model.cases import CaseId
+from hub.model.case.state import CaseId
 from hub.testing.kit import QuietServer, eventually
 from tests.contract.georeport_answers import Definition, Filed, Numbered, Request, Service, deviations, read
 from tests.unit.api_world import World
@@ -133,7 +133,9 @@ async def test_a_report_is_found_out_how_to_file_filed_and_followed(tmp_path: Pa
             return str(filed["service_request_id"])
 
         id = await asyncio.to_thread(file)
-        assert world.vault.contacts[CaseId(id)].name == "San Zhang"
+        contact = await world.vault.open(CaseId(id))
+        assert contact is not None
+        assert contact.name == "San Zhang"
         await settle(world, id)
 
         def follow() -> None:

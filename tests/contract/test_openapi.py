@@ -27,12 +27,14 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from hub.api.auth import COMMANDS
-from hub.api.bodies import GIVEN, tag_of
+from hub.api.case_kind import CASE_KIND
 from hub.api.tokens import Role
-from hub.model import commands as c
+from hub.model.actors import SYSTEM
+from hub.model.aggregate import tag_of
 from hub.model.areas import AreaCode
-from hub.model.cases import SYSTEM, CaseId, Channel
+from hub.model.case import CASE
+from hub.model.case import commands as c
+from hub.model.case.state import CaseId, Channel
 from hub.settings import ApiSettings
 from hub.testing.kit import QuietServer
 from tests.unit.api_world import World
@@ -137,13 +139,13 @@ def test_every_path_behaves_as_documented(operation: Any, served: Served) -> Non
 
 def test_every_command_of_people_is_documented_with_an_example(served: Served) -> None:
     paths = served.app.openapi()["paths"]
-    for command in GIVEN:
+    for command in CASE.given:
         body = paths[f"/api/v1/cases/{{id}}/{tag_of(command)}"]["post"]["requestBody"]["content"]["application/json"]
         assert body["example"] is not None
         assert body["schema"]["$ref"] == f"#/components/schemas/{command.__name__}Body"
-    given = {tag_of(command) for command in GIVEN}
-    assert set().union(*COMMANDS.values()) == given
-    assert COMMANDS[Role.ADMIN] == given
+    given = {tag_of(command) for command in CASE.given}
+    assert set(CASE_KIND.roles) == given
+    assert all(Role.ADMIN in roles for roles in CASE_KIND.roles.values())
 
 
 def test_every_reference_of_the_document_leads_somewhere(served: Served) -> None:

@@ -25,8 +25,10 @@ from hub.bus.pull import Delivery
 from hub.contract import Adapter, AdapterInstance, Assignment, Capability, Manifest, Receipt, Report, ReportKind
 from hub.errors import OutcomeUnknown
 from hub.intake import Entry
-from hub.model.cases import SYSTEM, AssignmentState, Channel, Severity, Stage
-from hub.model.commands import Visit
+from hub.model.actors import SYSTEM
+from hub.model.assignments.state import AssignmentState
+from hub.model.case.commands import Visit
+from hub.model.case.state import Channel, Severity, Stage
 from hub.serving import run_loop
 from hub.settings import Settings
 
@@ -110,7 +112,7 @@ async def main() -> None:
         )
         # The reporter repeats the same request with the same key until it is answered, as a client does.
         outcome = await hub.intake.report(entry, actor=SYSTEM, key="the one report")
-        case = outcome.case
+        case = outcome.state
         while case.stage is not Stage.CLOSED:
             if hub.fatal.done():
                 raise SystemExit(hub.fatal.result())
@@ -125,9 +127,10 @@ async def main() -> None:
                     case.id, Visit(reached=True, solved=True, satisfied=True), actor=SYSTEM, command_id="the visit"
                 )
             await asyncio.sleep(0.01)
-            case = await hub.desk.load(case.id) or case
+            folded = await hub.desk.load(case.id)
+            case = case if folded is None else folded.state
         count, _ = await hub.ledger.verify()
-        cases = {commit.case async for _, commit, _ in hub.ledger.follow(0, live=False)}
+        cases = {commit.id async for _, commit, _ in hub.ledger.follow(0, live=False)}
         print(
             json.dumps(
                 {

@@ -26,7 +26,8 @@ from hub.contract import (
     StandingState,
 )
 from hub.crosswalk import Crosswalks
-from hub.model.cases import AssignmentState, Case, CaseId, delivery_key
+from hub.model.assignments.state import AssignmentState, delivery_key
+from hub.model.case.state import Case, CaseId
 from hub.reconciliation import Reconciliation
 from hub.repairs import RepairFilter, RepairItem, Repairs
 from hub.run_book import Run
@@ -133,21 +134,21 @@ class Bench:
 
     async def delivered(self, *, state: AssignmentState = AssignmentState.DELIVERED) -> tuple[Case, str]:
         """A case whose assignment the office has; the case and the delivery key."""
-        id = (await report_gas(self.hub)).case.id
+        id = (await report_gas(self.hub)).state.id
 
         async def there() -> bool:
             return (await self.assignment(id))[1] is state
 
         await eventually(there)
-        case = await self.hub.ledger.load(id)
-        assert case is not None
-        return case, (await self.assignment(id))[0]
+        folded = await self.hub.ledger.load(id)
+        assert folded is not None
+        return folded.state, (await self.assignment(id))[0]
 
     async def assignment(self, id: CaseId) -> tuple[str, AssignmentState]:
         """The key and state of the office's assignment of a case, by the ledger."""
-        case = await self.hub.ledger.load(id)
-        assert case is not None
-        item = next(item for item in case.assignments if item.adapter == NAME)
+        folded = await self.hub.ledger.load(id)
+        assert folded is not None
+        item = next(item for item in folded.state.assignments if item.adapter == NAME)
         return delivery_key(id, item.id), item.state
 
 

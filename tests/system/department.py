@@ -30,7 +30,8 @@ from hub.contract import (
 from hub.desk import Outcome, utc_now
 from hub.errors import OutcomeUnknown
 from hub.intake import Entry
-from hub.model.cases import SYSTEM, Channel, Severity
+from hub.model.actors import SYSTEM
+from hub.model.case.state import Channel, Severity
 from hub.settings import Settings
 
 CONFIG = Path(__file__).parents[2] / "config"

@@ -12,6 +12,8 @@ import sys
 from datetime import timedelta
 from typing import ClassVar
 
+import structlog
+
 from hub.contract import (
     Adapter,
     AdapterSettings,
@@ -28,6 +30,8 @@ from hub.contract import (
     ReportKind,
 )
 from hub.errors import OutcomeUnknown, Refused, Unavailable
+
+log = structlog.get_logger("office")
 
 
 class OfficeSettings(AdapterSettings):
@@ -59,6 +63,13 @@ class OfficeAdapter(Adapter):
         attempt_timeout=timedelta(seconds=5),
     )
     Settings: ClassVar[type[AdapterSettings]] = OfficeSettings
+    names: ClassVar[dict[str, str | None]] = {}
+
+    def _log(self, what: str, assignment: Assignment) -> None:
+        """Name the reporter, as a careless plugin does: in later calls too, which bring no contact."""
+        if assignment.contact is not None:
+            self.names[assignment.key] = assignment.contact.name
+        log.info(what, reporter=self.names.get(assignment.key))
 
     def _do(self, query: str, *values: object) -> list[tuple[object, ...]]:
         assert isinstance(self.settings, OfficeSettings)
@@ -66,6 +77,7 @@ class OfficeAdapter(Adapter):
             return db.execute(query, values).fetchall()
 
     async def deliver(self, assignment: Assignment) -> Receipt:
+        self._log("deliver", assignment)
         assert isinstance(self.settings, OfficeSettings)
         if self.settings.eats_mib:
             self.eaten = bytearray(self.settings.eats_mib * 1024 * 1024)
@@ -80,19 +92,23 @@ class OfficeAdapter(Adapter):
         self._do("INSERT INTO filed (key, contact) VALUES (?, ?)", assignment.key, contact)
         step("filed there")
         if script and script[0][0] == "no answer":
+            log.error("no answer", exc_info=RuntimeError(f"of {self.names.get(assignment.key)}"))
             raise OutcomeUnknown("no answer")
         found = await self.lookup(assignment)
         assert found is not None
         return found
 
     async def lookup(self, assignment: Assignment) -> Receipt | None:
+        self._log("lookup", assignment)
         found = self._do("SELECT max(number) FROM filed WHERE key = ?", assignment.key)
         return None if found[0][0] is None else Receipt(ticket=f"T-{found[0][0]}")
 
     async def recall(self, assignment: Assignment, reason: str) -> None:
+        self._log("recall", assignment)
         self._do("INSERT INTO heard (what) VALUES (?)", f"recall {assignment.key} {assignment.ticket}")
 
     async def urge(self, assignment: Assignment, message: str) -> None:
+        self._log("urge", assignment)
         self._do("INSERT INTO heard (what) VALUES (?)", f"urge {assignment.key} {message}")
 
     async def poll(self, cursor: str | None) -> Poll:

@@ -16,11 +16,12 @@ from typing import Any
 from hub.app import Hub
 from hub.contract import AdapterInstance, Placement
 from hub.desk import Outcome
-from hub.model.cases import Assignment, AssignmentState
+from hub.model.assignments.state import Assignment, AssignmentState
 from hub.remote.credentials_file import CredentialsFile, write_credentials
 from hub.settings import Settings
 from tests.eventually import eventually
 from tests.system.department import CONFIG, instance
+from tests.system.matters import case_of
 from tests.system.remote_office import OfficeAdapter
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -124,7 +125,7 @@ def free_port() -> int:
 
 
 async def assignment_of(hub: Hub, outcome: Outcome, adapter: str) -> Assignment:
-    case = await hub.desk.load(outcome.case.id)
+    case = await case_of(hub, outcome.state.id)
     assert case is not None
     return next(a for a in case.assignments if a.adapter == adapter)
 

@@ -16,7 +16,7 @@ from hub.bus import Bucket, Bus, EmbeddedServer, KeyExists, Objects, PullConsume
 from hub.bus.streams import DISPATCH, LEDGER, TIMERS, ensure_consumer, stream_state
 from hub.bus.timers import set_timer
 from hub.errors import BusUnavailable, InvalidInput, LedgerConflict
-from hub.model.cases import case_id
+from hub.model.case.state import case_id
 from tests.eventually import eventually
 
 CASE = case_id("320113001001001", "0000000001")
@@ -196,6 +196,34 @@ async def test_a_stream_that_does_not_answer_is_not_an_empty_one(bus: Bus) -> No
         await bus.all_of("NOBODY", "ledger.case.a")
     with pytest.raises(BusUnavailable):
         await bus.last("NOBODY", "ledger.case.a")
+
+
+async def test_a_bucket_tells_what_its_keys_hold_and_then_every_change_by_anybody(server: EmbeddedServer, bus: Bus) -> None:
+    bucket = await Bucket.open(bus, "TEST")
+    for key in ("a.pause", "b.pause", "a.store.x"):
+        await bucket.put(key, key.encode())
+    await bucket.purge("b.pause")
+    now = [change async for change in bucket.changes("*.pause", live=False)]
+    assert [(change.key, change.value) for change in now] == [("a.pause", b"a.pause"), ("b.pause", b"")]
+    heard: list[tuple[str, bytes]] = []
+
+    async def follow() -> None:
+        async for change in bucket.changes("*.pause", after=now[-1].revision):
+            heard.append((change.key, change.value))  # noqa: PERF401 - a comprehension would never end
+
+    task = asyncio.create_task(follow())
+    other = await Bus.connect(server.url)
+    try:
+        elsewhere = await Bucket.open(other, "TEST")
+        revision = await elsewhere.put("a.pause", b"2")
+        await elsewhere.put("a.store.x", b"2")
+        await elsewhere.delete("a.pause")
+        await eventually(lambda: heard == [("a.pause", b"2"), ("a.pause", b"")])
+        assert revision > now[-1].revision
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await other.close()
 
 
 async def test_objects_are_kept_by_their_hash(bus: Bus) -> None:

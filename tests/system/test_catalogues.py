@@ -13,7 +13,7 @@ from hub.contract import Capability, Crosswalk, ReportKind
 from hub.crosswalk import Tables
 from hub.errors import InvalidInput, LedgerConflict, NotAllowed
 from hub.heard_words import MOST_WORDS, OTHERS, HeardWords
-from hub.model.cases import SYSTEM
+from hub.model.actors import SYSTEM
 from hub.repairs import RepairKind
 from tests.system.audited import NAME, Office, bench
 

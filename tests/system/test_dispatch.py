@@ -12,19 +12,21 @@ import pytest
 
 from hub.app import Hub
 from hub.contract import Capability
-from hub.desk import Desk, Outcome
+from hub.desk import Outcome
 from hub.errors import AdapterFault, CredentialsRejected, InvalidInput, OutcomeUnknown, Refused, Unavailable
-from hub.ledger import CheckpointFile, Ledger
-from hub.model.cases import SYSTEM, Assignment, AssignmentState, AttemptOutcome, Case
-from hub.model.commands import Drop, Recall, Replay
+from hub.model.actors import SYSTEM
+from hub.model.assignments.commands import Drop, Recall, Replay
+from hub.model.assignments.state import Assignment, AssignmentState, AttemptOutcome
+from hub.model.case.state import Case
 from tests.eventually import eventually
 from tests.system.department import Department, report_gas, running_hub, scripted
+from tests.system.matters import case_of, second_desk
 
 LOOKUP = (Capability.LOOKUP,)
 
 
 async def assignment_of(hub: Hub, outcome: Outcome, adapter: str) -> Assignment:
-    case = await hub.desk.load(outcome.case.id)
+    case = await case_of(hub, outcome.state.id)
     assert case is not None
     return next(a for a in case.assignments if a.adapter == adapter)
 
@@ -47,7 +49,7 @@ async def test_every_department_gets_its_assignment_with_its_own_ticket(tmp_path
         outcome = await report_gas(hub)
         for name, department in departments.items():
             assignment = await until(hub, outcome, name, AssignmentState.DELIVERED)
-            assert assignment.ticket == department.tickets[f"{outcome.case.id}.{assignment.id}"]
+            assert assignment.ticket == department.tickets[f"{outcome.state.id}.{assignment.id}"]
             assert len(department.filed) == 1
 
 
@@ -85,7 +87,7 @@ async def test_a_refusal_goes_to_the_operator_and_is_not_retried(tmp_path: Path)
         outcome = await report_gas(hub)
         assignment = await until(hub, outcome, "police", AssignmentState.REFUSED)
         assert assignment.attempts[-1].reason == "不属于本单位职责"
-        case = await hub.desk.load(outcome.case.id)
+        case = await case_of(hub, outcome.state.id)
         assert case is not None
         assert f"refused:{assignment.id}" in case.attention
         assert len(department.calls) == 1
@@ -124,7 +126,7 @@ async def test_an_unknown_outcome_that_nobody_can_ask_about_is_never_sent_blindl
         outcome = await report_gas(hub)
         assignment = await until(hub, outcome, "police", AssignmentState.UNCERTAIN)
         assert len(department.calls) == 1
-        case = await hub.desk.load(outcome.case.id)
+        case = await case_of(hub, outcome.state.id)
         assert case is not None
         assert f"uncertain:{assignment.id}" in case.attention
 
@@ -145,12 +147,12 @@ async def test_used_up_attempts_become_a_dead_letter_that_can_be_replayed_under_
         assert len(assignment.attempts) == 3
         await hub.views.wait_for(await hub.ledger.last_sequence(), 5)
         with pytest.raises(InvalidInput):
-            await hub.desk.execute(outcome.case.id, Replay(assignment="a9", reason="x"), actor=SYSTEM)
-        await hub.desk.execute(outcome.case.id, Replay(assignment=assignment.id, reason="系统已恢复"), actor=SYSTEM)
+            await hub.desk.execute(outcome.state.id, Replay(assignment="a9", reason="x"), actor=SYSTEM)
+        await hub.desk.execute(outcome.state.id, Replay(assignment=assignment.id, reason="系统已恢复"), actor=SYSTEM)
         again = await until(hub, outcome, "police", AssignmentState.DELIVERED)
         assert len(again.attempts) == 4
         assert len(set(department.calls)) == 1
-        case = await hub.desk.load(outcome.case.id)
+        case = await case_of(hub, outcome.state.id)
         assert case is not None
         assert not [a for a in case.attention if a.startswith("dead")]
 
@@ -164,7 +166,7 @@ async def test_a_plugins_fault_is_tried_a_few_times_and_harms_nobody_else(tmp_pa
         dead = await until(hub, outcome, "police", AssignmentState.DEAD)
         assert len(dead.attempts) == 3
         assert dead.attempts[0].error == AdapterFault.code
-        await hub.desk.execute(outcome.case.id, Drop(assignment=dead.id, reason="改由电话通知"), actor=SYSTEM)
+        await hub.desk.execute(outcome.state.id, Drop(assignment=dead.id, reason="改由电话通知"), actor=SYSTEM)
 
 
 async def test_rejected_credentials_pause_the_adapter_and_cost_no_attempt(tmp_path: Path) -> None:
@@ -195,7 +197,7 @@ async def test_a_recalled_assignment_is_dropped_between_attempts(tmp_path: Path)
 
         await eventually(failed_once)
         assignment = await assignment_of(hub, outcome, "police")
-        await hub.desk.execute(outcome.case.id, Recall(assignment=assignment.id, reason="派错单位"), actor=SYSTEM)
+        await hub.desk.execute(outcome.state.id, Recall(assignment=assignment.id, reason="派错单位"), actor=SYSTEM)
 
         async def queue_empty() -> bool:
             return (await hub.adapters.statuses())[0].queued + (await hub.adapters.statuses())[0].in_flight == 0
@@ -210,8 +212,8 @@ async def test_a_delivered_assignment_that_is_recalled_is_taken_back_at_the_depa
     async with running_hub(tmp_path, {"police": scripted("police", department, (Capability.RECALL,))}) as hub:
         outcome = await report_gas(hub)
         assignment = await until(hub, outcome, "police", AssignmentState.DELIVERED)
-        await hub.desk.execute(outcome.case.id, Recall(assignment=assignment.id, reason="派错单位"), actor=SYSTEM)
-        await eventually(lambda: department.recalled == [f"{outcome.case.id}.{assignment.id}"])
+        await hub.desk.execute(outcome.state.id, Recall(assignment=assignment.id, reason="派错单位"), actor=SYSTEM)
+        await eventually(lambda: department.recalled == [f"{outcome.state.id}.{assignment.id}"])
 
 
 async def test_an_open_breaker_defers_without_spending_attempts_and_stops_nobody_else(tmp_path: Path) -> None:
@@ -224,7 +226,7 @@ async def test_an_open_breaker_defers_without_spending_attempts_and_stops_nobody
             await until(hub, outcome, "property", AssignmentState.DELIVERED)
         for outcome in outcomes:
             await until(hub, outcome, "police", AssignmentState.DELIVERED, within=20)
-        cases: list[Case] = [case for o in outcomes if (case := await hub.desk.load(o.case.id)) is not None]
+        cases: list[Case] = [case for o in outcomes if (case := await case_of(hub, o.state.id)) is not None]
         spent = sum(len(a.attempts) for case in cases for a in case.assignments if a.adapter == "police")
         assert spent <= len(outcomes) + 8
         assert len(down.filed) == len(outcomes)
@@ -235,8 +237,8 @@ async def test_a_replay_given_in_another_process_is_not_dropped_by_this_ones_old
     async with running_hub(tmp_path, {"police": scripted("police", department)}, attempts=2) as hub:
         outcome = await report_gas(hub)
         assignment = await until(hub, outcome, "police", AssignmentState.DEAD)
-        other = Desk(Ledger(hub.bus, CheckpointFile(tmp_path / "other.json")), hub.rulebook.rules)
-        await other.execute(outcome.case.id, Replay(assignment=assignment.id, reason="系统已恢复"), actor=SYSTEM)
+        other = second_desk(hub, tmp_path)
+        await other.execute(outcome.state.id, Replay(assignment=assignment.id, reason="系统已恢复"), actor=SYSTEM)
         await until(hub, outcome, "police", AssignmentState.DELIVERED)
 
 

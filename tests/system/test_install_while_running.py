@@ -12,7 +12,7 @@ import pytest
 
 from hub.adapters.registration import By, Patch
 from hub.desk import Outcome
-from hub.model.cases import SYSTEM
+from hub.model.actors import SYSTEM
 from tests.eventually import eventually
 from tests.system.department import Department, report_gas, running_hub, scripted
 
@@ -115,15 +115,15 @@ async def test_plugin_installed_under_load_takes_its_share_and_harms_nobody(tmp_
 
         def owed(unit_is_gas: bool) -> set[str]:
             return {
-                f"{outcome.case.id}.{assignment.id}"
+                f"{outcome.state.id}.{assignment.id}"
                 for outcome in outcomes
-                for assignment in outcome.case.assignments
+                for assignment in outcome.state.assignments
                 if (assignment.unit == "gas") is unit_is_gas
             }
 
         await eventually(lambda: set(police.filed) | set(property_.filed) == owed(unit_is_gas=False), within=30)
         assert len(police.filed) + len(property_.filed) == len(owed(unit_is_gas=False))
-        since = {key for key in owed(unit_is_gas=True) if key.partition(".")[0] in {o.case.id for o in outcomes[before + 1 :]}}
+        since = {key for key in owed(unit_is_gas=True) if key.partition(".")[0] in {o.state.id for o in outcomes[before + 1 :]}}
         await eventually(lambda: since <= set(taken), within=30)
         assert len(taken) == len(set(taken))
         assert not hub.fatal.done()

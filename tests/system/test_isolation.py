@@ -15,9 +15,11 @@ import pytest
 
 from hub.adapters.registration import By, Patch
 from hub.contract import Adapter, Assignment, Capability, Health, Manifest, Poll, Receipt, Report, ReportKind
-from hub.model.cases import SYSTEM, AssignmentState
+from hub.model.actors import SYSTEM
+from hub.model.assignments.state import AssignmentState
 from tests.eventually import eventually
 from tests.system.department import Department, report_gas, running_hub, scripted
+from tests.system.matters import case_of
 
 BY = By(actor=SYSTEM, note="test", untried=True)
 CASES = 24
@@ -187,9 +189,9 @@ async def test_whatever_one_adapter_does_the_others_go_on(tmp_path: Path) -> Non
             *(report_gas(hub, text=f"{n} 单元楼道有很浓的燃气味", place=f"{n} 号") for n in range(CASES))
         )
         wanted = {
-            f"{outcome.case.id}.{assignment.id}"
+            f"{outcome.state.id}.{assignment.id}"
             for outcome in outcomes
-            for assignment in outcome.case.assignments
+            for assignment in outcome.state.assignments
             if assignment.unit != "gas"
         }
         await eventually(lambda: set(police.filed) | set(property_.filed) == wanted, within=60)
@@ -197,7 +199,7 @@ async def test_whatever_one_adapter_does_the_others_go_on(tmp_path: Path) -> Non
         await eventually(lambda: len(Poisoned.seen) == 14, within=60)
 
         async def buried() -> bool:
-            cases = [await hub.desk.load(outcome.case.id) for outcome in outcomes]
+            cases = [await case_of(hub, outcome.state.id) for outcome in outcomes]
             dead = [
                 assignment
                 for case in cases

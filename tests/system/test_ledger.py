@@ -10,46 +10,46 @@ import pytest
 
 from hub.app import Hub
 from hub.bus import Bus, EmbeddedServer
-from hub.desk import Desk
 from hub.errors import InvalidInput, LedgerDamaged, TransitionRefused
-from hub.ledger import CheckpointFile, Ledger
-from hub.ledger_codec import encode
-from hub.model.cases import SYSTEM, subject_of
-from hub.model.commands import Comment, Escalate, Void
+from hub.ledger_codec import Codec
+from hub.model.actors import SYSTEM
+from hub.model.case import CASE
+from hub.model.case.commands import Comment, Escalate, Void
 from hub.settings import Settings
 from tests.system.department import CONFIG, report_gas, running_hub
+from tests.system.matters import second_desk
 
 
 async def many_cases(hub: Hub, count: int) -> None:
     for _ in range(count):
         outcome = await report_gas(hub)
-        await asyncio.gather(*(hub.desk.execute(outcome.case.id, Comment(text="备注" * 40), actor=SYSTEM) for _ in range(3)))
+        await asyncio.gather(*(hub.desk.execute(outcome.state.id, Comment(text="备注" * 40), actor=SYSTEM) for _ in range(3)))
 
 
 async def test_concurrent_commands_from_two_processes_all_land_one_after_the_other(tmp_path: Path) -> None:
     async with running_hub(tmp_path, {}, stages=False) as hub:
         outcome = await report_gas(hub)
-        other = Desk(Ledger(hub.bus, CheckpointFile(tmp_path / "other.json")), hub.rulebook.rules)
+        other = second_desk(hub, tmp_path)
         await asyncio.gather(
             *(
-                desk.execute(outcome.case.id, Comment(text=f"{n}"), actor=SYSTEM)
+                desk.execute(outcome.state.id, Comment(text=f"{n}"), actor=SYSTEM)
                 for n in range(10)
                 for desk in (hub.desk, other)
             )
         )
-        case = await hub.ledger.load(outcome.case.id)
-        assert case is not None
-        assert case.number == 21
+        folded = await hub.ledger.load(outcome.state.id)
+        assert folded is not None
+        assert folded.number == 21
 
 
 async def test_of_two_contradicting_commands_one_wins_and_the_other_is_refused_with_a_reason(tmp_path: Path) -> None:
     async with running_hub(tmp_path, {}, stages=False) as hub:
         outcome = await report_gas(hub)
-        other = Desk(Ledger(hub.bus, CheckpointFile(tmp_path / "other.json")), hub.rulebook.rules)
-        await other.load(outcome.case.id)
+        other = second_desk(hub, tmp_path)
+        await other.load(outcome.state.id)
         results = await asyncio.gather(
-            hub.desk.execute(outcome.case.id, Void(reason="测试工单"), actor=SYSTEM),
-            other.execute(outcome.case.id, Void(reason="测试工单"), actor=SYSTEM),
+            hub.desk.execute(outcome.state.id, Void(reason="测试工单"), actor=SYSTEM),
+            other.execute(outcome.state.id, Void(reason="测试工单"), actor=SYSTEM),
             return_exceptions=True,
         )
         refused = [r for r in results if isinstance(r, TransitionRefused)]
@@ -61,12 +61,12 @@ async def test_of_two_contradicting_commands_one_wins_and_the_other_is_refused_w
 async def test_a_repeated_command_id_does_nothing_and_another_content_is_refused(tmp_path: Path) -> None:
     async with running_hub(tmp_path, {}, stages=False) as hub:
         outcome = await report_gas(hub)
-        first = await hub.desk.execute(outcome.case.id, Comment(text="一次"), actor=SYSTEM, command_id="k")
-        again = await hub.desk.execute(outcome.case.id, Comment(text="一次"), actor=SYSTEM, command_id="k")
+        first = await hub.desk.execute(outcome.state.id, Comment(text="一次"), actor=SYSTEM, command_id="k")
+        again = await hub.desk.execute(outcome.state.id, Comment(text="一次"), actor=SYSTEM, command_id="k")
         assert again.repeated
-        assert again.case.number == first.case.number
+        assert again.folded.number == first.folded.number
         with pytest.raises(InvalidInput, match="another content"):
-            await hub.desk.execute(outcome.case.id, Comment(text="两次"), actor=SYSTEM, command_id="k")
+            await hub.desk.execute(outcome.state.id, Comment(text="两次"), actor=SYSTEM, command_id="k")
 
 
 async def test_a_refused_command_changes_nothing(tmp_path: Path) -> None:
@@ -74,18 +74,18 @@ async def test_a_refused_command_changes_nothing(tmp_path: Path) -> None:
         outcome = await report_gas(hub)
         before = await hub.ledger.last_sequence()
         with pytest.raises(InvalidInput):
-            await hub.desk.execute(outcome.case.id, Escalate(reason=""), actor=SYSTEM)
+            await hub.desk.execute(outcome.state.id, Escalate(reason=""), actor=SYSTEM)
         assert await hub.ledger.last_sequence() == before
 
 
 async def test_a_changed_commit_breaks_the_chain_and_is_noticed(tmp_path: Path) -> None:
     async with running_hub(tmp_path, {}, stages=False) as hub:
         outcome = await report_gas(hub)
-        commits = await hub.ledger.commits(outcome.case.id)
-        forged = encode(commits[-1][1]).replace(b"E0401", b"E0402")
-        await hub.bus.publish(subject_of(outcome.case.id), forged)
+        commits = await hub.ledger.commits(outcome.state.id)
+        forged = Codec(CASE).encode(commits[-1][1]).replace(b"E0401", b"E0402")
+        await hub.bus.publish(CASE.subject(outcome.state.id), forged)
         with pytest.raises(LedgerDamaged):
-            await hub.ledger.load(outcome.case.id)
+            await hub.ledger.load(outcome.state.id)
         with pytest.raises(LedgerDamaged):
             await hub.ledger.verify()
 

@@ -99,7 +99,7 @@ def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
 
 def make_spans() -> None:
     """One report: taken, committed, and a departmental call that fails."""
-    with telemetry.span("receive hotline", kind="consumer", root=True, case=CASE, links=(CAUSE,)):
+    with telemetry.span("receive hotline", kind="consumer", root=True, matter=CASE, links=(CAUSE,)):
         with telemetry.span("send ledger.case", kind="producer", attributes=telemetry.messaging("send", "send", "ledger.case")):
             pass
         with telemetry.span("POST", kind="client", attributes={telemetry.HTTP_STATUS: 503}) as call:
@@ -130,7 +130,7 @@ def test_spans_arrive_at_a_collector_with_parents_links_and_conventions(receiver
     } == {CASE}
     assert receiver.services() == {"hub"}
 
-    kept = store.of_case(CASE)
+    kept = store.of_matter(CASE)
     store.close()
     assert {(record.trace, record.span) for record in kept} == {
         (span.trace_id.hex(), span.span_id.hex()) for span in spans.values()
@@ -157,7 +157,7 @@ def test_what_one_hub_exports_another_store_takes(receiver: Receiver, tmp_path: 
     running.close()
     store = SpanStore(tmp_path / "spans.db")
     taken = sum(store.ingest_otlp(body, kind, content_encoding=encoding) for body, kind, encoding in receiver.raw)
-    records = store.of_case(CASE)
+    records = store.of_matter(CASE)
     store.close()
     assert taken == len(records) == 3
     assert {record.service for record in records} == {"police-simulator"}
@@ -172,7 +172,7 @@ def test_a_collector_that_is_away_costs_no_span_of_the_embedded_store(monkeypatc
     store = SpanStore(tmp_path / "spans.db")
     running = telemetry.setup(Settings(), "hub", store)
     make_spans()
-    assert len(store.of_case(CASE)) == 3
+    assert len(store.of_matter(CASE)) == 3
     running.close()
     store.close()
 

@@ -11,8 +11,9 @@ from hub.bus.streams import TIMERS
 from hub.bus.timers import set_audit
 from hub.contract import Capability, StandingState
 from hub.errors import InvalidInput, Refused, Unavailable
-from hub.model.cases import SYSTEM, AssignmentState
-from hub.model.commands import Void
+from hub.model.actors import SYSTEM
+from hub.model.assignments.state import AssignmentState
+from hub.model.case.commands import Void
 from hub.reconciliation import Due, next_night
 from hub.run_book import RunState
 from tests.eventually import eventually
@@ -101,7 +102,7 @@ async def test_taking_it_over_ends_the_assignment_once(tmp_path: Path) -> None:
         assert (await made.reconciled()).resolved == 1
         after = await made.hub.ledger.load(case.id)
         assert after is not None
-        note = next(part.note for part in after.assignments if part.adapter == NAME)
+        note = next(part.note for part in after.state.assignments if part.adapter == NAME)
         assert note is not None
         assert "对账补记" in note
         assert "李工" in note

@@ -26,10 +26,12 @@ from hub.contract import (
     Report,
 )
 from hub.errors import InvalidInput, LedgerConflict, NotAllowed
-from hub.model.cases import SYSTEM, AssignmentState
+from hub.model.actors import SYSTEM
+from hub.model.assignments.state import AssignmentState
 from hub.settings import Settings
 from tests.eventually import eventually
 from tests.system.department import CONFIG, Department, report_gas, running_hub, scripted
+from tests.system.matters import case_of
 
 BY = By(actor=SYSTEM, note="test")
 SECRET = "s3cret-of-the-department"
@@ -109,7 +111,7 @@ async def test_an_instance_added_while_the_hub_runs_takes_the_next_case(tmp_path
         outcome = await report_gas(hub)
         await deliveries(hub, 1)
         assert Desk.delivered[0][0] == "a"
-        own = next(item for item in outcome.case.assignments if item.unit == "gas")
+        own = next(item for item in outcome.state.assignments if item.unit == "gas")
         assert own.adapter == "gasworks"
 
 
@@ -217,7 +219,7 @@ async def test_a_disabled_instance_keeps_its_queue_and_goes_on_with_it(hub: Hub)
     with pytest.raises(NotAllowed):
         await hub.reportback.callback("gasworks", CallbackRequest(method="POST", path="", headers={}, query={}, body=b""))
     outcome = await report_gas(hub)
-    own = next(item for item in outcome.case.assignments if item.unit == "gas")
+    own = next(item for item in outcome.state.assignments if item.unit == "gas")
     assert own.adapter != "gasworks"  # nothing is bound to it while it is off
     await hub.registration.enable("gasworks", BY)
     await report_gas(hub, text="再次报告燃气味。")
@@ -241,7 +243,7 @@ async def test_a_draining_instance_ends_what_it_has_and_takes_nothing_new(hub: H
         while not await drained():
             await asyncio.sleep(0.05)
     assert len(Desk.delivered) == 1
-    case = await hub.desk.load(first.case.id)
+    case = await case_of(hub, first.state.id)
     assert case is not None
     assert next(item for item in case.assignments if item.unit == "gas").state is AssignmentState.DELIVERED
     await hub.registration.enable("gasworks", BY)

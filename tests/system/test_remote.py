@@ -9,8 +9,10 @@ import httpx
 import pytest
 
 from hub.contract import Contact
-from hub.model.cases import SYSTEM, AssignmentState, AttemptOutcome
-from hub.model.commands import Recall, Replay, Urge
+from hub.model.actors import SYSTEM
+from hub.model.assignments.commands import Recall, Replay
+from hub.model.assignments.state import AssignmentState, AttemptOutcome
+from hub.model.limits.commands import Urge
 from tests.eventually import eventually
 from tests.system.department import report_gas
 from tests.system.remote_world import Office, assignment_of, away, credentials_for, free_port, hub_with, process, until
@@ -25,11 +27,11 @@ async def test_an_assignment_goes_out_and_what_the_department_says_comes_back(tm
             assignment = await until(hub, outcome, "police", AssignmentState.DELIVERED)
             assert assignment.ticket == "T-1"
             assert office.contacts() == ["13900001111"]
-            key = f"{outcome.case.id}.{assignment.id}"
+            key = f"{outcome.state.id}.{assignment.id}"
             assert office.filed() == [key]
             office.says(key, "accepted")
             await until(hub, outcome, "police", AssignmentState.ACCEPTED)
-            await hub.desk.execute(outcome.case.id, Urge(assignment=assignment.id, message="请尽快"), actor=SYSTEM)
+            await hub.desk.execute(outcome.state.id, Urge(assignment=assignment.id, message="请尽快"), actor=SYSTEM)
             await eventually(lambda: office.heard()[-1:] == [f"urge {key} 请尽快"])
             office.says(key, "resolved")
             await until(hub, outcome, "police", AssignmentState.RESOLVED)
@@ -47,12 +49,12 @@ async def test_a_recalled_order_that_was_not_fetched_never_reaches_the_departmen
         for outcome in (recalled, kept):
             await until(hub, outcome, "police", AssignmentState.SENDING)
         assignment = await assignment_of(hub, recalled, "police")
-        await hub.desk.execute(recalled.case.id, Recall(assignment=assignment.id, reason="误报"), actor=SYSTEM)
+        await hub.desk.execute(recalled.state.id, Recall(assignment=assignment.id, reason="误报"), actor=SYSTEM)
         await eventually(lambda: _waiting(hub, 2))  # the other's delivery, and the recall
         async with process("police", creds, office, tmp_path / "remote"):
             delivered = await until(hub, kept, "police", AssignmentState.DELIVERED)
             await eventually(lambda: _waiting(hub, 0))
-            assert office.filed() == [f"{kept.case.id}.{delivered.id}"]
+            assert office.filed() == [f"{kept.state.id}.{delivered.id}"]
             assert office.heard() == []
 
 
@@ -92,9 +94,9 @@ async def test_a_kill_at_any_step_files_one_ticket(tmp_path: Path, step: str) ->
         await hub.orders.ensure("police")
         async with process("police", creds, office, tmp_path / "remote"):
             assignment = await until(hub, outcome, "police", AssignmentState.DELIVERED)
-            office.says(f"{outcome.case.id}.{assignment.id}", "accepted")
+            office.says(f"{outcome.state.id}.{assignment.id}", "accepted")
             await until(hub, outcome, "police", AssignmentState.ACCEPTED)
-        assert office.filed() == [f"{outcome.case.id}.{assignment.id}"]
+        assert office.filed() == [f"{outcome.state.id}.{assignment.id}"]
         ended = [attempt.outcome for attempt in (await assignment_of(hub, outcome, "police")).attempts]
         assert ended[-1] is AttemptOutcome.DELIVERED
         assert AttemptOutcome.STARTED not in ended
@@ -108,7 +110,7 @@ async def test_reports_made_while_the_hub_was_away_arrive_once_when_it_is_back(t
             child = await stack.enter_async_context(process("police", creds, office, tmp_path / "remote"))
             outcome = await report_gas(hub)
             assignment = await until(hub, outcome, "police", AssignmentState.DELIVERED)
-            key = f"{outcome.case.id}.{assignment.id}"
+            key = f"{outcome.state.id}.{assignment.id}"
         for kind in ("accepted", "progress", "resolved"):
             office.says(key, kind)
         await eventually(lambda: "polled 3" in office.heard())
@@ -132,7 +134,7 @@ async def test_a_department_that_refuses_or_fails_is_recorded_as_if_the_adapter_
             office.next("no answer")
             doubted = await report_gas(hub, text="地下车库有燃气味，请派人检查")
             assignment = await until(hub, doubted, "police", AssignmentState.DELIVERED)
-            assert office.filed().count(f"{doubted.case.id}.{assignment.id}") == 1
+            assert office.filed().count(f"{doubted.state.id}.{assignment.id}") == 1
             office.next("refused")
             refused = await report_gas(hub, text="锅炉房有燃气味，请派人检查")
             assignment = await until(hub, refused, "police", AssignmentState.REFUSED)
@@ -141,7 +143,7 @@ async def test_a_department_that_refuses_or_fails_is_recorded_as_if_the_adapter_
             dead = await report_gas(hub, text="学校食堂有燃气味，请派人检查")
             await until(hub, dead, "police", AssignmentState.DEAD)
             await hub.desk.execute(
-                dead.case.id, Replay(assignment=(await assignment_of(hub, dead, "police")).id, reason="已修复"), actor=SYSTEM
+                dead.state.id, Replay(assignment=(await assignment_of(hub, dead, "police")).id, reason="已修复"), actor=SYSTEM
             )
             assignment = await until(hub, dead, "police", AssignmentState.DELIVERED)
             assert len(assignment.attempts) == 4
@@ -155,7 +157,7 @@ async def test_callbacks_are_taken_beside_the_department(tmp_path: Path) -> None
         async with process("police", creds, office, tmp_path / "remote", more=("--callback-port", str(port))):
             outcome = await report_gas(hub)
             assignment = await until(hub, outcome, "police", AssignmentState.DELIVERED)
-            body = f"{outcome.case.id}.{assignment.id} accepted"
+            body = f"{outcome.state.id}.{assignment.id} accepted"
             async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as http:
                 assert (await http.post("/done", content=body, headers={"x-secret": "shut"})).status_code == 401
                 assert (await http.get("/done")).status_code == 405

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hub.contract import Contact
-from hub.model.cases import AssignmentState
+from hub.model.assignments.state import AssignmentState
 from tests.node.prepare import HERE, prepared
 from tests.system.department import report_gas
 from tests.system.remote_world import away, credentials_for, hub_with, until

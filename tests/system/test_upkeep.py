@@ -17,11 +17,11 @@ import uvicorn
 from typer.testing import CliRunner, Result
 
 from hub.api.app import create_app
-from hub.app import services_of
 from hub.cli import app as hub_command
 from hub.contract import Capability, Crosswalk, ReportKind, StandingState
-from hub.model.cases import AssignmentState
+from hub.model.assignments.state import AssignmentState
 from hub.repairs import Repair, RepairKind
+from hub.serving import services_of
 from hub.testing.kit import QuietServer
 from tests.eventually import eventually
 from tests.system.audited import NAME, Bench, Office, bench

@@ -6,7 +6,7 @@ import asyncio
 
 from hub.bus import Bucket, Bus
 from hub.contract import Contact
-from hub.model.cases import parse_case_id
+from hub.model.case.state import parse_case_id
 from hub.privacy import Vault
 
 CASE = parse_case_id("320113001001001-0123456789")

@@ -16,8 +16,9 @@ from hub.app import Hub
 from hub.contract import CallbackRejected, CallbackRequest, Capability
 from hub.desk import Outcome
 from hub.errors import Withdrawn
-from hub.model.cases import SYSTEM, Assignment, AssignmentState, AttemptOutcome
-from hub.model.commands import Resend
+from hub.model.actors import SYSTEM
+from hub.model.assignments.commands import Resend
+from hub.model.assignments.state import Assignment, AssignmentState, AttemptOutcome
 from hub.testing.process import SimulatorProcess
 from hub.webhooks import Signer, new_secret
 from tests.eventually import eventually
@@ -44,7 +45,7 @@ async def test_what_the_department_asks_for_again_is_sent_once_more_under_its_ke
         async with running_hub(tmp_path / "hub", {"police": webhook(settings)}, settings=settings) as hub:
             outcome = await report_gas(hub)
             first = await until(hub, outcome, "police", AssignmentState.DELIVERED)
-            await hub.desk.execute(outcome.case.id, Resend(assignment=first.id, reason="库已重建", again=True), actor=SYSTEM)
+            await hub.desk.execute(outcome.state.id, Resend(assignment=first.id, reason="库已重建", again=True), actor=SYSTEM)
             second = await again(hub, outcome, "police", 2)
             assert second.ticket == first.ticket
             assert [attempt.outcome for attempt in second.attempts] == [AttemptOutcome.DELIVERED] * 2
@@ -58,7 +59,7 @@ async def test_callback_that_comes_twice_is_answered_alike_and_done_once(tmp_pat
     async with running_hub(tmp_path, {"police": webhook(settings)}, settings=settings) as hub:
         outcome = await report_gas(hub)
         part = (await assignment_of(hub, outcome, "police")).id
-        body = f'{{"type":"assignment.accepted","key":"{outcome.case.id}.{part}"}}'.encode()
+        body = f'{{"type":"assignment.accepted","key":"{outcome.state.id}.{part}"}}'.encode()
 
         async def call(secret: str, id: str = "evt-1") -> int:
             headers = Signer([secret]).headers(id, body, now=datetime.now(UTC).timestamp())
@@ -68,7 +69,7 @@ async def test_callback_that_comes_twice_is_answered_alike_and_done_once(tmp_pat
 
         assert [await call(secret), await call(secret)] == [1, 1]
         assert (await assignment_of(hub, outcome, "police")).state is AssignmentState.ACCEPTED
-        commits = [commit async for _, commit, _ in hub.ledger.follow(0, live=False) if commit.case == outcome.case.id]
+        commits = [commit async for _, commit, _ in hub.ledger.follow(0, live=False) if commit.id == outcome.state.id]
         assert [commit.command for commit in commits].count("accept") == 1
         with pytest.raises(CallbackRejected):
             await call(new_secret(), "evt-2")

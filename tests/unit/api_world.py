@@ -1,39 +1,44 @@
-"""A hub without a bus, for tests of views and API: the real desk, lifecycle, policy and views over a ledger in memory.
+"""A hub without a bus, for tests of views and API: the real desk, intake, vault, lifecycle, policy and views over a ledger in memory.
 
-The fakes behave: the ledger checks expected sequences, buckets and objects keep what they are given, the vault forgets keys.
+The fakes behave: the ledger and the bus check expected sequences, buckets and objects keep what they are given.
 """
 
 import asyncio
-import hashlib
-import re
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import httpx
 from fastapi import FastAPI
 
 from hub.adapters import AdapterStatus
 from hub.api import Services, create_app
+from hub.api.case_kind import CASE_KIND
 from hub.api.tokens import Tokens
-from hub.bus.buckets import Entry as Stored
-from hub.bus.connection import WrongSequence
+from hub.bus import Message, WrongSequence
 from hub.config import District, load_district
-from hub.contract import CallbackRejected, CallbackRequest, Contact
-from hub.desk import Desk, Outcome
-from hub.errors import InvalidInput, LedgerConflict, NotAllowed
-from hub.intake import Entry
-from hub.ledger import PolicyRecord
-from hub.ledger_codec import digest, encode
-from hub.model.areas import AreaCode, Level, UnitCode
-from hub.model.cases import SYSTEM, Actor, ActorKind, Case, CaseId, case_id
-from hub.model.commands import Report
-from hub.model.events import Commit
-from hub.model.lifecycle import fold
-from hub.privacy import mask_text
+from hub.contract import CallbackRejected, CallbackRequest
+from hub.desk import Desk, Desks
+from hub.erasure import Erasure
+from hub.errors import NotAllowed
+from hub.intake import Intake
+from hub.ledger_codec import Codecs
+from hub.linkage import reaction_of
+from hub.model.actors import SYSTEM, Actor, ActorKind
+from hub.model.aggregate import Aggregates
+from hub.model.areas import Level, UnitCode
+from hub.model.case import CASE
+from hub.model.case.effects import ERASURE
+from hub.model.case.state import Case, CaseId, case_id
+from hub.model.effects import Call, React
+from hub.privacy import Vault
+from hub.reactions import Reactions
+from hub.repairs import Repair
 from hub.settings import ApiSettings, Open311Settings
+from hub.testing.memory import MemoryBucket, MemoryLedger, MemoryObjects
 from hub.views import Projector, Views
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -56,161 +61,23 @@ class Clock:
         return self.at
 
 
-class MemoryLedger:
-    """Commits in a list; sequence n is place n-1."""
+class MemoryBus:
+    """The last message of each subject: what intake needs of a bus."""
 
     def __init__(self) -> None:
-        self.stored: list[tuple[Commit, str]] = []
-        self.published: list[PolicyRecord] = []
-        self._grown = asyncio.Event()
+        self.stored: dict[str, Message] = {}
+        self._sequence = 0
 
-    async def append(self, commit: Commit, *, after: int) -> tuple[int, bytes]:
-        last = max((n for n, (other, _) in enumerate(self.stored, 1) if other.case == commit.case), default=0)
-        if last != after:
-            raise WrongSequence("another was first", subject=commit.case)
-        return self.push(commit)
+    async def publish(self, subject: str, data: bytes, *, expect: int | None = None) -> int:
+        last = self.stored[subject].sequence if subject in self.stored else 0
+        if expect is not None and expect != last:
+            raise WrongSequence("another was first", subject=subject)
+        self._sequence += 1
+        self.stored[subject] = Message(subject, data, self._sequence)
+        return self._sequence
 
-    def push(self, commit: Commit) -> tuple[int, bytes]:
-        raw = encode(commit)
-        self.stored.append((commit, digest(raw)))
-        grown, self._grown = self._grown, asyncio.Event()
-        grown.set()
-        return len(self.stored), raw
-
-    async def load(self, case: CaseId) -> Case | None:
-        state: Case | None = None
-        for sequence, (commit, own) in enumerate(self.stored, 1):
-            if commit.case == case:
-                state = fold(state, commit, digest=own, sequence=sequence)
-        return state
-
-    async def follow_batches(
-        self, after: int, *, live: bool = True, most: int = 512
-    ) -> AsyncIterator[list[tuple[int, Commit, str]]]:
-        while True:
-            grown = self._grown
-            while after < len(self.stored):
-                batch = [(n, *self.stored[n - 1]) for n in range(after + 1, min(after + most, len(self.stored)) + 1)]
-                after = batch[-1][0]
-                yield batch
-            if not live:
-                return
-            await grown.wait()
-
-    async def follow(self, after: int, *, live: bool = True) -> AsyncIterator[tuple[int, Commit, str]]:
-        async for batch in self.follow_batches(after, live=live):
-            for item in batch:
-                yield item
-
-    async def last_sequence(self) -> int:
-        return len(self.stored)
-
-    async def policies(self) -> Sequence[PolicyRecord]:
-        return self.published
-
-
-class MemoryBucket:
-    def __init__(self) -> None:
-        self.values: dict[str, bytes] = {}
-
-    async def get(self, key: str) -> Stored | None:
-        return Stored(self.values[key], 1) if key in self.values else None
-
-    async def put(self, key: str, value: bytes) -> int:
-        self.values[key] = value
-        return 1
-
-    async def update(self, key: str, value: bytes, revision: int) -> int:
-        if key not in self.values:
-            raise LedgerConflict("changed by another", subject=key)
-        return await self.put(key, value)
-
-    async def purge(self, key: str) -> None:
-        self.values.pop(key, None)
-
-    async def entries(self, pattern: str = ">") -> dict[str, Stored]:
-        fits = re.compile(re.escape(pattern).replace(r"\*", r"[^.]+").replace(">", ".+")).fullmatch
-        return {key: Stored(value, 1) for key, value in self.values.items() if fits(key)}
-
-
-class MemoryVault:
-    def __init__(self) -> None:
-        self.contacts: dict[CaseId, Contact] = {}
-
-    async def open(self, case: CaseId) -> Contact | None:
-        return self.contacts.get(case)
-
-    async def erase(self, case: CaseId) -> None:
-        self.contacts.pop(case, None)
-
-
-class MemoryObjects:
-    def __init__(self) -> None:
-        self.files: dict[str, bytes] = {}
-
-    async def put(self, content: bytes) -> str:
-        sha = hashlib.sha256(content).hexdigest()
-        self.files[sha] = content
-        return sha
-
-    async def get(self, sha256: str) -> bytes | None:
-        return self.files.get(sha256)
-
-    async def delete(self, sha256: str) -> None:
-        self.files.pop(sha256, None)
-
-
-class MemoryIntake:
-    """Opens a case per key; keeps the vault."""
-
-    def __init__(self, desk: Desk, vault: MemoryVault, district: District) -> None:
-        self._desk = desk
-        self._vault = vault
-        self._district = district
-        self._keys: dict[str, tuple[CaseId, str]] = {}
-
-    async def report(self, entry: Entry, *, actor: Actor, key: str | None = None, cause: str | None = None) -> Outcome:
-        if not entry.title.strip() and not entry.text.strip():
-            raise InvalidInput("a report needs a title or a text", subject="text")
-        if entry.area is not None and not self._district.policy.is_area(entry.area):
-            raise InvalidInput(f"no such area: {entry.area}", subject="area")
-        if entry.category is not None and not self._district.policy.is_category(entry.category):
-            raise InvalidInput(f"no such category: {entry.category}", subject="category")
-        said = entry.said or repr(entry)
-        if entry.source is not None:
-            key = f"{entry.source.adapter}\n{entry.source.ref}"
-        if key is not None and key in self._keys:
-            case, before = self._keys[key]
-            if before != said and entry.source is None:
-                raise InvalidInput("the same key came with another content", subject="Idempotency-Key")
-            known = await self._desk.load(case)
-            assert known is not None
-            return Outcome(known, known.sequence, repeated=True)
-        area = entry.area or self._district.code
-        case = new_case_id(area, len(self._keys) + 1)
-        if key is not None:
-            self._keys[key] = (case, said)
-        fields: tuple[str, ...] = ()
-        if entry.contact is not None:
-            self._vault.contacts[case] = entry.contact
-            fields = tuple(name for name in ("name", "phone", "address") if getattr(entry.contact, name))
-        return await self._desk.execute(
-            case,
-            Report(
-                channel=entry.channel,
-                title=mask_text(entry.title or entry.text[:60]),
-                text=mask_text(entry.text or entry.title),
-                area=AreaCode(area),
-                reported_at=entry.reported_at,
-                place=entry.place,
-                source=entry.source,
-                category=entry.category,
-                severity=entry.severity,
-                contact_fields=fields,
-            ),
-            actor=actor,
-            cause=cause,
-        )
+    async def last(self, stream: str, subject: str) -> Message | None:
+        return self.stored.get(subject)
 
 
 class MemoryReportBack:
@@ -268,6 +135,10 @@ def person(area: str, place: District) -> Actor:
     return Actor(kind=ActorKind.PERSON, name=f"clerk of {area}", unit=UnitCode(area), level=unit.level or Level.DISTRICT)
 
 
+async def _note(repair: Repair) -> None:
+    raise AssertionError(f"a reaction was put aside: {repair.text}")
+
+
 @dataclass
 class World:
     """Everything one test needs. Use `async with world(tmp_path) as w`."""
@@ -275,10 +146,12 @@ class World:
     district: District
     clock: Clock
     ledger: MemoryLedger
-    desk: Desk
+    desk: Desk[Case, Any, Any]
     views: Views
     projector: Projector
-    vault: MemoryVault
+    reactions: Reactions
+    desks: Desks
+    vault: Vault
     objects: MemoryObjects
     adapters: MemoryAdapters
     reportback: MemoryReportBack
@@ -286,7 +159,7 @@ class World:
     app: FastAPI
     client: httpx.AsyncClient
     secrets: dict[str, str] = field(default_factory=dict)
-    _running: asyncio.Task[None] | None = None
+    _running: tuple[asyncio.Task[None], ...] = ()
 
     @classmethod
     def make(
@@ -300,20 +173,24 @@ class World:
         folder.mkdir(exist_ok=True)
         place = district()
         clock = Clock(datetime.now(UTC))
-        ledger = MemoryLedger()
-        desk = Desk(ledger, lambda: place.policy, clock=clock)  # type: ignore[arg-type]
+        aggregates = Aggregates(CASE)
+        ledger = MemoryLedger(aggregates)
+        vault = Vault(MemoryBucket(), MemoryBucket())
+        desk = Desk(CASE, ledger, lambda: place.policy.rules, clock=clock, hiding=vault.hiding)
+        desks = Desks(desk)
         views = Views(f"sqlite:///{folder / 'views.db'}", clock=clock)
-        vault, objects, adapters, reportback = MemoryVault(), MemoryObjects(), MemoryAdapters(), MemoryReportBack()
+        objects, adapters, reportback = MemoryObjects(), MemoryAdapters(), MemoryReportBack()
         tokens = Tokens(MemoryBucket())
 
         async def publish(sources: dict[str, str], actor: Actor) -> int:
-            ledger.published.append(PolicyRecord(version=len(ledger.published) + 1, at=clock(), actor=actor, sources=sources))
-            return len(ledger.published)
+            return await ledger.publish_policy(sources, actor)
 
         app = create_app(
             Services(
                 desk=desk,
-                intake=MemoryIntake(desk, vault, place),
+                desks=desks,
+                kinds=(CASE_KIND,),
+                intake=Intake(desk, MemoryBus(), lambda: place, vault, clock=clock),  # type: ignore[arg-type]
                 reportback=reportback,
                 adapters=adapters,
                 ledger=ledger,
@@ -332,6 +209,8 @@ class World:
         )
         client = httpx.AsyncClient(transport=httpx.ASGITransport(app, raise_app_exceptions=False), base_url="http://hub/api/v1")
         projector = Projector(views, ledger)
+        erasure = Erasure(desk, ledger, vault, objects, views)  # type: ignore[arg-type]
+        reactions = Reactions(None, desks, Codecs(aggregates), {ERASURE: erasure}, _note)  # type: ignore[arg-type]
         return cls(
             district=place,
             clock=clock,
@@ -339,6 +218,8 @@ class World:
             desk=desk,
             views=views,
             projector=projector,
+            reactions=reactions,
+            desks=desks,
             vault=vault,
             objects=objects,
             adapters=adapters,
@@ -349,7 +230,7 @@ class World:
         )
 
     async def __aenter__(self) -> "World":
-        self._running = asyncio.create_task(self.projector.run())
+        self._running = (asyncio.create_task(self.projector.run()), asyncio.create_task(self._react()))
         for name, role, unit, area in (
             ("admin", "admin", None, self.district.code),
             ("viewer", "viewer", None, self.district.code),
@@ -362,15 +243,28 @@ class World:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self.leave_views_behind()
+        await self._stop(*self._running)
         await self.client.aclose()
         self.views.close()
 
     async def leave_views_behind(self) -> None:
         """From now on the views stay as they are."""
-        assert self._running is not None
-        self._running.cancel()
-        await asyncio.gather(self._running, return_exceptions=True)
+        await self._stop(self._running[0])
+
+    async def _stop(self, *tasks: asyncio.Task[None]) -> None:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _react(self) -> None:
+        """What linkage and reactions do, without the queue between them."""
+        async for _, commit, _ in self.ledger.follow(0):
+            desk = self.desks.of(commit.id)
+            folded = await desk.known(commit.id, number=commit.number)
+            assert folded is not None
+            for effect in desk.aggregate.effects(commit, folded.state):
+                if isinstance(effect, React | Call):
+                    await self.reactions.do(reaction_of(commit, effect))
 
     def as_(self, who: str, key: str | None = None) -> Mapping[str, str]:
         """Headers of somebody."""

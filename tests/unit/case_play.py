@@ -3,43 +3,62 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from hub.ledger_codec import command_digest, decode, digest, encode
-from hub.model.cases import SYSTEM, Actor, Assignment, AssignmentState, Case, Channel, Deadline, DeadlineKind, case_id
-from hub.model.commands import AnyCommand, RecordDelivered, Report, StartDelivery
-from hub.model.events import AnyEvent, Commit, Event
-from hub.model.lifecycle import decide, fold, wake_at
+import msgspec
+
+from hub.ledger_codec import Codec, command_digest, digest
+from hub.model.actors import SYSTEM, Actor
+from hub.model.aggregate import Commit, Event, Folded
+from hub.model.assignments.commands import RecordDelivered, StartDelivery
+from hub.model.assignments.state import Assignment, AssignmentState
+from hub.model.case import CASE
+from hub.model.case.commands import CaseCommand, Report
+from hub.model.case.events import CaseEvent
+from hub.model.case.state import Case, Channel, case_id
+from hub.model.limits.state import Deadline, DeadlineKind
+from hub.model.policy import Policy
 from hub.model.rules import Rules
 from tests.unit.fake_rules import GRID, LAMP, FakeRules
 
+CODEC = Codec(CASE)
 START = datetime(2026, 3, 2, 1, 0, tzinfo=UTC)
 
 
 class Play:
     """One case and all its commits."""
 
-    def __init__(self, rules: Rules | None = None, *, suffix: str = "0123456789abcdef", now: datetime = START) -> None:
-        self.rules: Rules = rules or FakeRules()
+    def __init__(
+        self, rules: FakeRules | Policy | None = None, *, suffix: str = "0123456789abcdef", now: datetime = START
+    ) -> None:
+        self.rules: Rules = (rules or FakeRules()).rules
         self.id = case_id(GRID, suffix)
         self.now = now
-        self.state: Case | None = None
+        self.folded_now: Folded[Case] | None = None
         self.commits: list[bytes] = []
 
     @property
     def case(self) -> Case:
-        assert self.state is not None
-        return self.state
+        assert self.folded_now is not None
+        return self.folded_now.state
+
+    @property
+    def envelope(self) -> Folded[Case]:
+        assert self.folded_now is not None
+        return self.folded_now
 
     def wait(self, **time: float) -> None:
         self.now += timedelta(**time)
 
-    def do(self, command: AnyCommand, actor: Actor = SYSTEM) -> tuple[AnyEvent, ...]:
+    def do(self, command: CaseCommand, actor: Actor = SYSTEM) -> tuple[CaseEvent, ...]:
         """Decide and commit; returns the events."""
-        events = decide(self.state, command, actor=actor, rules=self.rules, now=self.now, new_id=self.id)
+        before = self.folded_now
+        events = CASE.decide(
+            None if before is None else before.state, command, actor=actor, rules=self.rules, now=self.now, id=self.id
+        )
         if events:
             number = len(self.commits) + 1
-            before = self.state
-            commit = Commit(
-                case=self.id,
+            draft = Commit(
+                aggregate="case",
+                id=self.id,
                 number=number,
                 at=self.now,
                 command=str(command.__struct_config__.tag),
@@ -50,13 +69,15 @@ class Play:
                 events=events,
                 previous=before.digest if before is not None else "",
             )
-            wake = wake_at(before, fold(before, commit, digest="", sequence=0), self.now)
-            raw = encode(Commit(**{**{name: getattr(commit, name) for name in commit.__struct_fields__}, "wake_at": wake}))
+            after = CASE.fold(before, draft, digest="", sequence=0)
+            wake = CASE.wake_at(before, after.state, self.now)
+            raw = CODEC.encode(msgspec.structs.replace(draft, wake_at=wake))
             self.commits.append(raw)
-            self.state = fold(before, decode(raw), digest=digest(raw), sequence=number * 10)
+            # Folded anew from the bytes: what was stored is what counts.
+            self.folded_now = CASE.fold(before, CODEC.decode(raw), digest=digest(raw), sequence=number * 10)
         return events
 
-    def report(self, category: str = LAMP, actor: Actor = SYSTEM, **given: Any) -> tuple[AnyEvent, ...]:
+    def report(self, category: str = LAMP, actor: Actor = SYSTEM, **given: Any) -> tuple[CaseEvent, ...]:
         values: dict[str, Any] = {
             "channel": Channel.RESIDENT,
             "title": "路灯不亮",
@@ -84,20 +105,20 @@ class Play:
     def limit(self, kind: DeadlineKind, assignment: str | None = None) -> Deadline | None:
         return next((d for d in self.case.deadlines if d.kind is kind and d.assignment == assignment), None)
 
-    def folded(self) -> Case | None:
+    def folded(self) -> Folded[Case] | None:
         """The case, from its stored commits alone."""
-        state: Case | None = None
+        folded: Folded[Case] | None = None
         for index, raw in enumerate(self.commits):
-            state = fold(state, decode(raw), digest=digest(raw), sequence=(index + 1) * 10)
-        return state
+            folded = CASE.fold(folded, CODEC.decode(raw), digest=digest(raw), sequence=(index + 1) * 10)
+        return folded
 
 
-def names(events: tuple[AnyEvent, ...]) -> list[str]:
+def names(events: tuple[CaseEvent, ...]) -> list[str]:
     """The events' stored names."""
     return [str(event.__struct_config__.tag) for event in events]
 
 
-def only(events: tuple[AnyEvent, ...], kind: type[Event]) -> Any:
+def only(events: tuple[CaseEvent, ...], kind: type[Event]) -> Any:
     """The one event of a type."""
     found = [event for event in events if isinstance(event, kind)]
     assert len(found) == 1, names(events)

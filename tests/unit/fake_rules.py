@@ -3,10 +3,13 @@
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from hub.model.actors import Actor, ActorKind
 from hub.model.areas import AreaCode, Level, Unit, UnitCode, UnitKind
-from hub.model.cases import Actor, ActorKind, Channel, DeadlineKind, Role, Severity
-from hub.model.commands import Target
-from hub.model.rules import LadderAction, Limit, Matter, Plan, Step
+from hub.model.assignments.commands import Target
+from hub.model.assignments.state import Role
+from hub.model.case.state import Channel, Severity
+from hub.model.limits.state import DeadlineKind
+from hub.model.rules import LadderAction, Limit, Matter, Plan, Rules, Step
 
 DISTRICT = AreaCode("320113")
 STREET = AreaCode("320113001")
@@ -76,6 +79,10 @@ class FakeRules:
     )
     visits: bool = True
 
+    @property
+    def rules(self) -> Rules:
+        return Rules(version=self.version, units=self, routing=self, limits=self, powers=self, visits=self)
+
     def plan(self, matter: Matter, at: datetime) -> Plan:
         category = matter.category or LAMP
         severity = matter.severity or {GAS: Severity.URGENT, LAMP: Severity.MINOR}.get(category, Severity.ORDINARY)
@@ -94,7 +101,7 @@ class FakeRules:
             rule=f"routing.yaml:1 {category}",
         )
 
-    def adapter_for(self, unit: Unit, *, case: str, area: str, category: str) -> str | None:
+    def adapter_for(self, unit: Unit, *, matter: str, area: str, category: str) -> str | None:
         return unit.adapter
 
     def unit(self, code: str) -> Unit | None:

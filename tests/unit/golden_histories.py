@@ -1,37 +1,34 @@
-"""Short histories that between them hold every event; `python -m tests.unit.golden_histories` writes the golden files that are missing.
+"""Histories that between them hold every event; `python -m tests.unit.golden_histories` writes the golden files that are missing.
 
-A golden file `tests/golden/<event>.v<version>.json` holds the commits of a case up to the first with that event, as stored, and
-the case they fold to. Files are never overwritten: what is in them was released.
+`tests/golden/<history>.jsonl` holds a case's commits as they are stored, one a line, and in its last line how the case stands then.
+`tests/golden/fields.json` holds every event's fields by version. Neither is ever overwritten: what is in them was released.
 """
 
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
-from hub.ledger_codec import EVENTS, VERSIONS, decode, digest
-from hub.model import commands as c
+from hub.ledger_codec import digest
+from hub.model.aggregate import Event, Folded
 from hub.model.areas import UnitCode
-from hub.model.cases import Attachment, Case, CaseId, Channel, DeadlineKind, Source
-from hub.model.events import DeadLetter
-from hub.model.lifecycle import fold
-from tests.unit.case_play import Play
+from hub.model.assignments.events import DeadLetter
+from hub.model.case import CASE
+from hub.model.case import commands as c
+from hub.model.case.state import Case, CaseId, Channel
+from hub.model.grown import Grown
+from hub.model.limits.state import DeadlineKind
+from hub.model.records import Attachment, Source
+from tests.unit.case_play import CODEC, Play
 from tests.unit.fake_rules import COMMUNITY, DISTRICT, GAS, GRID, LAMP, NOISE, SEWER, STREET, department, person
 
 GOLDEN = Path(__file__).parents[1] / "golden"
-OTHER = CaseId(f"{GRID}-0123456789abcdeg")
+FIELDS = GOLDEN / "fields.json"
+OTHER, THIRD, FOURTH = (CaseId(f"{GRID}-0123456789abcde{letter}") for letter in "ghj")
 PHOTO = Attachment(name="现场.jpg", media_type="image/jpeg", size=1200, sha256="ab" * 32)
-
-
-class Golden(msgspec.Struct, kw_only=True):
-    """A golden file. `commits` are kept as they are stored; `fields` are the event's (true: must be given)."""
-
-    event: str
-    version: int
-    fields: dict[str, bool]
-    commits: list[msgspec.Raw]
-    case: Case
 
 
 def sewer() -> Play:
@@ -61,6 +58,7 @@ def sewer() -> Play:
     play.do(c.Visit(reached=True, satisfied=True, rating=5), person(DISTRICT))
     play.do(c.RecordEffect(effect="inform:closed", adapter="hotline"))
     play.do(c.EraseContact(reason="保存期满"), person(DISTRICT))
+    play.do(c.RecordDestroyed(files=(PHOTO.sha256,)))
     return play
 
 
@@ -110,8 +108,8 @@ def noise() -> Play:
             channel=Channel.HOTLINE, text="又来电", area=GRID, reported_at=play.now, source=Source(adapter="hotline", ref="W-2")
         )
     )
-    play.do(c.Absorb(other=CaseId(f"{GRID}-0123456789abcdeh")), person(DISTRICT))
     play.do(c.Merge(into=OTHER, reason="同一事项"), person(DISTRICT))
+    play.do(c.FinishMerge(into=OTHER))
     return play
 
 
@@ -125,59 +123,75 @@ def lamp() -> Play:
     return play
 
 
-HISTORIES: tuple[Callable[[], Play], ...] = (sewer, gas, noise, lamp)
+def ring() -> Play:
+    """Takes another case, asks to go on in a third, is refused, asks again and does; a later remark is passed on."""
+    play = Play()
+    play.report(LAMP)
+    play.do(c.Absorb(other=THIRD, stamp=play.now, others=(FOURTH,)))
+    play.wait(minutes=1)
+    play.do(c.Merge(into=OTHER, reason="同一路灯"), person(COMMUNITY))
+    play.do(c.RefuseMerge(into=OTHER, reason="the case has ended"))
+    play.do(c.Merge(into=OTHER, reason="同一路灯"), person(COMMUNITY))
+    play.do(c.FinishMerge(into=OTHER))
+    play.do(c.Comment(text="又灭了"), person(COMMUNITY))
+    return play
 
 
-def goldens() -> Iterator[Golden]:
-    """A golden file's content for every event, from the first history that has it."""
-    histories = [history() for history in HISTORIES]
-    for name in EVENTS:
-        yield _first(histories, name)
+HISTORIES: Mapping[str, Callable[[], Play]] = {"sewer": sewer, "gas": gas, "noise": noise, "lamp": lamp, "ring": ring}
 
 
-def _first(histories: list[Play], name: str) -> Golden:
-    for play in histories:
-        for count, raw in enumerate(play.commits, start=1):
-            if any(event.__struct_config__.tag == name for event in decode(raw).events):
-                kept = [msgspec.Raw(raw) for raw in play.commits[:count]]
-                return Golden(
-                    event=name,
-                    version=VERSIONS.get(name, 1),
-                    fields=fields_of(name),
-                    commits=kept,
-                    case=replayed(play.commits[:count]),
-                )
-    raise LookupError(f"no history has {name}")
+def lines_of(play: Play) -> list[bytes]:
+    """A golden file's lines: every commit as it is stored, and last how the case stands then."""
+    folded = play.folded()
+    assert folded is not None
+    return [*play.commits, msgspec.json.encode({"stands": standing(folded)})]
 
 
-def fields_of(name: str) -> dict[str, bool]:
-    """The fields of a registered event; true for those without default."""
-    return {field.encode_name: field.required for field in msgspec.structs.fields(EVENTS[name])}
+def standing(folded: Folded[Case]) -> dict[str, Any]:
+    """A folded case as JSON can tell it, commands and attached reports included."""
+    return msgspec.json.decode(msgspec.json.encode(folded, enc_hook=_told), type=dict[str, Any])
 
 
-def replayed(commits: list[bytes]) -> Case:
+def _told(value: object) -> object:
+    if isinstance(value, Grown):
+        return [[key, value.get(key)] for key in value]
+    raise TypeError(f"not told in JSON: {value!r}")
+
+
+def fields_of(kind: type[Event]) -> dict[str, bool]:
+    """The fields of an event; true for those without default."""
+    return {field.encode_name: field.required for field in msgspec.structs.fields(kind)}
+
+
+def fields_now() -> dict[str, dict[str, bool]]:
+    """`<event>.v<version>` → its fields, of every event in its present version."""
+    return {f"{name}.v{CASE.versions.get(name, 1)}": fields_of(kind) for name, kind in sorted(CODEC.events.items())}
+
+
+def replayed(commits: list[bytes]) -> Folded[Case]:
     """The case that stored commits fold to."""
-    case: Case | None = None
+    folded: Folded[Case] | None = None
     for index, raw in enumerate(commits):
-        case = fold(case, decode(raw), digest=digest(raw), sequence=(index + 1) * 10)
-    assert case is not None
-    return case
-
-
-def file_of(name: str, version: int) -> Path:
-    """Where an event's golden file lies."""
-    return GOLDEN / f"{name}.v{version}.json"
+        folded = CASE.fold(folded, CODEC.decode(raw), digest=digest(raw), sequence=(index + 1) * 10)
+    assert folded is not None
+    return folded
 
 
 def write_missing() -> list[str]:
-    """Write the files that are missing; returns their names."""
+    """Write the files that are missing, and the fields of new events; returns what was written."""
     GOLDEN.mkdir(exist_ok=True)
     written = []
-    for golden in goldens():
-        file = file_of(golden.event, golden.version)
+    for name, history in HISTORIES.items():
+        file = GOLDEN / f"{name}.jsonl"
         if not file.exists():
-            file.write_bytes(msgspec.json.format(msgspec.json.encode(golden), indent=1) + b"\n")
+            file.write_bytes(b"\n".join(lines_of(history())) + b"\n")
             written.append(file.name)
+    known = msgspec.json.decode(FIELDS.read_bytes(), type=dict[str, dict[str, bool]]) if FIELDS.exists() else {}
+    fresh = {name: fields for name, fields in fields_now().items() if name not in known}
+    if fresh:
+        lines = (f"{json.dumps(name)}: {json.dumps(fields)}" for name, fields in sorted((known | fresh).items()))
+        FIELDS.write_text("{\n" + ",\n".join(lines) + "\n}\n")
+        written += fresh
     return written
 
 

@@ -7,23 +7,16 @@ from datetime import datetime, timedelta
 from hub.config import District
 from hub.desk import Desk
 from hub.errors import InvalidInput
-from hub.model import commands as c
+from hub.model.actors import SYSTEM, Actor, ActorKind
 from hub.model.areas import AreaCode, UnitCode
-from hub.model.cases import (
-    SYSTEM,
-    Actor,
-    ActorKind,
-    AssignmentState,
-    Attachment,
-    AttemptOutcome,
-    Case,
-    CaseId,
-    Channel,
-    Severity,
-    Source,
-)
-from hub.model.events import DeadLetter
-from tests.unit.api_world import Clock, MemoryLedger, new_case_id, person
+from hub.model.assignments.events import DeadLetter
+from hub.model.assignments.state import AssignmentState, AttemptOutcome
+from hub.model.case import CASE
+from hub.model.case import commands as c
+from hub.model.case.state import Case, CaseId, Channel, Severity
+from hub.model.records import Attachment, Source
+from hub.testing.memory import MemoryLedger
+from tests.unit.api_world import Clock, new_case_id, person
 
 _WORDS = ("路灯不亮", "下水道堵塞", "夜间噪声扰民", "燃气泄漏", "小区漏水", "占道经营", "电梯故障", "垃圾未清运")
 _SHA = "ab" * 32
@@ -32,7 +25,7 @@ _SHA = "ab" * 32
 async def play(ledger: MemoryLedger, place: District, *, seed: int, cases: int, steps: int) -> None:
     """Put `cases` reports and about `steps` further commands into the ledger."""
     clock = Clock()
-    desk = Desk(ledger, lambda: place.policy, clock=clock)  # type: ignore[arg-type]
+    desk = Desk(CASE, ledger, lambda: place.policy.rules, clock=clock)
     chance = random.Random(seed)
     grids = [area.code for area in place.areas if len(area.code) == 15]
     made: list[CaseId] = []
@@ -44,9 +37,9 @@ async def play(ledger: MemoryLedger, place: District, *, seed: int, cases: int, 
     for _ in range(steps):
         clock.at += timedelta(seconds=chance.randint(1, 1200))
         id = chance.choice(made)
-        case = await desk.load(id)
-        assert case is not None
-        command, actor = _step(chance, case, made, place, clock.at)
+        folded = await desk.load(id)
+        assert folded is not None
+        command, actor = _step(chance, folded.state, made, place, clock.at)
         try:
             await desk.execute(id, command, actor=actor)
         except InvalidInput:
@@ -73,7 +66,7 @@ def _report(chance: random.Random, number: int, area: AreaCode, at: datetime) ->
     )
 
 
-def _step(chance: random.Random, case: Case, made: list[CaseId], place: District, at: datetime) -> tuple[c.AnyCommand, Actor]:
+def _step(chance: random.Random, case: Case, made: list[CaseId], place: District, at: datetime) -> tuple[c.CaseCommand, Actor]:
     holder = person(case.holder or place.code, place) if (case.holder or "").isdigit() else person(place.code, place)
     centre = person(place.code, place)
     waiting = [item for item in case.assignments if item.state in (AssignmentState.MADE, AssignmentState.SENDING)]
@@ -83,7 +76,7 @@ def _step(chance: random.Random, case: Case, made: list[CaseId], place: District
     if working and chance.random() < 0.7:
         item = chance.choice(working)
         actor = Actor(kind=ActorKind.DEPARTMENT, name=item.unit, unit=item.unit)
-        options: tuple[c.AnyCommand, ...] = (
+        options: tuple[c.CaseCommand, ...] = (
             c.Accept(assignment=item.id),
             c.Progress(assignment=item.id, note="正在抢修，缺少配件"),
             c.Resolve(
@@ -116,14 +109,14 @@ def _step(chance: random.Random, case: Case, made: list[CaseId], place: District
     return command, chance.choice((holder, centre))
 
 
-def _delivery(chance: random.Random, id: str, case: Case, at: datetime) -> c.AnyCommand:
+def _delivery(chance: random.Random, id: str, case: Case, at: datetime) -> c.CaseCommand:
     item = case.assignment(id)
     assert item is not None
     if item.state is AssignmentState.MADE or item.attempts[-1].outcome is not AttemptOutcome.STARTED:
         return c.StartDelivery(assignment=id)
     number = len(item.attempts)
     letter = DeadLetter(
-        event_id=f"{case.id}:{case.number}:deliver",
+        event_id=f"{case.id}:deliver",
         subject="dispatch.x",
         attempts=number,
         first_at=at,

@@ -5,8 +5,9 @@ from typing import Any
 
 import httpx
 
-from hub.model.cases import SYSTEM, CaseId
-from hub.model.commands import Settle
+from hub.model.actors import SYSTEM
+from hub.model.case.commands import Settle
+from hub.model.case.state import CaseId
 from hub.settings import Open311Settings
 from tests.unit.api_world import World
 

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from hub.adapters import AdapterStatus
-from hub.model import commands as c
+from hub.model.actors import SYSTEM, Actor, ActorKind
 from hub.model.areas import UnitCode
-from hub.model.cases import SYSTEM, Actor, ActorKind, CaseId, parse_delivery_key
+from hub.model.assignments.state import parse_delivery_key
+from hub.model.case import commands as c
+from hub.model.case.state import CaseId
 from tests.unit.api_world import World, person
 from tests.unit.test_api_operations import dead_case
 
@@ -31,7 +33,7 @@ async def sent(world: World, unit: str = "police", *, title: str = "无名事项
     await world.desk.execute(id, c.Dispatch(targets=(c.Target(unit=UnitCode(unit)),)), actor=centre)
     state = await world.desk.load(id)
     assert state is not None
-    part = state.assignments[-1].id
+    part = state.state.assignments[-1].id
     await world.desk.execute(id, c.StartDelivery(assignment=part), actor=SYSTEM)
     failed = c.RecordFailed(
         assignment=part, attempt=1, error="unavailable", reason="answered 503, call 13800001234", status=503

@@ -10,6 +10,7 @@ import httpx
 import msgspec
 import pytest
 
+from hub.api.case_kind import CASE_KIND
 from hub.api.scopes import MEANING, OF_ROLE, KeyScope, decided, parsed, refusal, rights_of
 from hub.api.tokens import Role, Token, Tokens
 from hub.errors import InvalidInput
@@ -167,10 +168,10 @@ async def test_tokens_stored_by_earlier_versions_still_decode() -> None:
     bucket = MemoryBucket()
     tokens = Tokens(bucket, now=lambda: NOW)
     secret, _ = await tokens.issue(name="x", role="department", unit="police", area="320113")
-    (digest,) = bucket.values
+    (digest,) = await bucket.entries()
     old = {"id": digest[:16], "name": "x", "role": "department", "area": "320113",
            "issued_at": "2025-01-01T00:00:00Z", "unit": "police"}  # fmt: skip
-    bucket.values[digest] = msgspec.json.encode(old)
+    await bucket.put(digest, msgspec.json.encode(old))
     found = await Tokens(bucket, now=lambda: NOW).find(secret)
     assert found is not None
     assert found.scopes is None
@@ -207,7 +208,7 @@ async def test_use_is_noted_once_an_hour_and_never_revives_a_revoked_token() -> 
     assert (await tokens.list())[0].last_used_at == NOW + timedelta(minutes=61)
     await tokens.revoke(made.id)
     assert await tokens.find(secret) is None
-    assert bucket.values == {}
+    assert await bucket.entries() == {}
 
 
 # the table of scopes
@@ -229,7 +230,7 @@ def test_unknown_scope_is_named() -> None:
 
 
 def test_tokens_without_scopes_are_left_to_their_role() -> None:
-    assert refusal(token(), "DELETE", "/api/v1/anything") is None
+    assert refusal(token(), "DELETE", "/api/v1/anything", (CASE_KIND,)) is None
 
 
 async def test_every_route_was_decided_about(world: World) -> None:
@@ -238,7 +239,7 @@ async def test_every_route_was_decided_about(world: World) -> None:
         f"{method.upper()} {path}"
         for path, methods in world.app.openapi()["paths"].items()
         for method in methods
-        if path.startswith("/api/v1/") and not decided(method.upper(), re.sub(r"\{[^}]+\}", "x", path))
+        if path.startswith("/api/v1/") and not decided(method.upper(), re.sub(r"\{[^}]+\}", "x", path), (CASE_KIND,))
     ]
     assert undecided == []
 
@@ -263,7 +264,7 @@ async def test_keys_reach_these_parts_of_the_interface_and_no_other(world: World
     for path, methods in world.app.openapi()["paths"].items():
         for method in methods:
             concrete = re.sub(r"\{[^}]+\}", "x", path)
-            if concrete.startswith("/api/v1/") and refusal(everything, method.upper(), concrete) is None:
+            if concrete.startswith("/api/v1/") and refusal(everything, method.upper(), concrete, (CASE_KIND,)) is None:
                 opened.add(f"{method.upper()} {concrete.removeprefix('/api/v1')}")
     assert opened == {
         *(f"GET /{name}" for name in ("me", "cases", "areas", "units", "summary", "changes", "deliveries", "keys")),
@@ -279,4 +280,4 @@ async def test_keys_reach_these_parts_of_the_interface_and_no_other(world: World
         "DELETE /keys/x",
     }
     for scope, path in (("keys", "/keys"), ("deliveries:read", "/deliveries"), ("cases:read", "/cases")):
-        assert refusal(token(scopes=(scope,)), "GET", f"/api/v1{path}") is None
+        assert refusal(token(scopes=(scope,)), "GET", f"/api/v1{path}", (CASE_KIND,)) is None

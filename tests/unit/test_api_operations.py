@@ -10,10 +10,11 @@ import pytest
 from hub import telemetry
 from hub.api import hooks
 from hub.contract import CallbackRejected, CallbackRequest
-from hub.model import commands as c
+from hub.model.actors import SYSTEM
 from hub.model.areas import UnitCode
-from hub.model.cases import SYSTEM, CaseId
-from hub.model.events import DeadLetter
+from hub.model.assignments.events import DeadLetter
+from hub.model.case import commands as c
+from hub.model.case.state import CaseId
 from hub.settings import Settings
 from hub.spans import SpanStore
 from tests.unit.api_world import STREET, World, person
@@ -35,7 +36,7 @@ async def dead_case(world: World) -> str:
     await world.desk.execute(id, c.Dispatch(targets=(c.Target(unit=UnitCode("police")),)), actor=centre)
     state = await world.desk.load(id)
     assert state is not None
-    part = state.assignments[-1].id
+    part = state.state.assignments[-1].id
     await world.desk.execute(id, c.StartDelivery(assignment=part), actor=SYSTEM)
     at = datetime.now(UTC)
     letter = DeadLetter(
@@ -187,7 +188,7 @@ async def test_request_continues_the_callers_trace_and_the_case_shows_it(world: 
         assert told.status_code == 200
         refused = await world.client.get("/cases?limit=x", headers=dict(world.as_("admin")) | {"traceparent": SENT})
         assert refused.json()["trace_id"] == SENT[3:35]
-        spans = store.of_case(case)
+        spans = store.of_matter(case)
         names = {span.name: span for span in spans}
         assert names["POST /api/v1/cases"].trace == SENT[3:35]
         assert names["POST /api/v1/cases"].parent == SENT[36:52]

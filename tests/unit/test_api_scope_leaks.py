@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import msgspec
@@ -9,11 +10,14 @@ import pytest
 
 from hub import telemetry
 from hub.api.auth import caller_from
+from hub.api.case_kind import CASE_KIND
 from hub.api.present import Presenter
 from hub.api.stream import change_of
 from hub.desk import Outcome
 from hub.intake import Entry
-from hub.model.cases import Actor, CaseId
+from hub.model.actors import SYSTEM, Actor
+from hub.model.assignments.commands import RecordEffect
+from hub.model.case.state import CaseId
 from hub.settings import Settings
 from hub.spans import SpanStore
 from tests.unit.api_world import STREET, World
@@ -54,10 +58,10 @@ async def test_report_that_names_a_place_outside_the_token_is_refused_unless_it_
 async def test_report_that_joins_a_case_outside_the_scope_shows_nothing_of_it(world: World) -> None:
     notice = await world.report(area=OTHER_STREET, title="停水通知", text="内部说明", key="notice")
 
-    async def joins(entry: Entry, *, actor: Actor, key: str | None = None, cause: str | None = None) -> Outcome:
+    async def joins(entry: Entry, *, actor: Actor, key: str | None = None, cause: str | None = None) -> Outcome[Any]:
         case = await world.desk.load(CaseId(str(notice["id"])))
         assert case is not None
-        return Outcome(case, case.sequence, attached=True)
+        return Outcome(case, attached=True)
 
     world.app.state.services.intake.report = joins
     for who in ("street", "police"):
@@ -88,22 +92,55 @@ async def test_department_sees_attention_for_its_own_assignments_only(world: Wor
     parts = {item["unit"]: item["id"] for item in dispatched.json()["case"]["assignments"]}
     told = await world.desk.load(CaseId(str(case["id"])))
     assert told is not None
-    mixed = msgspec.structs.replace(
-        told, attention=(f"refused:{parts['police']}", f"dead:{parts['property']}", "overdue:resolve")
-    )
+    attention = (f"refused:{parts['police']}", f"dead:{parts['property']}", "overdue:resolve")
+    mixed = msgspec.structs.replace(told, state=msgspec.structs.replace(told.state, attention=attention))
     shown = {}
     for who in ("police", "property", "admin"):
         token = await world.tokens.find(world.secrets[who])
         assert token is not None
         caller = caller_from(token, world.district)
         presenter = Presenter(world.district, caller, world.clock())
-        commit = world.ledger.stored[-1][0]
+        commit = world.ledger.all()[-1]
         shown[who] = presenter.case(mixed).attention
         assert presenter.item(mixed).attention == shown[who]
-        assert change_of(1, commit, mixed, caller).attention == shown[who]
+        assert change_of(1, commit, CASE_KIND, mixed.state, caller)["attention"] == shown[who]
     assert shown["police"] == [f"refused:{parts['police']}"]
     assert shown["property"] == [f"dead:{parts['property']}"]
     assert len(shown["admin"]) == 3
+
+
+async def test_department_sees_effects_on_its_own_assignments_only(world: World) -> None:
+    case = await world.report()
+    id = CaseId(str(case["id"]))
+    body = {"targets": [{"unit": "police"}, {"unit": "property"}]}
+    dispatched = await world.client.post(f"/cases/{id}/dispatch", json=body, headers=world.as_("admin"))
+    parts = {item["unit"]: item["id"] for item in dispatched.json()["case"]["assignments"]}
+    for effect, adapter in (
+        (f"recall:{parts['police']}", "police"),
+        (f"recall:{parts['property']}", "property"),
+        (f"urge:{parts['property']}", "property"),
+        ("inform:taken", "hotline"),
+    ):
+        failed = RecordEffect(effect=effect, adapter=adapter, error="refused", reason=f"{adapter} says no")
+        await world.desk.execute(id, failed, actor=SYSTEM)
+        await world.desk.execute(id, RecordEffect(effect=effect, adapter=adapter), actor=SYSTEM)
+    told = await world.desk.load(id)
+    assert told is not None
+    for who, wanted in (("police", {"police"}), ("property", {"property"}), ("admin", {"police", "property", "hotline"})):
+        token = await world.tokens.find(world.secrets[who])
+        assert token is not None
+        caller = caller_from(token, world.district)
+        story = (await world.client.get(f"/cases/{id}/timeline", params={"fresh": 1}, headers=world.as_(who))).json()["items"]
+        effects = [item["body"] for item in story if item["event"].startswith("effect.")]
+        assert {body["adapter"] for body in effects} == wanted
+        assert {body["reason"] for body in effects if "reason" in body} == {f"{adapter} says no" for adapter in wanted}
+        streamed = [
+            event["effect"]
+            for commit in world.ledger.all()
+            for event in change_of(1, commit, CASE_KIND, told.state, caller)["events"]
+            if "effect" in event
+        ]
+        assert streamed == [body["effect"] for body in effects]
 
 
 async def test_request_that_may_not_see_a_case_is_not_filed_under_it(world: World, tmp_path: Path) -> None:
@@ -111,11 +148,11 @@ async def test_request_that_may_not_see_a_case_is_not_filed_under_it(world: Worl
     tracing = telemetry.setup(Settings(data=tmp_path), "hub", store)
     try:
         case = await world.report(area=OTHER_STREET)
-        before = len(store.of_case(str(case["id"])))
+        before = len(store.of_matter(str(case["id"])))
         for path, sent in (("comment", {"json": {"text": "x"}}), ("attachments", {"files": {"file": ("a.txt", b"x")}})):
             answer = await world.client.post(f"/cases/{case['id']}/{path}", headers=world.as_("street"), **sent)  # type: ignore[arg-type]
             assert answer.status_code == 404
-        assert len(store.of_case(str(case["id"]))) == before
+        assert len(store.of_matter(str(case["id"]))) == before
     finally:
         tracing.close()
         store.close()

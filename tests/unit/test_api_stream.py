@@ -54,7 +54,7 @@ async def test_stream_tells_what_happens_from_now_on(tmp_path: Path) -> None:
             assert answer.headers["content-type"].startswith("text/event-stream")
             case = await world.report(key="after", title="楼道漏水")
             (change,) = await take(answer, 1)
-        assert change["case"] == case["id"]
+        assert change["matter"] == case["id"]
         assert change["command"] == "report"
         assert change["title"] == "楼道漏水"
         assert change["id"] == str(change["sequence"]) == "2"
@@ -68,9 +68,9 @@ async def test_stream_goes_on_behind_the_last_event_id(tmp_path: Path) -> None:
         made = [(await world.report(key=str(number)))["id"] for number in range(4)]
         headers = dict(world.as_("admin")) | {"Last-Event-ID": "2"}
         async with client.stream("GET", "/changes", headers=headers) as answer:
-            assert [change["case"] for change in await take(answer, 2)] == made[2:]
+            assert [change["matter"] for change in await take(answer, 2)] == made[2:]
         async with client.stream("GET", "/changes", params={"after": 0}, headers=world.as_("admin")) as answer:
-            assert [change["case"] for change in await take(answer, 4)] == made
+            assert [change["matter"] for change in await take(answer, 4)] == made
 
 
 async def test_stream_of_a_street_leaves_out_other_streets(tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ async def test_stream_of_a_street_leaves_out_other_streets(tmp_path: Path) -> No
         await world.report(key="1", area="320113002")
         own = await world.report(key="2", area=STREET)
         async with client.stream("GET", "/changes", params={"after": 0}, headers=world.as_("street")) as answer:
-            assert [change["case"] for change in await take(answer, 1)] == [own["id"]]
+            assert [change["matter"] for change in await take(answer, 1)] == [own["id"]]
 
 
 async def test_stream_of_a_department_leaves_out_others_assignments(tmp_path: Path) -> None:

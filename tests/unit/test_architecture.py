@@ -176,7 +176,7 @@ def test_no_departments_name_occurs_in_the_hub() -> None:
 
 
 def is_channel(file: Path, word: str) -> bool:
-    return word == "hotline" and path_of(file) == "hub/model/cases.py"
+    return word == "hotline" and path_of(file) == "hub/model/case/state.py"
 
 
 @pytest.mark.parametrize("folder", ["hub", "plugins", "tests"])

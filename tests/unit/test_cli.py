@@ -15,10 +15,13 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 from typer.testing import CliRunner, Result
 
-from hub.api.bodies import EXAMPLES, GIVEN, body_of, decode, tag_of
+from hub.api.bodies import body_of, decode
+from hub.api.case_kind import CASE_KIND
 from hub.cli import app
 from hub.cli.client import find_token
-from hub.cli.generated import by_hand, target
+from hub.cli.generated import target
+from hub.model.aggregate import tag_of
+from hub.model.case import CASE as CASES
 from hub.spans import SpanRecord
 from hub.trace import assemble
 
@@ -329,10 +332,6 @@ def test_a_report_sends_the_contact_apart_and_one_key(hub: Hub) -> None:
     }
 
 
-def test_the_commands_by_hand_are_those_the_api_takes() -> None:
-    assert set(by_hand()) == {tag_of(command) for command in GIVEN}
-
-
 def as_options(example: dict[str, Any]) -> list[str]:
     options: list[str] = []
     for name, value in example.items():
@@ -348,15 +347,15 @@ def as_options(example: dict[str, Any]) -> list[str]:
     return options
 
 
-@pytest.mark.parametrize("command", GIVEN, ids=tag_of)
+@pytest.mark.parametrize("command", CASES.given, ids=tag_of)
 def test_every_command_sends_a_body_the_api_takes(hub: Hub, command: Any) -> None:
     tag = tag_of(command)
-    done("case", tag.replace("_", "-"), CASE, *as_options(EXAMPLES[tag]))
+    done("case", tag.replace("_", "-"), CASE, *as_options(CASE_KIND.examples[tag]))
     request = hub.last() if hub.last().method == "POST" else next(r for r in hub.asked if r.method == "POST")
     assert request.path == f"/cases/{CASE}/{tag}"
     assert request.headers["idempotency-key"]
     body = body_of(command)
-    assert decode(request.body, body) == decode(json.dumps(EXAMPLES[tag]).encode(), body)
+    assert decode(request.body, body) == decode(json.dumps(CASE_KIND.examples[tag]).encode(), body)
 
 
 def test_a_file_is_uploaded_with_its_media_type(hub: Hub, tmp_path: Path) -> None:
@@ -438,7 +437,7 @@ def test_the_letters_and_adapters_that_need_a_person_are_listed(hub: Hub) -> Non
 def test_the_trace_is_drawn_as_a_tree_and_given_as_json(hub: Hub) -> None:
     record = SpanRecord(
         trace="a" * 32, span="1" * 16, parent=None, name="receive hotline", kind="consumer", started=1772466000_000000000,
-        ended=1772466000_500000000, case=CASE, links=(), error="unavailable", attributes={"hub.attempt": 2}, service="hub",
+        ended=1772466000_500000000, matter=CASE, links=(), error="unavailable", attributes={"hub.attempt": 2}, service="hub",
     )  # fmt: skip
     tree = assemble(CASE, [], [record]).to_json()
     hub.answers[f"GET /cases/{CASE}/trace"] = [(200, tree)]

@@ -169,7 +169,7 @@ def test_a_department_may_serve_a_part_and_is_left_out_elsewhere(directory: Path
     from datetime import UTC, datetime
 
     from hub.model.areas import AreaCode
-    from hub.model.cases import Channel
+    from hub.model.case.state import Channel
     from hub.model.rules import Matter
 
     edit(

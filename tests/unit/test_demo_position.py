@@ -7,7 +7,7 @@ import pytest
 from hub.config import District, load_district
 from hub.demo.replay import position_of
 from hub.demo.requests_file import Request
-from hub.model.cases import Channel
+from hub.model.case.state import Channel
 
 CONFIG = Path(__file__).resolve().parents[2] / "config"
 

@@ -6,7 +6,7 @@ import pytest
 
 from hub.demo.requests_file import SHIPPED, channel_of, file_key, read_requests
 from hub.errors import ConfigError
-from hub.model.cases import Channel
+from hub.model.case.state import Channel
 
 
 def written(tmp_path: Path, text: str) -> Path:

@@ -2,6 +2,7 @@
 
 import configparser
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+from hub.bus import EmbeddedServer
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
@@ -22,6 +25,12 @@ def test_the_nats_configuration_is_valid_and_flushes_before_it_acknowledges() ->
     )
     assert result.returncode == 0, result.stderr
     assert "sync_interval: always" in (DEPLOY / "nats.conf").read_text()
+
+
+def test_the_nats_configuration_takes_messages_as_large_as_the_embedded_server_does(tmp_path: Path) -> None:
+    embedded = EmbeddedServer(tmp_path)._config(1, "x")
+    (most,) = re.findall(r"max_payload: \S+", embedded)
+    assert most in (DEPLOY / "nats.conf").read_text().splitlines()
 
 
 def test_the_compose_file_names_only_files_that_are_there() -> None:

@@ -8,8 +8,8 @@ import pytest
 
 from hub.contract import Standing, StandingState
 from hub.disagreements import Held, What, between, disagreement, repair_of
-from hub.model.cases import AssignmentState as A
-from hub.model.cases import CaseId
+from hub.model.assignments.state import AssignmentState as A
+from hub.model.case.state import CaseId
 
 S = StandingState
 CASE = CaseId("320113001001001-0f3k9m2p7q")

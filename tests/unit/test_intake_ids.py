@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hub.intake import new_suffix
-from hub.model.cases import case_id, parse_case_id, subject_of
+from hub.model.case import CASE
+from hub.model.case.state import case_id, parse_case_id
 
 
 @given(st.floats(1.6e9, 4e9), st.binary(min_size=5, max_size=5))
@@ -27,4 +28,4 @@ def test_suffixes_of_one_moment_differ() -> None:
 
 def test_the_subject_carries_the_four_levels_of_the_id() -> None:
     id = case_id("320113001", "0000000001")
-    assert subject_of(id) == f"ledger.case.320113.001.000.000.{id}"
+    assert CASE.subject(id) == f"ledger.case.320113.001.000.000.{id}"

@@ -5,10 +5,14 @@ from datetime import timedelta
 import pytest
 
 from hub.errors import InvalidInput, TransitionRefused
-from hub.model import commands as c
-from hub.model import events as e
 from hub.model.areas import AreaCode, Level, UnitCode
-from hub.model.cases import AssignmentState, CaseId, Channel, DeadlineKind, Role, Severity, Source, Stage
+from hub.model.assignments.state import AssignmentState, Role
+from hub.model.case import CASE
+from hub.model.case import commands as c
+from hub.model.case import events as e
+from hub.model.case.state import CaseId, Channel, Severity, Stage
+from hub.model.limits.state import DeadlineKind
+from hub.model.records import Source
 from tests.unit.case_play import START, Play, names, only
 from tests.unit.fake_rules import (
     COMMUNITY,
@@ -27,6 +31,7 @@ from tests.unit.fake_rules import (
 )
 
 S = AssignmentState
+THIRD = CaseId(f"{GRID}-0123456789abcdeh")
 OTHER = CaseId(f"{GRID}-0123456789abcdeg")
 
 
@@ -56,8 +61,8 @@ def test_a_report_is_triaged_and_held_by_the_level_the_policy_names() -> None:
         "case.triaged",
         "case.duplicate_suspected",
         "case.held",
-        "case.deadline_set",
-        "case.deadline_set",
+        "limit.set",
+        "limit.set",
     ]
     case = play.case
     assert (case.stage, case.level, case.holder) == (Stage.HELD, Level.GRID, GRID)
@@ -69,7 +74,7 @@ def test_an_urgent_matter_goes_to_all_its_departments_in_the_same_commit() -> No
     play = Play()
     events = play.report(GAS)
     assert play.case.stage is Stage.DISPATCHED
-    assert play.case.number == 1
+    assert play.envelope.number == 1
     made = [event for event in events if isinstance(event, e.AssignmentMade)]
     assert [(m.assignment, m.unit, m.role, m.required, m.adapter) for m in made] == [
         ("a1", "gas", Role.LEAD, True, "utilities"),
@@ -121,7 +126,7 @@ def test_a_returned_assignment_is_answered_by_reassigning_it() -> None:
     play = dispatched()
     play.do(c.Return(assignment="a1", reason="非本小区"), department("property"))
     events = play.do(c.Reassign(assignment="a1", unit=UnitCode("landscaping"), reason="改派"), person(COMMUNITY))
-    assert names(events) == ["assignment.recalled", "assignment.made", "case.deadline_set", "case.deadline_set"]
+    assert names(events) == ["assignment.recalled", "assignment.made", "limit.set", "limit.set"]
     assert play.states() == {"a1": S.RECALLED, "a2": S.DELIVERED, "a3": S.DELIVERED}
     assert play.part("a3").role is Role.LEAD
     assert (play.case.stage, play.case.attention) == (Stage.DISPATCHED, ())
@@ -201,7 +206,7 @@ def test_a_report_on_a_recalled_assignment_is_recorded() -> None:
 
 
 @pytest.mark.parametrize("first", [c.Claim(), c.Dispatch(), c.Settle(note="已修"), c.Dispatch(note="请速办")])
-def test_claiming_dispatching_and_settling_stop_the_first_response_clock(first: c.AnyCommand) -> None:
+def test_claiming_dispatching_and_settling_stop_the_first_response_clock(first: c.CaseCommand) -> None:
     play = Play()
     play.report(LAMP)
     play.wait(minutes=7)
@@ -220,7 +225,7 @@ def test_claiming_twice_does_nothing() -> None:
     play.report(LAMP)
     play.do(c.Claim(), person(GRID))
     assert play.do(c.Claim(), person(GRID)) == ()
-    assert play.case.number == 2
+    assert play.envelope.number == 2
 
 
 def test_whoever_claims_from_above_takes_the_case_over_as_far_as_such_matters_go() -> None:
@@ -316,7 +321,7 @@ def test_a_reporter_who_is_not_content_reopens_the_case_once() -> None:
     play = resolved()
     play.wait(days=1)
     events = play.do(c.Visit(reached=True, satisfied=False, note="还在冒水"))
-    assert names(events) == ["case.callback_visited", "case.reopened", "case.held", "case.deadline_set"]
+    assert names(events) == ["case.callback_visited", "case.reopened", "case.held", "limit.set"]
     assert (play.case.stage, play.case.holder, play.case.reopened) == (Stage.HELD, COMMUNITY, 1)
     resolve = play.limit(DeadlineKind.RESOLVE)
     assert resolve is not None
@@ -369,15 +374,19 @@ def test_where_the_policy_asks_for_no_visit_a_resolved_case_is_closed_in_the_sam
 def test_a_closed_case_is_reopened_once_on_request() -> None:
     play = resolved()
     play.do(c.Visit(reached=True, satisfied=True))
-    assert names(play.do(c.Reopen(reason="又冒水了"), person(DISTRICT))) == ["case.reopened", "case.held", "case.deadline_set"]
+    assert names(play.do(c.Reopen(reason="又冒水了"), person(DISTRICT))) == ["case.reopened", "case.held", "limit.set"]
     assert (play.case.stage, play.case.closed_at) == (Stage.HELD, None)
 
 
-@pytest.mark.parametrize("command", [c.Void(reason="误报"), c.Merge(into=OTHER)])
-def test_void_and_merge_recall_what_is_open_and_end_all_limits(command: c.AnyCommand) -> None:
+@pytest.mark.parametrize("command", [c.Void(reason="误报"), c.FinishMerge(into=OTHER)])
+def test_void_and_merge_recall_what_is_open_and_end_all_limits(command: c.CaseCommand) -> None:
     play = dispatched()
     play.deliver("a1")
-    events = play.do(command, person(COMMUNITY))
+    if isinstance(command, c.FinishMerge):
+        play.do(c.Merge(into=OTHER), person(COMMUNITY))
+        events = play.do(command)
+    else:
+        events = play.do(command, person(COMMUNITY))
     assert [(event.assignment, event.tell) for event in events if isinstance(event, e.AssignmentRecalled)] == [
         ("a1", True),
         ("a2", False),
@@ -394,15 +403,42 @@ def test_void_needs_the_authority_the_policy_names() -> None:
         play.do(c.Void(reason="误报"), person(GRID))
 
 
-def test_merging_twice_and_absorbing_twice_do_nothing_more() -> None:
+def test_a_case_that_waits_for_the_answer_to_a_merge_is_not_voided_but_not_for_ever() -> None:
     play = dispatched()
-    play.do(c.Absorb(other=OTHER))
-    assert play.do(c.Absorb(other=OTHER)) == ()
-    play.do(c.Merge(into=OTHER))
-    assert play.do(c.Merge(into=OTHER)) == ()
-    assert play.case.merged_into == OTHER
-    with pytest.raises(TransitionRefused, match="has ended"):
-        play.do(c.Absorb(other=CaseId(f"{GRID}-0123456789abcdeh")))
+    play.do(c.Merge(into=OTHER), person(COMMUNITY))
+    assert play.do(c.Merge(into=OTHER), person(COMMUNITY)) == ()
+    with pytest.raises(TransitionRefused, match="it is being merged into"):
+        play.do(c.Void(reason="误报"), person(COMMUNITY))
+    play.wait(minutes=2)
+    asked = play.do(c.Merge(into=OTHER), person(COMMUNITY))
+    assert names(asked) == ["case.merge_asked"], "the first answer never came: asked again"
+    play.wait(minutes=2)
+    play.do(c.Void(reason="误报"), person(COMMUNITY))
+    assert not CASE.awaits(play.case, c.Absorb(other=play.id, stamp=only(asked, e.MergeAsked).stamp))
+
+
+def test_a_case_that_waits_takes_only_who_asked_before_it() -> None:
+    play = dispatched()
+    play.wait(minutes=1)
+    (asked,) = play.do(c.Merge(into=OTHER), person(COMMUNITY))
+    assert isinstance(asked, e.MergeAsked)
+    later, earlier = asked.stamp + timedelta(seconds=1), asked.stamp - timedelta(seconds=1)
+    with pytest.raises(TransitionRefused, match=r"merged into .* itself"):
+        play.do(c.Absorb(other=THIRD, stamp=later))
+    play.do(c.Absorb(other=THIRD, stamp=earlier))
+    assert play.case.absorbed == (THIRD,)
+    play.do(c.RefuseMerge(into=OTHER, reason="the case has ended"))
+    again = only(play.do(c.Merge(into=OTHER), person(COMMUNITY)), e.MergeAsked)
+    assert again.stamp > earlier
+
+
+def test_a_case_can_not_be_voided_in_the_moment_another_came_in() -> None:
+    play = dispatched()
+    play.do(c.Absorb(other=THIRD, stamp=play.now))
+    with pytest.raises(TransitionRefused, match="was merged into it a moment ago"):
+        play.do(c.Void(reason="误报"), person(COMMUNITY))
+    play.wait(seconds=11)
+    play.do(c.Void(reason="误报"), person(COMMUNITY))
 
 
 def test_the_same_later_report_is_attached_once() -> None:
@@ -413,4 +449,4 @@ def test_the_same_later_report_is_attached_once() -> None:
     )
     play.do(again)
     assert play.do(again) == ()
-    assert play.case.attached_reports == (Source(adapter="hotline", ref="W-2"),)
+    assert list(play.case.attached_reports) == [Source(adapter="hotline", ref="W-2")]

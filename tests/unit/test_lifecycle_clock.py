@@ -8,10 +8,11 @@ import pytest
 
 from hub.config import load_district
 from hub.errors import InvalidInput, TransitionRefused
-from hub.model import commands as c
-from hub.model import events as e
 from hub.model.areas import Level, UnitCode
-from hub.model.cases import DeadlineKind, Severity, Stage
+from hub.model.case import commands as c
+from hub.model.case import events as e
+from hub.model.case.state import Severity, Stage
+from hub.model.limits.state import DeadlineKind
 from hub.model.rules import LadderAction, Step
 from tests.unit.case_play import START, Play, names, only
 from tests.unit.fake_rules import COMMUNITY, DISTRICT, GRID, LAMP, NOISE, SEWER, STREET, FakeRules, department, person
@@ -42,18 +43,18 @@ def test_a_passed_limit_is_urged_then_escalated_one_level_then_supervised() -> N
     assert play.case.next_due == START + timedelta(hours=2)
     play.wait(hours=2)
     events = play.do(c.CheckDeadlines())
-    assert names(events) == ["case.deadline_breached", "case.urged"]
+    assert names(events) == ["limit.breached", "work.urged"]
     assert only(events, e.DeadlineBreached) == e.DeadlineBreached(
         kind=K.FIRST_RESPONSE, owner=UnitCode(GRID), step=1, action="urge", next_at=START + timedelta(hours=3)
     )
     assert only(events, e.Urged).automatic
     play.wait(hours=1)
     events = play.do(c.CheckDeadlines())
-    assert names(events) == ["case.deadline_breached", "case.held"]
+    assert names(events) == ["limit.breached", "case.held"]
     assert (play.case.holder, only(events, e.CaseHeld).cause) == (COMMUNITY, "escalated")
     play.wait(hours=2)
     events = play.do(c.CheckDeadlines())
-    assert names(events) == ["case.deadline_breached", "case.supervised"]
+    assert names(events) == ["limit.breached", "work.supervised"]
     assert only(events, e.DeadlineBreached).owner == COMMUNITY
     assert only(events, e.Supervised).level is Level.STREET
     assert play.case.attention == ("overdue:first_response",)
@@ -124,7 +125,7 @@ def test_a_ladder_whose_first_step_comes_later_says_that_the_limit_passed_and_wa
     assert (breach.step, breach.action, breach.next_at) == (0, "none", START + timedelta(hours=2, minutes=30))
     assert len(events) == 1
     play.wait(minutes=30)
-    assert names(play.do(c.CheckDeadlines())) == ["case.deadline_breached", "case.urged"]
+    assert names(play.do(c.CheckDeadlines())) == ["limit.breached", "work.urged"]
 
 
 def test_without_a_ladder_a_passed_limit_asks_for_attention() -> None:
@@ -157,7 +158,7 @@ def test_a_suspended_case_stands_still_and_gets_the_time_it_had_left() -> None:
     play.wait(days=20)
     assert play.do(c.CheckDeadlines()) == ()
     events = play.do(c.Resume(reason="到货"), person(COMMUNITY))
-    assert names(events) == ["case.resumed", *["case.deadline_moved"] * 5]
+    assert names(events) == ["clock.resumed", *["limit.moved"] * 5]
     finish = play.limit(K.FINISH, "a1")
     assert finish is not None
     assert (finish.due_at, finish.next_at, finish.remaining) == (play.now + timedelta(hours=47),) * 2 + (None,)
@@ -170,7 +171,7 @@ def test_a_suspension_ends_by_itself() -> None:
     assert play.case.next_due == START + timedelta(days=1)
     play.wait(days=1)
     events = play.do(c.CheckDeadlines())
-    assert names(events) == ["case.resumed", "case.deadline_moved", "case.deadline_moved"]
+    assert names(events) == ["clock.resumed", "limit.moved", "limit.moved"]
     assert play.case.next_due == play.now + timedelta(hours=2)
 
 
@@ -197,8 +198,8 @@ def test_a_suspended_case_is_not_dispatched_but_its_units_may_go_on() -> None:
     assert names(events) == [
         "assignment.accepted",
         "assignment.resolved",
-        "case.resumed",
-        "case.deadline_moved",
+        "clock.resumed",
+        "limit.moved",
         "case.resolved",
     ]
     assert (play.case.stage, play.case.suspended_at) == (Stage.RESOLVED, None)
@@ -213,7 +214,7 @@ def test_suspending_needs_authority_and_is_asked_for_below_it() -> None:
     assert (request.what, request.by) == ("suspension", GRID)
     with pytest.raises(TransitionRefused, match="from the street upwards"):
         play.do(c.Approve(request=request.id), person(COMMUNITY))
-    assert only(play.do(c.Approve(request=request.id), person(STREET)), e.CaseSuspended).asked == request.id
+    assert only(play.do(c.Approve(request=request.id), person(STREET)), e.Suspended).asked == request.id
     assert play.case.asked == ()
     assert play.case.suspended_until == START + timedelta(days=2)
     with pytest.raises(TransitionRefused, match="suspended already"):

@@ -3,10 +3,12 @@
 import pytest
 
 from hub.errors import InvalidInput, TransitionRefused
-from hub.model import commands as c
-from hub.model import events as e
 from hub.model.areas import UnitCode
-from hub.model.cases import AssignmentState, AttemptOutcome, DeadlineKind, Stage
+from hub.model.assignments.state import AssignmentState, AttemptOutcome
+from hub.model.case import commands as c
+from hub.model.case import events as e
+from hub.model.case.state import Stage
+from hub.model.limits.state import DeadlineKind
 from tests.unit.case_play import START, Play, names, only
 from tests.unit.fake_rules import DISTRICT, GAS, NOISE, STREET, department, person
 
@@ -138,7 +140,7 @@ def test_a_refused_delivery_is_replayed_under_the_same_key_with_fresh_limits() -
     play.do(c.RecordRefused(assignment="a1", attempt=1, reason="不在辖区"))
     play.wait(hours=1)
     events = play.do(c.Replay(assignment="a1", reason="已协调"), person(DISTRICT))
-    assert names(events) == ["delivery.replayed", "case.deadline_set", "case.deadline_set"]
+    assert names(events) == ["delivery.replayed", "limit.set", "limit.set"]
     assert (play.part("a1").state, play.part("a1").tries, play.case.stage) == (S.MADE, 0, Stage.DISPATCHED)
     assert play.case.attention == ()
     play.do(c.StartDelivery(assignment="a1"))

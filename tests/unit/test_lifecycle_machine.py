@@ -11,24 +11,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from msgspec.structs import replace
 
 from hub.errors import InvalidInput
-from hub.model import commands as c
-from hub.model import events as e
-from hub.model.cases import (
-    SYSTEM,
-    Actor,
-    AssignmentState,
-    Attachment,
-    AttemptOutcome,
-    Case,
-    CaseId,
-    Channel,
-    DeadlineKind,
-    Role,
-    Severity,
-    Source,
-    Stage,
-)
-from hub.model.lifecycle import decide
+from hub.model.actors import SYSTEM, Actor
+from hub.model.assignments.state import AssignmentState, AttemptOutcome, Role
+from hub.model.case import commands as c
+from hub.model.case import events as e
+from hub.model.case.decide import decide
+from hub.model.case.state import Case, CaseId, Channel, Severity, Stage
+from hub.model.limits.state import DeadlineKind
+from hub.model.records import Attachment, Source
 from tests.unit.case_play import Play
 from tests.unit.fake_rules import (
     COMMUNITY,
@@ -104,11 +94,13 @@ courses = st.one_of(
     some(c.Attach, attachment=st.just(file)),
     some(c.AccessContact, by=reasons, purpose=reasons, fields=st.just(("name",))),
     some(c.EraseContact, reason=reasons),
-    some(c.Absorb, other=st.just(other)),
+    some(c.Absorb, other=st.just(other), stamp=st.just(FAR)),
+    some(c.RefuseMerge, into=st.just(other), reason=reasons),
 )
 endings = st.one_of(
     some(c.Void, reason=reasons),
     some(c.Merge, into=st.sampled_from([other, CaseId("nonsense")])),
+    some(c.FinishMerge, into=st.just(other)),
     some(c.Close, reason=reasons),
     some(c.Reopen, reason=reasons),
 )
@@ -184,9 +176,9 @@ class LifecycleMachine(RuleBasedStateMachine):
             assert self.case.reopened == 1
 
     def at(self, *stages: Stage) -> bool:
-        return self.play.state is not None and self.case.stage in stages
+        return self.play.folded_now is not None and self.case.stage in stages
 
-    def attempt(self, command: c.AnyCommand, actor: Actor) -> None:
+    def attempt(self, command: c.CaseCommand, actor: Actor) -> None:
         """Give a command; a refusal names what it must and changes nothing."""
         play, before = self.play, self.play.case
         commits = len(play.commits)
@@ -205,17 +197,17 @@ class LifecycleMachine(RuleBasedStateMachine):
             return
         self.check_step(before, command, first)
 
-    def decided(self, command: c.AnyCommand, actor: Actor) -> tuple[InvalidInput | None, tuple[e.AnyEvent, ...]]:
+    def decided(self, command: c.CaseCommand, actor: Actor) -> tuple[InvalidInput | None, tuple[e.CaseEvent, ...]]:
         try:
-            return None, decide(self.case, command, actor=actor, rules=self.play.rules, now=self.play.now)
+            return None, decide(self.case, command, actor=actor, rules=self.play.rules, now=self.play.now, id=self.play.id)
         except InvalidInput as problem:
             return problem, ()
 
-    def check_step(self, before: Case, command: c.AnyCommand, events: tuple[e.AnyEvent, ...]) -> None:
+    def check_step(self, before: Case, command: c.CaseCommand, events: tuple[e.CaseEvent, ...]) -> None:
         """What must hold between two states."""
         after = self.case
         assert [item.id for item in after.assignments][: len(before.assignments)] == [item.id for item in before.assignments]
-        assert set(before.commands) < set(after.commands)
+        assert len(self.play.envelope.commands) == len(self.play.commits)
         for item in before.assignments:
             now = after.assignment(item.id)
             assert now is not None
@@ -264,17 +256,17 @@ class LifecycleMachine(RuleBasedStateMachine):
     # --- rules: what should happen to a case, in its order ---
 
     @rule(command=courses, actor=st.sampled_from(holders))
-    def steered_by_those_who_may(self, command: c.AnyCommand, actor: Actor) -> None:
+    def steered_by_those_who_may(self, command: c.CaseCommand, actor: Actor) -> None:
         self.attempt(command, actor)
 
     @precondition(lambda self: self.at(Stage.HELD))
     @rule(command=st.one_of(some(c.Dispatch), some(c.Dispatch, targets=targets), some(c.Settle, note=reasons)))
-    def taken_up(self, command: c.AnyCommand) -> None:
+    def taken_up(self, command: c.CaseCommand) -> None:
         self.attempt(command, SYSTEM)
 
     @precondition(lambda self: self.at(Stage.DISPATCHED))
     @rule(command=sent, index=st.integers(0, 5))
-    def sent_anyhow(self, command: c.AnyCommand, index: int) -> None:
+    def sent_anyhow(self, command: c.CaseCommand, index: int) -> None:
         self.attempt(self.aimed(command, index), SYSTEM)
 
     @precondition(lambda self: self.at(Stage.DISPATCHED))
@@ -287,7 +279,7 @@ class LifecycleMachine(RuleBasedStateMachine):
     @rule(index=st.integers(0, 5), ending=st.sampled_from(["refused", "uncertain", "dead", "failed"]), unknown=st.booleans())
     def sent_badly(self, index: int, ending: str, unknown: bool) -> None:
         self.attempt(self.aimed(c.StartDelivery(assignment=""), index), SYSTEM)
-        commands: dict[str, c.AnyCommand] = {
+        commands: dict[str, c.CaseCommand] = {
             "refused": c.RecordRefused(assignment="", attempt=1, reason="不收"),
             "uncertain": c.RecordUncertain(assignment="", attempt=1, reason="不明"),
             "failed": c.RecordFailed(assignment="", attempt=1, error="unavailable", reason="503", unknown=unknown),
@@ -302,7 +294,7 @@ class LifecycleMachine(RuleBasedStateMachine):
         command=st.one_of(some(c.Replay, assignment=ids, reason=reasons), some(c.Drop, assignment=ids, reason=reasons)),
         index=st.integers(0, 5),
     )
-    def looked_at_by_an_operator(self, command: c.AnyCommand, index: int) -> None:
+    def looked_at_by_an_operator(self, command: c.CaseCommand, index: int) -> None:
         self.attempt(self.aimed(command, index), person(DISTRICT))
 
     @precondition(lambda self: self.at(*Stage) and self.case.assignments)
@@ -314,7 +306,7 @@ class LifecycleMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.at(Stage.RESOLVED, Stage.CLOSED))
     @rule(command=visits, actor=st.sampled_from(holders))
-    def visited(self, command: c.AnyCommand, actor: Actor) -> None:
+    def visited(self, command: c.CaseCommand, actor: Actor) -> None:
         self.attempt(command, actor)
 
     @precondition(lambda self: self.at(*Stage) and (self.case.asked or self.case.suspended_at))
@@ -345,7 +337,7 @@ class LifecycleMachine(RuleBasedStateMachine):
     # --- rules: and what should not ---
 
     @rule(command=st.one_of(courses, sent, said, visits, endings), actor=actors)
-    def anything_by_anybody(self, command: c.AnyCommand, actor: Actor) -> None:
+    def anything_by_anybody(self, command: c.CaseCommand, actor: Actor) -> None:
         if not isinstance(command, c.Void | c.Merge) or self.play.now.minute:
             self.attempt(command, actor)
 
@@ -381,24 +373,24 @@ class LifecycleMachine(RuleBasedStateMachine):
 
     @invariant()
     def folding_gives_the_state(self) -> None:
-        assert self.play.folded() == self.play.state
+        assert self.play.folded() == self.play.folded_now
 
     @invariant()
     def nothing_is_open_without_owner_and_limit(self) -> None:
-        if self.play.state is None:
+        if self.play.folded_now is None:
             return
         case = self.case
         for item in case.assignments:
             limits = {d.kind: d for d in case.deadlines if d.assignment == item.id}
             if item.state.open:
-                assert self.play.rules.unit(item.unit) is not None
+                assert self.play.rules.units.unit(item.unit) is not None
                 assert limits[DeadlineKind.FINISH].owner == item.unit
             else:
                 assert not limits
             if item.accepted_at is not None:
                 assert DeadlineKind.ACCEPT not in limits
         for d in case.deadlines:
-            assert self.play.rules.unit(d.owner) is not None
+            assert self.play.rules.units.unit(d.owner) is not None
             assert (d.remaining is not None) == (case.suspended_at is not None)
         if case.stage in (Stage.HELD, Stage.DISPATCHED):
             resolve = self.play.limit(DeadlineKind.RESOLVE)
@@ -411,11 +403,11 @@ class LifecycleMachine(RuleBasedStateMachine):
 
     @invariant()
     def the_state_is_legal(self) -> None:
-        if self.play.state is None:
+        if self.play.folded_now is None:
             return
         case = self.case
         assert case.stage is not Stage.REPORTED
-        unit = self.play.rules.unit(case.holder or "")
+        unit = self.play.rules.units.unit(case.holder or "")
         assert unit is not None
         assert unit.level is case.level
         if case.stage.ended:
@@ -456,8 +448,8 @@ class LifecycleMachine(RuleBasedStateMachine):
     @invariant()
     def every_limit_has_a_timer(self) -> None:
         """A timer set too early is harmless, a missing one is not."""
-        if self.play.state is not None and (due := self.case.next_due) is not None:
-            wake = self.case.wake_at
+        if self.play.folded_now is not None and (due := self.case.next_due) is not None:
+            wake = self.play.envelope.wake_at
             assert wake is not None
             assert wake <= max(due, self.play.now)
 

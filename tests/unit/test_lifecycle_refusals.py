@@ -1,15 +1,18 @@
 """Who may give which command, and which values are refused by the name of their field."""
 
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
 
+from hub.adapters import soundness
+from hub.contract import Report, ReportKind
 from hub.errors import InvalidInput, TransitionRefused
-from hub.model import commands as c
-from hub.model import events as e
 from hub.model.areas import AreaCode, Level, UnitCode
-from hub.model.cases import CaseId, Stage
-from hub.model.lifecycle import decide
+from hub.model.case import commands as c
+from hub.model.case import events as e
+from hub.model.case.decide import decide
+from hub.model.case.state import CaseId, Stage
 from tests.unit.case_play import START, Play, names, only
 from tests.unit.fake_rules import (
     COMMUNITY,
@@ -101,7 +104,7 @@ def test_only_a_level_above_the_holder_supervises() -> None:
 @pytest.mark.parametrize(
     "command", [c.CheckDeadlines(), c.StartDelivery(assignment="a1"), c.RecordEffect(effect="urge:a1", adapter="x")]
 )
-def test_what_the_hub_records_no_person_can_give(command: c.AnyCommand) -> None:
+def test_what_the_hub_records_no_person_can_give(command: c.CaseCommand) -> None:
     with pytest.raises(TransitionRefused, match="only the hub itself"):
         dispatched().do(command, person(DISTRICT))
 
@@ -146,7 +149,7 @@ def test_a_report_with_a_bad_field_is_refused_by_its_name(field: str, given: dic
         ("text", c.Comment(text=" ")),
     ],
 )
-def test_a_bad_value_is_refused_by_the_name_of_its_field(field: str, command: c.AnyCommand) -> None:
+def test_a_bad_value_is_refused_by_the_name_of_its_field(field: str, command: c.CaseCommand) -> None:
     play = Play()
     play.report(SEWER)
     if not isinstance(command, c.Settle | c.Dispatch):
@@ -163,9 +166,31 @@ def test_a_rating_outside_one_to_five_is_refused(rating: int) -> None:
     assert problem.value.subject == "rating"
 
 
+@pytest.mark.parametrize("reached", [None, True, False])
+@pytest.mark.parametrize("satisfied", [None, True, False])
+@pytest.mark.parametrize("solved", [None, True, False])
+def test_a_visit_that_a_department_reports_is_unsound_exactly_when_it_is_refused(
+    reached: bool | None, satisfied: bool | None, solved: bool | None
+) -> None:
+    """Else the source would bring it again and again."""
+    for rating in (None, -1, 0, 1, 3, 5, 6, 10):
+        said = {"solved": solved, "satisfied": satisfied, "rating": rating}
+        report = Report(id="v", kind=ReportKind.VISITED, ticket="W-1", reached=reached, **said)  # type: ignore[arg-type]
+        visit = c.Visit(reached=bool(reached), **said)  # type: ignore[arg-type]
+        assert _refused(lambda: soundness.item(report, START)) == _refused(lambda: resolved().do(visit)), report  # noqa: B023
+
+
+def _refused(do: Callable[[], object]) -> bool:
+    try:
+        do()
+    except (ValueError, InvalidInput):
+        return True
+    return False
+
+
 def test_a_command_on_a_case_that_does_not_exist_is_refused() -> None:
     with pytest.raises(TransitionRefused, match="no such case") as refused:
-        decide(None, c.Claim(), actor=person(GRID), rules=FakeRules(), now=START, new_id=OTHER)
+        decide(None, c.Claim(), actor=person(GRID), rules=FakeRules().rules, now=START, id=OTHER)
     assert refused.value.state == "none"
 
 

@@ -1,22 +1,26 @@
 """A reporter's own name, telephone and address stay hidden in every later text of the case, and nobody's else."""
 
-import io
 from datetime import UTC, datetime
+from typing import Any
 
-import msgspec
 import pytest
 import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hub import logs
 from hub.contract import Contact
 from hub.desk import Desk
 from hub.marks import Marks, hide_known, key_of, known_here, marks_of, plain, reworded
+from hub.model.actors import SYSTEM
+from hub.model.aggregate import Aggregates, MatterId
 from hub.model.areas import AreaCode, UnitCode
-from hub.model.cases import SYSTEM, Attachment, Channel, Severity, parse_case_id
-from hub.model.commands import Attach, Comment, Dispatch, EraseContact, Progress, Report, Target
+from hub.model.assignments.commands import Dispatch, Progress, Target
+from hub.model.case import CASE as CASES
+from hub.model.case.commands import Attach, Comment, EraseContact, Report
+from hub.model.case.state import Case, Channel, Severity, parse_case_id
+from hub.model.records import Attachment
 from hub.privacy import Vault, hider, known_of, mask_text
+from tests.logged import logged
 from tests.unit.api_world import MemoryBucket, MemoryLedger, district
 
 CASE = parse_case_id("320113001001001-0123456789abcdef")
@@ -85,7 +89,7 @@ def test_what_no_store_takes_becomes_a_question_mark() -> None:
     assert plain("😀") == "😀"
 
 
-async def case_with(vault: Vault, desk: Desk, id: str = CASE, contact: Contact = ZHANG) -> None:
+async def case_with(vault: Vault, desk: Desk[Case, Any, Any], id: str = CASE, contact: Contact = ZHANG) -> None:
     fields = await vault.store(parse_case_id(id), contact)
     await desk.execute(
         parse_case_id(id),
@@ -107,27 +111,21 @@ class Buckets:
 
     def __init__(self) -> None:
         self.personal, self.keys = MemoryBucket(), MemoryBucket()
-        self.ledger = MemoryLedger()
+        self.ledger = MemoryLedger(Aggregates(CASES))
 
     def vault(self) -> Vault:
         return Vault(self.personal, self.keys)  # type: ignore[arg-type]
 
-    def desk(self, vault: Vault) -> Desk:
-        return Desk(self.ledger, lambda: district().policy, hiding=vault.hiding)  # type: ignore[arg-type]
+    def desk(self, vault: Vault) -> Desk[Case, Any, Any]:
+        return Desk(CASES, self.ledger, lambda: district().policy.rules, hiding=vault.hiding)
 
     def texts(self) -> str:
-        return repr([commit for commit, _ in self.ledger.stored])
+        return repr(self.ledger.all())
 
 
 @pytest.fixture
 def store() -> Buckets:
-    buckets = Buckets()
-
-    async def create(key: str, value: bytes) -> int:
-        return await buckets.keys.put(key, value)
-
-    buckets.keys.create = create  # type: ignore[attr-defined]
-    return buckets
+    return Buckets()
 
 
 async def test_desk_masks_the_reporter_in_whatever_anybody_writes_later(store: Buckets) -> None:
@@ -159,7 +157,7 @@ async def test_contact_stored_before_there_were_marks_is_known_too(store: Bucket
     fresh = store.vault()
     await store.desk(fresh).execute(CASE, Comment(text="张建国催办"), actor=SYSTEM)
     assert "张建国" not in store.texts()
-    assert f"marks.{CASE}" in store.personal.values
+    assert f"marks.{CASE}" in list(await store.personal.entries())
 
 
 async def test_erasing_destroys_the_marks_too(store: Buckets) -> None:
@@ -167,35 +165,30 @@ async def test_erasing_destroys_the_marks_too(store: Buckets) -> None:
     desk = store.desk(vault)
     await case_with(vault, desk)
     await vault.erase(CASE)
-    assert store.personal.values == {}
-    assert store.keys.values == {}
+    assert list(await store.personal.entries()) == []
+    assert list(await store.keys.entries()) == []
     await desk.execute(CASE, EraseContact(reason="要求删除"), actor=SYSTEM)
     erased = await desk.load(CASE)
     assert erased is not None
-    assert erased.contact_erased
+    assert erased.state.contact_erased
 
 
 async def test_marks_moved_to_another_case_or_changed_are_nobody(store: Buckets) -> None:
     vault = store.vault()
     await case_with(vault, store.desk(vault))
-    await store.keys.put(OTHER, store.keys.values[CASE])
-    await store.personal.put(f"marks.{OTHER}", store.personal.values[f"marks.{CASE}"])
-    case = await store.desk(vault).load(CASE)
-    assert case is not None
-    other = msgspec.structs.replace(case, id=OTHER)
-    assert await store.vault().hiding(other) is None
+    key, marks = await store.keys.get(CASE), await store.personal.get(f"marks.{CASE}")
+    assert key is not None
+    assert marks is not None
+    await store.keys.put(OTHER, key.value)
+    await store.personal.put(f"marks.{OTHER}", marks.value)
+    assert await store.vault().hiding((MatterId(OTHER),)) is None
 
 
 def test_log_hides_who_is_in_hand_also_behind_a_task() -> None:
-    out = io.StringIO()
-    before = structlog.get_config()
-    try:
-        logs.setup("info", stream=out)
+    with logged() as out:
         with known_here(hider(ZHANG)):
             structlog.get_logger("hub.adapter").info("sent", body={"who": "张建国"}, error="KeyError: 张建国")
             assert hide_known("张建国") == "张**"
         assert hide_known("张建国") == "张建国"
-    finally:
-        structlog.configure(**before)
     assert "张建国" not in out.getvalue()
     assert "张**" in out.getvalue()

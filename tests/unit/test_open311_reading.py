@@ -7,8 +7,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from hub.model.cases import SYSTEM, CaseId
-from hub.model.commands import Visit
+from hub.model.actors import SYSTEM
+from hub.model.case.commands import Visit
+from hub.model.case.state import CaseId
 from tests.unit.api_world import World
 from tests.unit.open311_world import LAMP, ROOT, WHERE, category_of, get, post, report, serve, settle
 
@@ -193,7 +194,7 @@ async def test_update_of_a_client_is_a_comment_once(world: World) -> None:
     assert first.json() == [{"update_id": "u1"}]
     again = await post(world, form, "servicerequestupdates.xml")
     assert ElementTree.fromstring(again.content).findtext("request_update/update_id") == "u1"
-    comments = [commit for commit, _ in world.ledger.stored if commit.command == "comment"]
+    comments = [commit for commit in world.ledger.all() if commit.command == "comment"]
     assert len(comments) == 1
     assert "13800001234" not in str(comments)
     updates = (await get(world, "servicerequestupdates.json")).json()
@@ -206,19 +207,19 @@ async def test_reporters_word_ends_or_reopens_a_case_only_through_its_own_client
     await post(world, update_of(world, id, "u0", "REOPEN", who="street"), "servicerequestupdates.json")
     case = await world.desk.load(CaseId(id))
     assert case is not None
-    assert case.stage.value == "resolved", "another client's word is a remark"
+    assert case.state.stage.value == "resolved", "another client's word is a remark"
     await post(world, update_of(world, id, "u1", "REOPEN"), "servicerequestupdates.json")
     case = await world.desk.load(CaseId(id))
     assert case is not None
-    assert case.reopened == 1
+    assert case.state.reopened == 1
     await settle(world, id)
     await post(world, update_of(world, id, "u2", "fixed"), "servicerequestupdates.json")
     case = await world.desk.load(CaseId(id))
     assert case is not None
-    assert case.stage.value == "closed"
+    assert case.state.stage.value == "closed"
     await post(world, update_of(world, id, "u3", "REOPEN"), "servicerequestupdates.json")
     assert (await get(world, f"requests/{id}.json")).json()[0]["status"] == "closed", "a case is reopened once"
-    assert [commit.command for commit, _ in world.ledger.stored][-1] == "comment"
+    assert world.ledger.all()[-1].command == "comment"
 
 
 async def test_bad_updates_are_refused(world: World) -> None:

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from hub.model.cases import CaseId
+from hub.model.case.state import CaseId
 from hub.open311 import server
 from hub.settings import Open311Attribute, Open311Value
 from tests.unit.api_world import World
@@ -111,12 +111,13 @@ async def test_report_opens_a_case_with_contact_in_the_vault_and_place_kept(worl
     )
     case = await world.desk.load(CaseId(id))
     assert case is not None
-    assert case.category == LAMP
-    assert case.place == "尧化街道尧佳路7号3栋 12号灯杆（坐标 32.1031234,118.9123456）"
-    assert "是否危及人身安全：是" in case.text
-    assert "unknown_to_us：x" in case.text
-    assert case.has_contact
-    contact = world.vault.contacts[case.id]
+    assert case.state.category == LAMP
+    assert case.state.place == "尧化街道尧佳路7号3栋 12号灯杆（坐标 32.1031234,118.9123456）"
+    assert "是否危及人身安全：是" in case.state.text
+    assert "unknown_to_us：x" in case.state.text
+    assert case.state.has_contact
+    contact = await world.vault.open(case.id)
+    assert contact is not None
     assert contact.name == "张三"
     assert contact.phone == "13800001234 / zhang@example.org"
     assert contact.address == "账号 a-1，设备 tt222111"
@@ -127,7 +128,9 @@ async def test_report_opens_a_case_with_contact_in_the_vault_and_place_kept(worl
 
 async def test_flat_that_is_masked_in_the_case_is_kept_whole_in_the_vault(world: World) -> None:
     id = await report(world, address_string="尧佳路7号3栋2单元402室")
-    assert world.vault.contacts[CaseId(id)].address == "尧佳路7号3栋2单元402室"
+    contact = await world.vault.open(CaseId(id))
+    assert contact is not None
+    assert contact.address == "尧佳路7号3栋2单元402室"
     assert "402" not in (await get(world, f"requests/{id}.json", api_key=world.secrets["viewer"])).text
 
 
@@ -214,7 +217,7 @@ async def test_multivalued_attributes_are_taken_in_php_style(world: World) -> No
     answer = await world.client.post(f"{ROOT}/requests.json", content=body, headers=headers)
     case = await world.desk.load(CaseId(answer.json()[0]["service_request_id"]))
     assert case is not None
-    assert "现场情况（可多选）：夜间更严重、反复出现" in case.text
+    assert "现场情况（可多选）：夜间更严重、反复出现" in case.state.text
 
 
 @pytest.mark.parametrize("charset", ["undefined", "no-such-charset", "idna", "rot13", "utf-7"])

@@ -187,7 +187,7 @@ async def test_span_and_traceparent_go_along_without_secrets() -> None:
     recording = telemetry.setup(Settings(), "hub", spans)
     try:
         async with departmental_client("lamps", timeout=1, transport=httpx.MockTransport(reply)) as http:
-            with telemetry.span("process dispatch.lamps", case="320113001000000-0123456789") as attempt:
+            with telemetry.span("process dispatch.lamps", matter="320113001000000-0123456789") as attempt:
                 with pytest.raises(Unavailable):
                     await http.post("http://user:pass@lamps.test:81/orders?token=secret", headers={"authorization": "secret"})
                 trace = str(attempt.traceparent)

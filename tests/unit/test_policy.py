@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from hub.config import District, load_district
 from hub.model.areas import AreaCode, Level, UnitCode
-from hub.model.cases import Channel, DeadlineKind, Role, Severity
+from hub.model.assignments.state import Role
+from hub.model.case.state import Channel, Severity
+from hub.model.limits.state import DeadlineKind
 from hub.model.policy_reader import policy_from_sources
 from hub.model.rules import LadderAction, Matter, Plan, Rules
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hub.bus import KeyExists
 from hub.contract import Contact
 from hub.errors import InvalidInput
-from hub.model.cases import parse_case_id
+from hub.model.case.state import parse_case_id
 from hub.privacy import (
     ContactUnreadable,
     Vault,

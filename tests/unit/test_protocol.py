@@ -19,7 +19,8 @@ import yaml
 from hub import contract
 from hub.bus.permissions import RemoteUser, permissions_of, remotes_account
 from hub.errors import ConfigError, InvalidInput
-from hub.model.cases import Channel, Role, Severity
+from hub.model.assignments.state import Role
+from hub.model.case.state import Channel, Severity
 from hub.remote import messages
 from hub.remote.credentials import new_key
 from hub.remote.credentials_file import CredentialsFile, parse_credentials, read_credentials, write_credentials

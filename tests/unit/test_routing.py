@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hub.model.cases import Channel, Severity
+from hub.model.case.state import Channel, Severity
 from hub.model.lexicon import Lexicon
 from hub.model.routing import Facts, Rule, RuleBook, When, shadows, unreachable
 from hub.model.spans import parse_span

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from hub.config import load_district
 from hub.demo.requests_file import SHIPPED, read_requests
-from hub.model.cases import Channel
+from hub.model.case.state import Channel
 from hub.model.rules import Matter, Plan
 
 DISTRICT = load_district(Path(__file__).parents[2] / "config", environ={})

@@ -27,8 +27,8 @@ def store(tmp_path: Path) -> Iterator[SpanStore]:
     made.close()
 
 
-def row(span: str, *, trace: str = "a", parent: str | None = None, case: str | None = CASE, at: int = 1000) -> Row:
-    return (trace * 32, span * 16, parent and parent * 16, f"step {span}", "internal", at, at + 5_000_000, case, (), None, {})
+def row(span: str, *, trace: str = "a", parent: str | None = None, matter: str | None = CASE, at: int = 1000) -> Row:
+    return (trace * 32, span * 16, parent and parent * 16, f"step {span}", "internal", at, at + 5_000_000, matter, (), None, {})
 
 
 def test_spans_of_a_case_come_back_with_everything_that_was_on_them(store: SpanStore) -> None:
@@ -37,25 +37,25 @@ def test_spans_of_a_case_come_back_with_everything_that_was_on_them(store: SpanS
     store.add(
         ("a" * 32, "b" * 16, None, "process dispatch.police", "consumer", 10, 2_000_010, CASE, (link,), "unavailable", values)
     )
-    (record,) = store.of_case(CASE)
+    (record,) = store.of_matter(CASE)
     assert record.links == (link,)
     assert record.attributes == values
-    assert (record.error, record.kind, record.service, record.case) == ("unavailable", "consumer", "hub", CASE)
+    assert (record.error, record.kind, record.service, record.matter) == ("unavailable", "consumer", "hub", CASE)
     assert record.duration == timedelta(milliseconds=2)
 
 
 def test_spans_without_a_case_come_along_when_they_share_a_trace(store: SpanStore) -> None:
     store.add(row("1", at=1))
-    store.add(row("2", parent="1", case=None, at=2))
-    store.add(row("3", trace="b", case=None, at=3))
-    store.add(row("4", case=OTHER, at=4))
-    assert [record.name for record in store.of_case(CASE)] == ["step 1", "step 2"]
+    store.add(row("2", parent="1", matter=None, at=2))
+    store.add(row("3", trace="b", matter=None, at=3))
+    store.add(row("4", matter=OTHER, at=4))
+    assert [record.name for record in store.of_matter(CASE)] == ["step 1", "step 2"]
 
 
 def test_many_spans_are_all_written_and_ordered_by_start(store: SpanStore) -> None:
     for number in range(3000, 0, -1):
         store.add(("a" * 32, f"{number:016x}", None, "x", "internal", number, number + 1, CASE, (), None, {"n": number}))
-    records = store.of_case(CASE)
+    records = store.of_matter(CASE)
     assert [record.attributes["n"] for record in records] == list(range(1, 3001))
     assert store.dropped == 0
 
@@ -73,7 +73,7 @@ def test_spans_survive_a_restart(tmp_path: Path) -> None:
     store.add(row("1"))
     store.close()
     again = SpanStore(tmp_path / "spans.db", now=lambda: 0)
-    assert len(again.of_case(CASE)) == 1
+    assert len(again.of_matter(CASE)) == 1
     again.close()
 
 
@@ -84,7 +84,7 @@ def test_a_file_of_another_version_is_started_anew(tmp_path: Path) -> None:
     database.close()
     store = SpanStore(tmp_path / "spans.db", now=lambda: 0)
     store.add(row("1"))
-    assert len(store.of_case(CASE)) == 1
+    assert len(store.of_matter(CASE)) == 1
     store.close()
 
 
@@ -95,7 +95,7 @@ def test_spans_beyond_the_age_are_trimmed(tmp_path: Path) -> None:
     late = SpanStore(tmp_path / "spans.db", keep=timedelta(days=1), now=lambda: int(timedelta(days=2).total_seconds() * 1e9))
     late.flush()
     late.close()  # the first round of the writer has trimmed
-    assert late.of_case(CASE) == []
+    assert late.of_matter(CASE) == []
 
 
 def test_a_file_that_grew_too_large_loses_its_oldest_spans(tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ def test_a_file_that_grew_too_large_loses_its_oldest_spans(tmp_path: Path) -> No
     store.close()
     small = SpanStore(tmp_path / "spans.db", now=lambda: 0, max_bytes=2 * 1024**2)
     small.close()
-    left = small.of_case(CASE)
+    left = small.of_matter(CASE)
     assert 0 < len(left) < 12_000
     assert left[-1].started == 11_999
 
@@ -115,7 +115,7 @@ def test_an_odd_attribute_does_not_cost_the_span_nor_the_writer(store: SpanStore
     store.add(("a" * 32, "c" * 16, None, "\ud800", "internal", 1, 2, CASE, (), None, {}))
     store.flush()
     store.add(row("d"))
-    assert {record.span for record in store.of_case(CASE)} == {"b" * 16, "d" * 16}
+    assert {record.span for record in store.of_matter(CASE)} == {"b" * 16, "d" * 16}
     assert store.dropped == 1
 
 
@@ -140,10 +140,10 @@ def test_spans_added_from_many_threads_are_all_there(store: SpanStore) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(store.of_case(CASE)) == 2000
+    assert len(store.of_matter(CASE)) == 2000
 
 
-def otlp(case: str | None = CASE) -> bytes:
+def otlp(matter: str | None = CASE) -> bytes:
     request = ExportTraceServiceRequest()
     group = request.resource_spans.add()
     name = group.resource.attributes.add()
@@ -152,9 +152,9 @@ def otlp(case: str | None = CASE) -> bytes:
     span.trace_id, span.span_id, span.parent_span_id = b"\xaa" * 16, b"\xbb" * 8, b"\x11" * 8
     span.name, span.kind, span.start_time_unix_nano, span.end_time_unix_nano = "POST /soap", 2, 5, 9
     span.status.code = span.status.STATUS_CODE_ERROR
-    if case:
+    if matter:
         attribute = span.attributes.add()
-        attribute.key, attribute.value.string_value = CONVERSATION, case
+        attribute.key, attribute.value.string_value = CONVERSATION, matter
     attribute = span.attributes.add()
     attribute.key, attribute.value.int_value = "http.response.status_code", 503
     link = span.links.add()
@@ -164,7 +164,7 @@ def otlp(case: str | None = CASE) -> bytes:
 
 def test_an_otlp_export_is_taken_under_the_senders_service_name(store: SpanStore) -> None:
     assert store.ingest_otlp(otlp(), "application/x-protobuf; charset=binary") == 1
-    (record,) = store.of_case(CASE)
+    (record,) = store.of_matter(CASE)
     assert (record.service, record.name, record.kind, record.error) == ("police-simulator", "POST /soap", "server", "error")
     assert record.parent == "11" * 8
     assert record.links == (f"00-{'cc' * 16}-{'dd' * 8}-01",)
@@ -173,8 +173,8 @@ def test_an_otlp_export_is_taken_under_the_senders_service_name(store: SpanStore
 
 def test_a_foreign_span_without_case_is_found_by_its_trace(store: SpanStore) -> None:
     store.add(("aa" * 16, "11" * 8, None, "POST", "client", 1, 10, CASE, (), None, {}))
-    store.ingest_otlp(gzip.compress(otlp(case=None)), content_encoding="gzip")
-    assert [record.service for record in store.of_case(CASE)] == ["hub", "police-simulator"]
+    store.ingest_otlp(gzip.compress(otlp(matter=None)), content_encoding="gzip")
+    assert [record.service for record in store.of_matter(CASE)] == ["hub", "police-simulator"]
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ def test_before_set_up_nothing_is_made_and_the_parent_passes_through() -> None:
 
 
 def test_a_child_continues_the_current_span_and_its_case(kept: Kept) -> None:
-    with span("outer", case=CASE) as outer, span("inner", kind="client"):
+    with span("outer", matter=CASE) as outer, span("inner", kind="client"):
         pass
     inner, outer_row = kept.rows
     assert outer.traceparent == f"00-{outer_row[0]}-{outer_row[1]}-01"
@@ -83,7 +83,7 @@ def test_an_unreadable_parent_gives_a_new_trace(kept: Kept, parent: str) -> None
 
 
 def test_a_root_starts_a_new_trace_inside_another(kept: Kept) -> None:
-    with span("outer", case=CASE), span("timer", root=True):
+    with span("outer", matter=CASE), span("timer", root=True):
         pass
     inner, outer = kept.rows
     assert inner[0] != outer[0]
@@ -202,7 +202,7 @@ def test_a_span_costs_far_less_than_twenty_five_microseconds(kept: Kept) -> None
         start = time.thread_time()
         for _ in range(2000):
             with span(
-                "process dispatch.police", kind="consumer", parent=PARENT, links=(PARENT,), case=CASE, attributes=attributes
+                "process dispatch.police", kind="consumer", parent=PARENT, links=(PARENT,), matter=CASE, attributes=attributes
             ):
                 pass
         return (time.thread_time() - start) / 2000 * 1e6

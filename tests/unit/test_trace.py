@@ -41,7 +41,7 @@ def rec(
         kind=kind,
         started=start,
         ended=start + int(ms * 1e6),
-        case=CASE,
+        matter=CASE,
         links=links,
         error=error,
         attributes={f"hub.{key}": value for key, value in attributes.items()},
@@ -246,7 +246,7 @@ def test_a_chain_thousands_deep_is_flattened_not_refused() -> None:
     spans = [
         SpanRecord(
             trace="a" * 32, span=f"{n:016x}", parent=f"{n - 1:016x}" if n > 1 else None, name="x", kind="internal", started=n,
-            ended=n + 1, case=CASE, links=(), error=None, attributes={}, service="hub",
+            ended=n + 1, matter=CASE, links=(), error=None, attributes={}, service="hub",
         )
         for n in range(1, 3001)
     ]  # fmt: skip

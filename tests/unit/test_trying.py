@@ -39,6 +39,7 @@ from hub.trial.sample import MARK, default_sample, given_sample, is_sample, reco
 from hub.trial.trying import try_plugin
 from hub.trial.values import Trial, from_json
 from hub.trial.verdict import next_step
+from tests.logged import logged
 
 SECRET = "a-secret-of-the-settings"
 SAMPLE = default_sample(suffix="abcdefgh23456789", now=datetime(2026, 3, 2, 8, tzinfo=UTC), unit="lamps")
@@ -240,6 +241,17 @@ async def test_log_lines_unmapped_words_and_spans_are_part_of_it() -> None:
     assert trial.unmapped == ["statuses: 办得差不多了"]
     assert trial.trace is not None
     assert "GET" in json.dumps(trial.trace)
+
+
+async def test_a_given_contact_stays_out_of_the_log() -> None:
+    async def deliver(_: Any, assignment: Assignment) -> Receipt:
+        raise RuntimeError(f"no {assignment.contact.name}")  # type: ignore[union-attr]
+
+    sample = replace(SAMPLE, contact=Contact(name="欧阳静怡", phone="025-86001234"))
+    with logged() as out:
+        await tried(Department(), lamps(deliver=deliver), assignment=sample)
+    assert "adapter fault" in out.getvalue()
+    assert "静怡" not in out.getvalue()
 
 
 async def test_a_given_contact_is_struck_out() -> None:

@@ -6,15 +6,20 @@ from collections import Counter
 from datetime import timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 from sqlalchemy import update
 
 from hub.config import District
 from hub.desk import Desk
 from hub.errors import InvalidInput, LedgerDamaged
-from hub.model import commands as c
+from hub.model.actors import SYSTEM, Actor
+from hub.model.aggregate import Aggregates
 from hub.model.areas import AreaCode, UnitCode
-from hub.model.cases import SYSTEM, Actor, Case, CaseId, Channel, Severity, Source, Stage
+from hub.model.case import CASE
+from hub.model.case import commands as c
+from hub.model.case.state import NO_SOURCES, Case, CaseId, Channel, Severity, Stage
+from hub.model.records import Source
 from hub.views import CaseFilter, Overtaken, Projector, Scope, Sort, Views, queries
 from hub.views.schema import positions
 from hub.views.search import PhraseSearch, PlainSearch, Search
@@ -31,7 +36,7 @@ def place() -> District:
 
 @pytest.fixture(scope="module")
 def history(place: District) -> MemoryLedger:
-    ledger = MemoryLedger()
+    ledger = MemoryLedger(Aggregates(CASE))
     play_now(ledger, place, seed=7, cases=60, steps=1500)
     return ledger
 
@@ -60,7 +65,7 @@ def open_views(folder: Path, clock: Clock | None = None, name: str = "views.db")
 
 
 async def fold_all(ledger: MemoryLedger) -> dict[CaseId, Case]:
-    return {id: case for id in {commit.case for commit, _ in ledger.stored} if (case := await ledger.load(id)) is not None}
+    return {id: folded.state for id in {commit.id for commit in ledger.all()} if (folded := await ledger.load(id)) is not None}
 
 
 async def test_views_hold_every_case_as_folded_from_the_ledger(history: MemoryLedger, tmp_path: Path) -> None:
@@ -69,13 +74,11 @@ async def test_views_hold_every_case_as_folded_from_the_ledger(history: MemoryLe
     for id, case in (await fold_all(history)).items():
         seen = await views.case(id)
         assert seen is not None
-        assert seen.case.commands == {}
-        assert {f: getattr(seen.case, f) for f in case.__struct_fields__ if f != "commands"} == {
-            f: getattr(case, f) for f in case.__struct_fields__ if f != "commands"
-        }
+        assert not seen.folded.commands
+        assert seen.case == msgspec.structs.replace(case, attached_reports=NO_SOURCES)
         story = await views.timeline(id)
         assert [entry.event for entry in story] == [
-            event.__struct_config__.tag for commit, _ in history.stored if commit.case == id for event in commit.events
+            event.__struct_config__.tag for commit in history.all() if commit.id == id for event in commit.events
         ]
     views.close()
 
@@ -98,7 +101,7 @@ async def test_rebuild_gives_identical_rows_whatever_the_size_of_transactions(
 async def test_projector_resumes_exactly_where_it_was(history: MemoryLedger, tmp_path: Path) -> None:
     whole = open_views(tmp_path, name="whole.db")
     await Projector(whole, history).catch_up()
-    part = MemoryLedger()
+    part = MemoryLedger(Aggregates(CASE))
     for at, stop in enumerate((1, 300, 301, 500, len(history.stored))):
         part.stored = history.stored[:stop]
         views = open_views(tmp_path, name="parts.db")
@@ -124,7 +127,7 @@ async def test_transaction_that_finds_another_position_changes_nothing(history: 
 
 
 async def test_two_projectors_on_one_database_give_each_row_once(place: District, tmp_path: Path) -> None:
-    ledger = MemoryLedger()
+    ledger = MemoryLedger(Aggregates(CASE))
     await play(ledger, place, seed=3, cases=20, steps=200)
     views = open_views(tmp_path)
     other = open_views(tmp_path)
@@ -145,7 +148,7 @@ async def test_two_projectors_on_one_database_give_each_row_once(place: District
 
 async def test_commit_out_of_order_is_refused_and_nothing_is_written(history: MemoryLedger, tmp_path: Path) -> None:
     views = open_views(tmp_path)
-    holed = MemoryLedger()
+    holed = MemoryLedger(Aggregates(CASE))
     holed.stored = [item for n, item in enumerate(history.stored) if n != 0]
     with pytest.raises(LedgerDamaged):
         await Projector(views, holed, most=10_000).catch_up()
@@ -157,7 +160,7 @@ async def test_commit_out_of_order_is_refused_and_nothing_is_written(history: Me
 async def test_views_of_another_version_are_emptied(history: MemoryLedger, tmp_path: Path) -> None:
     views = open_views(tmp_path)
     await Projector(views, history).catch_up()
-    await views.write(lambda connection: connection.execute(update(positions).values(version=0)))
+    await views.write(lambda connection: connection.execute(update(positions).values(version="0")))
     views.close()
     again = open_views(tmp_path)
     assert again.position() == 0
@@ -189,8 +192,8 @@ class Town:
     def __init__(self, folder: Path, place: District) -> None:
         self.place = place
         self.clock = Clock()
-        self.ledger = MemoryLedger()
-        self.desk = Desk(self.ledger, lambda: place.policy, clock=self.clock)  # type: ignore[arg-type]
+        self.ledger = MemoryLedger(Aggregates(CASE))
+        self.desk = Desk(CASE, self.ledger, lambda: place.policy.rules, clock=self.clock)
         self.views = open_views(folder, self.clock)
         self._made = 0
 
@@ -206,7 +209,7 @@ class Town:
         )
         return id
 
-    async def give(self, id: CaseId, command: c.AnyCommand, actor: Actor | None = None) -> None:
+    async def give(self, id: CaseId, command: c.CaseCommand, actor: Actor | None = None) -> None:
         await self.desk.execute(id, command, actor=actor or SYSTEM)
 
     async def found(self, scope: Scope | None = None, **wanted: object) -> list[CaseId]:
@@ -324,7 +327,7 @@ async def test_dispatch_latency_is_that_from_made_to_delivered(town: Town) -> No
     for wait in (10, 20, 3000):
         id = await town.report("井盖缺失")
         await town.give(id, c.Dispatch(targets=(c.Target(unit=UnitCode("police")),)), centre)
-        made = (await town.desk.load(id)).assignments[-1].id  # type: ignore[union-attr]
+        made = (await town.desk.load(id)).state.assignments[-1].id  # type: ignore[union-attr]
         await town.give(id, c.StartDelivery(assignment=made))
         town.clock.at += timedelta(milliseconds=wait)
         await town.give(id, c.RecordDelivered(assignment=made, ticket=f"t{wait}", attempt=1))
@@ -339,9 +342,9 @@ async def test_dead_letters_show_the_record_until_replayed(town: Town) -> None:
     centre = person(town.place.code, town.place)
     id = await town.report("井盖缺失")
     await town.give(id, c.Dispatch(targets=(c.Target(unit=UnitCode("police")),)), centre)
-    made = (await town.desk.load(id)).assignments[-1].id  # type: ignore[union-attr]
+    made = (await town.desk.load(id)).state.assignments[-1].id  # type: ignore[union-attr]
     await town.give(id, c.StartDelivery(assignment=made))
-    from hub.model.events import DeadLetter
+    from hub.model.assignments.events import DeadLetter
 
     at = town.clock.at
     letter = DeadLetter(

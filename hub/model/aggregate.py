@@ -1,0 +1,305 @@
+"""The core that every kind of matter stands on: what an aggregate is, its commits, and its state in an envelope. Pure.
+
+An `Aggregate` is one kind of matter (a case, a directive): its commands and events, and the pure functions that decide and evolve.
+Ledger, desk, linkage, timers, views, routes and the command line know aggregates and their envelopes, never a kind by name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Generic, NewType, Protocol, TypeVar
+
+import msgspec
+
+from hub.errors import LedgerDamaged
+from hub.model.actors import Actor
+from hub.model.effects import Effect
+from hub.model.grown import Grown
+from hub.model.records import Source
+
+MatterId = NewType("MatterId", str)
+"""The number of a matter: `<15-digit area where it arose>-<suffix>`, or `<area>-<mark>-<suffix>` for kinds that have a mark."""
+
+SUFFIX_PATTERN = "[0-9a-hjkmnp-tv-z]{10,26}"
+"""A unique lower-case Crockford base-32 word."""
+ID_PATTERN = rf"\d{{15}}-(?:[a-z]{{1,4}}-)?{SUFFIX_PATTERN}"
+"""The id of any matter, as a regular expression."""
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_ID = re.compile(f"^{ID_PATTERN}$")
+_MARK = re.compile(r"^(?:[a-z]{1,4})?$")
+_NAME = re.compile(r"^[a-z][a-z_]{1,30}$")
+
+MATTERS = "ledger.*.*.*.*.*.*"
+"""The ledger subjects of all commits: the kind, four area codes and the id (policies and adapters have shorter subjects)."""
+
+
+class Event(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag_field="type"):
+    """Base of all events: what happened. The tag is the stored name; past tense. Times are aware UTC, nothing personal is in one."""
+
+
+class Command(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag_field="command"):
+    """Base of all commands: what somebody wants done. The tag is the stored name and the last part of the API path."""
+
+
+S = TypeVar("S")
+C = TypeVar("C", bound=Command)
+E = TypeVar("E", bound=Event)
+
+
+def tag_of(kind: type[msgspec.Struct] | msgspec.Struct) -> str:
+    """The stored name of a command or an event."""
+    return str(kind.__struct_config__.tag)
+
+
+class Commit(msgspec.Struct, Generic[E], frozen=True, gc=False, omit_defaults=True, kw_only=True):
+    """One ledger message: all events of one command on one matter of the kind `aggregate`.
+
+    `number` counts the matter's commits from 1; `previous` is the SHA-256 (hex) of its previous commit's bytes ("" for the first),
+    so commits are hash-chained per matter. `wake_at`: linkage sets the matter's timer. `traceparent` is the W3C context of the
+    span that decided this; `cause` that of the stimulus before it. Without events it only says that a command changed nothing.
+    """
+
+    aggregate: str
+    id: MatterId
+    number: int
+    at: datetime
+    command: str
+    command_id: str
+    command_digest: str
+    actor: Actor
+    policy: int
+    events: tuple[E, ...]
+    previous: str = ""
+    wake_at: datetime | None = None
+    traceparent: str | None = None
+    cause: str | None = None
+    v: int = 1
+
+
+class CommandRecord(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """A command already committed: its commit number and the hash of its content (for Idempotency-Key)."""
+
+    number: int
+    digest: str
+
+
+NO_COMMANDS: Grown[str, CommandRecord] = Grown()
+
+
+class Folded(msgspec.Struct, Generic[S], frozen=True, gc=False, omit_defaults=True, kw_only=True):
+    """A matter's state in its envelope.
+
+    `number` counts its commits, `digest` is the last commit's hash, `sequence` its place in the ledger's stream. `commands` holds
+    the commands seen by their ids (not in snapshots). `wake_at` is when its timer fires.
+    """
+
+    id: MatterId
+    state: S
+    number: int
+    digest: str
+    sequence: int
+    wake_at: datetime | None = None
+    opening_trace: str | None = None
+    last_trace: str | None = None
+    commands: Grown[str, CommandRecord] = NO_COMMANDS
+
+
+class Decide(Protocol[S, C, E]):  # type: ignore[misc]  # a protocol over what a dataclass holds invariantly
+    """How an aggregate decides."""
+
+    def __call__(
+        self, state: S | None, command: C, /, *, actor: Actor, rules: Any, now: datetime, id: MatterId
+    ) -> tuple[E, ...]:
+        """The events of `command` on `state` (None: not opened yet); none when there is nothing to do.
+
+        Raises TransitionRefused (names state, command and rule) or InvalidInput (names the field); then nothing happens.
+        """
+        ...
+
+
+class Evolve(Protocol[S, E]):  # type: ignore[misc]
+    """How an aggregate evolves."""
+
+    def __call__(self, state: S | None, event: E, /, *, at: datetime, id: MatterId) -> S:
+        """The state after one event that was committed at `at`. Raises LedgerDamaged when it does not fit the state at all."""
+        ...
+
+
+Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
+"""Turns the stored form of one version of an event into that of the next; gets and gives the event's JSON object without `v`."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Aggregate(Generic[S, C, E]):
+    """One kind of matter. `name` stands in subjects and commits, `mark` in ids (letters, "" for cases).
+
+    `opens`: the commands that may come first. `next_due`: when the matter's timer has to fire, None for never; `wake` is the
+    command it gives then. `effects`: what follows from a commit outside the matter, `effectful` the events that can have any.
+    """
+
+    name: str
+    mark: str
+    state: type[S]
+    commands: tuple[type[C], ...]
+    events: tuple[type[E], ...]
+    opens: tuple[type[C], ...]
+    given: tuple[type[C], ...]
+    """The commands people may give by their own word: routes and the command line have one for each."""
+    decide: Decide[S, C, E]
+    evolve: Evolve[S, E]
+    next_due: Callable[[S], datetime | None] = lambda _: None
+    wake: C | None = None
+    effects: Callable[[Commit[E], S], Iterable[Effect]] = lambda _commit, _state: ()
+    effectful: tuple[type[E], ...] = ()
+    contacts: Callable[[S], Sequence[MatterId]] = lambda _: ()
+    """The matters whose reporters' names may not stand in what is written about this one."""
+    contact_access: Callable[[S, str, str], C | None] = lambda _state, _by, _purpose: None
+    """The command that has to be committed before (who, what for) the reporter's contact is read; None when there is no contact."""
+    listeners: Callable[[S], tuple[Iterable[Source], Sequence[MatterId]]] = lambda _: ((), ())
+    """The outside records that wait for word on the matter, and the matters that went on in it (theirs wait, too)."""
+    awaits: Callable[[S, Command], bool] = lambda _state, _command: True
+    """Whether a matter still wants a command given to another in its name; one that was answered meanwhile does not."""
+    versions: Mapping[str, int] = field(default_factory=dict)
+    """Present version of the events that have changed since their first; all others are at 1."""
+    upcasters: Mapping[tuple[str, int], Upcaster] = field(default_factory=dict)
+    """(name, version) → how that version becomes the next one."""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a name or mark that can't stand in a subject or an id."""
+        if not _NAME.match(self.name) or not _MARK.match(self.mark):
+            raise ValueError(f"not a name and mark of an aggregate: {self.name!r}, {self.mark!r}")
+
+    def new_id(self, area: str, suffix: str) -> MatterId:
+        """An id from the area where it arose; an area above the grid is filled with zeros. Raises ValueError."""
+        mark = f"{self.mark}-" if self.mark else ""
+        return parse_id(f"{area.ljust(15, '0')}-{mark}{suffix.lower()}")
+
+    def parse(self, text: str) -> MatterId:
+        """Check that a text is an id of this kind; raises ValueError."""
+        if mark_of(parse_id(text)) != self.mark:
+            raise ValueError(f"not a {self.name} id: {text!r}")
+        return MatterId(text)
+
+    @property
+    def id_pattern(self) -> str:
+        """The ids of this kind, as a regular expression."""
+        return rf"\d{{15}}-{self.mark}-{SUFFIX_PATTERN}" if self.mark else rf"\d{{15}}-{SUFFIX_PATTERN}"
+
+    def subject(self, id: MatterId) -> str:
+        """The ledger subject: `ledger.<name>.<district>.<street>.<community>.<grid>.<id>`."""
+        return f"ledger.{self.name}.{id[:6]}.{id[6:9]}.{id[9:12]}.{id[12:15]}.{id}"
+
+    def command_named(self, tag: str) -> type[C] | None:
+        """The command with that stored name."""
+        return next((kind for kind in self.commands if tag_of(kind) == tag), None)
+
+    def fold(self, before: Folded[S] | None, commit: Commit[E], *, digest: str, sequence: int) -> Folded[S]:
+        """The matter after `commit`; `digest` is the SHA-256 (hex) of its stored bytes, `sequence` its place in the stream.
+
+        Raises LedgerDamaged when the commit is another matter's, is not the next one, or its events don't fit the state.
+        """
+        id, number, at = commit.id, commit.number, commit.at
+        state: S | None
+        if before is None:
+            if number != 1 or commit.previous or not commit.events:
+                raise LedgerDamaged(f"commit {number} of {self.name} {id} comes first but does not open it", subject=id)
+            state = None
+        else:
+            if id != before.id:
+                raise LedgerDamaged(f"commit {number} of {self.name} {id} was folded into {before.id}", subject=before.id)
+            if number != before.number + 1:
+                raise LedgerDamaged(f"{self.name} {id}: commit {number} follows commit {before.number}", subject=id)
+            if commit.previous != before.digest:
+                raise LedgerDamaged(f"{self.name} {id}: commit {number} does not carry the hash of the one before", subject=id)
+            state = before.state
+        evolve = self.evolve
+        for event in commit.events:
+            state = evolve(state, event, at=at, id=id)
+        assert state is not None
+        trace = commit.traceparent
+        record = CommandRecord(number, commit.command_digest)
+        if before is None:
+            return Folded(
+                id=id,
+                state=state,
+                number=number,
+                digest=digest,
+                sequence=sequence,
+                wake_at=commit.wake_at,
+                opening_trace=trace,
+                last_trace=trace,
+                commands=NO_COMMANDS.with_(commit.command_id, record),
+            )
+        return Folded(
+            id=id,
+            state=state,
+            number=number,
+            digest=digest,
+            sequence=sequence,
+            wake_at=before.wake_at if commit.wake_at is None else commit.wake_at,
+            opening_trace=before.opening_trace,
+            last_trace=before.last_trace if trace is None else trace,
+            commands=before.commands.with_(commit.command_id, record),
+        )
+
+    def wake_at(self, before: Folded[S] | None, after: S, now: datetime) -> datetime | None:
+        """What the commit between `before` and `after` has to say about the matter's timer; None: leave the timer as it is.
+
+        A timer that is set too early does no harm (the matter is asked and answers with nothing), one that is missing does.
+        """
+        due = self.next_due(after)
+        if due is None:
+            return None
+        if before is None or before.wake_at is None or before.wake_at <= now or due < before.wake_at:
+            return due
+        return None
+
+
+class Aggregates:
+    """The kinds of matters a hub knows; an id or a ledger subject tells which one it is."""
+
+    def __init__(self, *kinds: Aggregate[Any, Any, Any]) -> None:
+        """Raises ValueError when two have the same name or mark."""
+        self._by_name = {kind.name: kind for kind in kinds}
+        self._by_mark = {kind.mark: kind for kind in kinds}
+        if len(self._by_name) != len(kinds) or len(self._by_mark) != len(kinds):
+            raise ValueError("two aggregates have the same name or mark")
+
+    def __iter__(self) -> Iterator[Aggregate[Any, Any, Any]]:
+        return iter(self._by_name.values())
+
+    def of(self, id: str) -> Aggregate[Any, Any, Any]:
+        """The kind of a matter by its id; raises ValueError."""
+        found = self._by_mark.get(mark_of(parse_id(id)))
+        if found is None:
+            raise ValueError(f"no kind of matter has such an id: {id!r}")
+        return found
+
+    def named(self, name: str) -> Aggregate[Any, Any, Any] | None:
+        """The kind with that name."""
+        return self._by_name.get(name)
+
+
+def suffix_of(number: int) -> str:
+    """The low 80 bits of a number as the suffix of an id: 16 characters, Crockford base 32."""
+    letters = []
+    for _ in range(16):
+        letters.append(_ALPHABET[number & 31])
+        number >>= 5
+    return "".join(reversed(letters))
+
+
+def parse_id(text: str) -> MatterId:
+    """Check the form of an id, of whatever kind; raises ValueError."""
+    if not _ID.match(text):
+        raise ValueError(f"not the id of a matter: {text!r}")
+    return MatterId(text)
+
+
+def mark_of(id: str) -> str:
+    """The mark in an id; "" for a case."""
+    parts = id.split("-")
+    return parts[1] if len(parts) == 3 else ""

@@ -1,0 +1,228 @@
+"""Deliveries: what dispatch tells about handing an assignment over. Pure.
+
+The hub is at-least-once, so every record may come twice or late: what is known already gives no event, what contradicts is
+recorded. Called by the aggregates that hold assignments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from hub.errors import InvalidInput
+from hub.model.aggregate import Command
+from hub.model.assignments import commands as c
+from hub.model.assignments import events as e
+from hub.model.assignments.deciding import WorkDeciding
+from hub.model.assignments.evolve import UNDELIVERED
+from hub.model.assignments.state import Assignment, AssignmentState, Attempt, AttemptOutcome, delivery_key
+from hub.model.limits.clock import set_limit
+from hub.model.limits.state import DeadlineKind
+
+S = AssignmentState
+
+_WAITING = (S.MADE, S.SENDING)
+_REPLAYABLE = (S.DEAD, S.REFUSED, S.UNCERTAIN)
+_NOT_WANTED = (S.RECALLED, S.DROPPED)
+
+
+def start(d: WorkDeciding[Any], command: c.StartDelivery) -> None:
+    """An attempt begins; refused unless the assignment waits for one and the last has ended."""
+    d.needs_hub()
+    found = d.assignment(command.assignment)
+    if found.adapter is None:
+        d.refuse_for(found, "the unit works in the hub; there is nothing to send")
+    if found.state not in _WAITING:
+        d.refuse_for(found, "the assignment does not wait for delivery")
+    last = found.attempts[-1] if found.attempts else None
+    if last is not None and last.outcome is AttemptOutcome.STARTED:
+        d.refuse_for(found, f"attempt {last.number} has not ended")
+    d.emit(e.DeliveryStarted(assignment=found.id, attempt=1 if last is None else last.number + 1))
+
+
+def delivered(d: WorkDeciding[Any], command: c.RecordDelivered) -> None:
+    """The department has it. Nothing is lost: the ticket is kept, and whoever does not want it any more tells the department."""
+    found = d.assignment(command.assignment)
+    if d.actor.unit != found.unit:
+        d.needs_hub()
+    ticket = d.text("ticket", command.ticket)
+    if command.attempt is not None:
+        _attempt(found, command.attempt)
+    known = found.ticket
+    again = found.state in _WAITING
+    if known == ticket and not again:
+        return
+    received = e.Delivered(assignment=found.id, ticket=ticket, attempt=command.attempt, via=command.via)
+    if known is not None and known not in (ticket, delivery_key(d.id, found.id)):
+        reason = f"the department gave two tickets: {known}, then {ticket}"
+        if again:
+            # Sent once more on request: the attempt has to end, and the department works with the newer number.
+            d.emit(received)
+        d.emit(e.ReportConflicted(assignment=found.id, kind="delivered", reason=reason, note=ticket))
+        return
+    d.emit(received)
+    if found.state in _NOT_WANTED:
+        reason = f"the department has it as {ticket}, but it was {found.state.value}"
+        d.emit(
+            e.ReportConflicted(assignment=found.id, kind="delivered", reason=reason, note=ticket),
+            e.AssignmentRecalled(assignment=found.id, reason=found.note or reason, tell=True),
+        )
+    elif found.state is S.REFUSED:
+        reason = f"the department refused it and has it as {ticket}"
+        d.emit(e.ReportConflicted(assignment=found.id, kind="delivered", reason=reason, note=ticket))
+
+
+def _attempt(found: Assignment, number: int) -> Attempt:
+    attempt = next((item for item in found.attempts if item.number == number), None)
+    if attempt is None:
+        raise InvalidInput(f"{found.id} has no attempt {number}", subject="attempt")
+    return attempt
+
+
+def failed(d: WorkDeciding[Any], command: c.RecordFailed) -> None:
+    """An attempt ended without a receipt; an attempt ends once."""
+    d.needs_hub()
+    found = d.assignment(command.assignment)
+    d.aware("retry_at", command.retry_at)
+    if _attempt(found, command.attempt).outcome is AttemptOutcome.STARTED:
+        d.emit(
+            e.DeliveryFailed(
+                assignment=found.id,
+                attempt=command.attempt,
+                error=command.error,
+                reason=command.reason,
+                unknown=command.unknown,
+                retry_at=command.retry_at,
+                status=command.status,
+            )
+        )
+
+
+def refused(d: WorkDeciding[Any], command: c.RecordRefused) -> None:
+    """The department's system said no: the operator is asked, and the holder has the case again when no lead is left."""
+    d.needs_hub()
+    found = d.assignment(command.assignment)
+    if _attempt(found, command.attempt).outcome not in (AttemptOutcome.STARTED, AttemptOutcome.UNKNOWN):
+        return
+    d.emit(e.DeliveryRefused(assignment=found.id, attempt=command.attempt, reason=command.reason, status=command.status))
+    if found.state in UNDELIVERED:
+        d.after_change()
+    elif found.state not in _NOT_WANTED:
+        reason = f"refused by the department, but the assignment is {found.state.value}"
+        d.emit(e.ReportConflicted(assignment=found.id, kind="refused", reason=reason, note=command.reason))
+
+
+def uncertain(d: WorkDeciding[Any], command: c.RecordUncertain) -> None:
+    """Nobody can find out whether it arrived."""
+    d.needs_hub()
+    found = d.assignment(command.assignment)
+    attempt = _attempt(found, command.attempt)
+    if found.state in _WAITING and attempt.outcome in (AttemptOutcome.STARTED, AttemptOutcome.UNKNOWN):
+        d.emit(e.DeliveryUncertain(assignment=found.id, attempt=command.attempt, reason=command.reason))
+
+
+def dead(d: WorkDeciding[Any], command: c.RecordDead) -> None:
+    """Attempts are used up; an assignment that is not waiting any more can't die."""
+    d.needs_hub()
+    found = d.assignment(command.assignment)
+    if found.state in _WAITING:
+        d.emit(e.DeliveryDead(assignment=found.id, letter=command.letter))
+
+
+def effect(d: WorkDeciding[Any], command: c.RecordEffect) -> None:
+    """A recall, urge or inform reached the department, or did not."""
+    d.needs_hub()
+    _ = d.state  # refuses when there is none
+    d.text("effect", command.effect)
+    if command.error is None:
+        d.emit(e.EffectDone(effect=command.effect, adapter=command.adapter))
+    else:
+        d.emit(
+            e.EffectFailed(
+                effect=command.effect,
+                adapter=command.adapter,
+                error=command.error,
+                reason=command.reason or command.error,
+                final=command.final,
+            )
+        )
+
+
+def _stopped(d: WorkDeciding[Any], id: str, reason: str) -> Assignment:
+    found = d.assignment(id)
+    d.text("reason", reason)
+    if found.state not in _REPLAYABLE:
+        d.refuse_for(found, "only a dead, refused or uncertain delivery can be replayed or dropped")
+    return found
+
+
+def replay(d: WorkDeciding[Any], command: c.Replay) -> None:
+    """Try again under the same key; a refused one gets fresh limits, for its own ended with the refusal."""
+    d.may_deliver()
+    d.needs_holder()
+    _again(d, _stopped(d, command.assignment, command.reason), command.reason)
+
+
+def resend(d: WorkDeciding[Any], command: c.Resend) -> None:
+    """The unit itself asks: for what stopped as in a replay; for what it has, as long as it has not taken it up."""
+    d.may_deliver()
+    found = d.assignment(command.assignment)
+    d.needs_worker(found)
+    if found.state is S.DELIVERED:
+        if found.adapter is None:
+            d.refuse_for(found, "the unit works in the hub; there is nothing to send")
+        if not command.again:
+            d.refuse_for(
+                found, f"the department's system has it as {found.ticket}; ask for it `again` to have it sent once more"
+            )
+        d.emit(e.DeliveryReplayed(assignment=found.id, reason=d.text("reason", command.reason)))
+        return
+    if found.state in _WAITING:
+        d.refuse_for(found, "it is being delivered already")
+    if found.state not in _REPLAYABLE:
+        d.refuse_for(found, "the unit has it and has said so; only what stopped or was not taken up is sent again")
+    if found.state is S.REFUSED and not d.steers and d.went_on_without(found):
+        d.refuse_for(found, f"the unit refused it and the {d.kind} went on without it; ask who holds the {d.kind}")
+    _again(d, _stopped(d, found.id, command.reason), command.reason)
+
+
+def _again(d: WorkDeciding[Any], found: Assignment, reason: str) -> None:
+    state = d.state
+    if found.round != state.round:
+        d.refuse_for(found, f"the {d.kind} was reopened since; dispatch it anew")
+    ended = d.deadline(DeadlineKind.FINISH, found.id) is None
+    if ended and d.done:
+        d.refuse_for(found, f"the {d.kind} is resolved; nothing is owed any more")
+    if ended and state.suspended_at is not None:
+        d.refuse_for(found, f"the {d.kind} is suspended; resume it first")
+    if any(item.unit == found.unit and item.state.open and item.id != found.id for item in state.assignments):
+        d.refuse_for(found, f"{found.unit} has another open assignment of this {d.kind}")
+    d.emit(e.DeliveryReplayed(assignment=found.id, reason=reason))
+    if ended:
+        set_limit(d, DeadlineKind.ACCEPT, found.unit, found.id)
+        set_limit(d, DeadlineKind.FINISH, found.unit, found.id)
+    d.after_change()
+
+
+def drop(d: WorkDeciding[Any], command: c.Drop) -> None:
+    """Give it up; the holder has the case again when no lead is left."""
+    d.live()
+    d.needs_holder()
+    found = _stopped(d, command.assignment, command.reason)
+    d.emit(e.DeliveryDropped(assignment=found.id, reason=command.reason))
+    d.after_change()
+
+
+DECIDES: Mapping[type[Command], Callable[[Any, Any], None]] = {
+    c.StartDelivery: start,
+    c.RecordDelivered: delivered,
+    c.RecordFailed: failed,
+    c.RecordRefused: refused,
+    c.RecordUncertain: uncertain,
+    c.RecordDead: dead,
+    c.RecordEffect: effect,
+    c.Replay: replay,
+    c.Resend: resend,
+    c.Drop: drop,
+}
+"""Which rule decides each command."""

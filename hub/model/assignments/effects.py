@@ -1,0 +1,34 @@
+"""What departments hear because of a commit's events about assignments. Pure. Called by the aggregates' `effects`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from hub.model.aggregate import Event
+from hub.model.assignments.events import AssignmentMade, AssignmentRecalled, DeliveryReplayed
+from hub.model.assignments.state import Assigned
+from hub.model.effects import TaskKind, Tell
+from hub.model.limits.events import Supervised, Urged
+
+EFFECTFUL: tuple[type[Event], ...] = (AssignmentMade, AssignmentRecalled, DeliveryReplayed, Supervised, Urged)
+"""The events that can have such effects."""
+
+
+def told_departments(events: Sequence[Event], state: Assigned) -> Iterator[Tell]:
+    """What adapter instances have to do; `state` is the matter at the commit or later."""
+    for place, event in enumerate(events):
+        match event:
+            case AssignmentMade(assignment=id, adapter=str() as adapter):
+                yield Tell(kind=TaskKind.DELIVER, event=place, adapter=adapter, assignment=id)
+            case DeliveryReplayed(assignment=id, reason=text):
+                yield from _tell(state, TaskKind.DELIVER, place, id, text)
+            case AssignmentRecalled(assignment=id, reason=text, tell=True):
+                yield from _tell(state, TaskKind.RECALL, place, id, text)
+            case Urged(assignment=str() as id, message=text) | Supervised(assignment=str() as id, message=text):
+                yield from _tell(state, TaskKind.URGE, place, id, text)
+
+
+def _tell(state: Assigned, kind: TaskKind, place: int, id: str, text: str) -> Iterator[Tell]:
+    found = state.assignment(id)
+    if found is not None and found.adapter is not None:
+        yield Tell(kind=kind, event=place, adapter=found.adapter, assignment=id, text=text)

@@ -1,0 +1,199 @@
+"""What happens to assignments and their deliveries. See `hub.model.aggregate.Event`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from hub.model.aggregate import Event
+from hub.model.areas import UnitCode
+from hub.model.assignments.state import Role
+from hub.model.records import Attachment
+
+
+class AssignmentMade(Event, frozen=True, tag="assignment.made"):
+    """The case was dispatched to a unit. `adapter` None: the unit works in the hub and has it at once."""
+
+    assignment: str
+    unit: UnitCode
+    role: Role
+    required: bool
+    task: str | None = None
+    adapter: str | None = None
+
+
+class DeliveryStarted(Event, frozen=True, tag="delivery.started"):
+    """Intent: an attempt to hand the assignment over begins now. Committed before anything is sent."""
+
+    assignment: str
+    attempt: int
+
+
+class DeliveryFailed(Event, frozen=True, tag="delivery.failed"):
+    """The attempt ended without a receipt. `unknown`: the request may have arrived; ask by key before sending again."""
+
+    assignment: str
+    attempt: int
+    error: str
+    reason: str
+    unknown: bool = False
+    retry_at: datetime | None = None
+    status: int | None = None
+    """HTTP status of the department's answer, where there was one."""
+
+
+class Delivered(Event, frozen=True, tag="delivery.delivered"):
+    """The department's system has it. `via`: deliver, lookup (found by key) or report (it reported before we knew)."""
+
+    assignment: str
+    ticket: str
+    attempt: int | None = None
+    via: str = "deliver"
+
+
+class DeliveryRefused(Event, frozen=True, tag="delivery.refused"):
+    """The department's system said no; an operator is asked."""
+
+    assignment: str
+    attempt: int
+    reason: str
+    status: int | None = None
+
+
+class DeliveryUncertain(Event, frozen=True, tag="delivery.uncertain"):
+    """Nobody knows whether the department has it and it can't be asked; an operator is asked."""
+
+    assignment: str
+    attempt: int
+    reason: str
+
+
+class DeadLetter(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
+    """The record of a task whose attempts are used up."""
+
+    event_id: str
+    subject: str
+    attempts: int
+    first_at: datetime
+    last_at: datetime
+    error: str
+    reason: str
+    adapter_version: str
+    payload_hash: str
+    traceparent: str | None = None
+
+
+class DeliveryDead(Event, frozen=True, tag="delivery.dead"):
+    """Attempts are used up; the dead letter is kept for replay and an operator is asked."""
+
+    assignment: str
+    letter: DeadLetter
+
+
+class DeliveryReplayed(Event, frozen=True, tag="delivery.replayed"):
+    """An operator lets a dead, refused or uncertain delivery be tried again under the same key."""
+
+    assignment: str
+    reason: str
+
+
+class DeliveryDropped(Event, frozen=True, tag="delivery.dropped"):
+    """An operator gave a dead, refused or uncertain delivery up; the case is with its holder again."""
+
+    assignment: str
+    reason: str
+
+
+class AssignmentAccepted(Event, frozen=True, tag="assignment.accepted"):
+    """The unit has taken it 签收."""
+
+    assignment: str
+    by: str | None = None
+    note: str | None = None
+    reported_at: datetime | None = None
+
+
+class AssignmentProgressed(Event, frozen=True, tag="assignment.progressed"):
+    """Progress 进展."""
+
+    assignment: str
+    note: str
+    by: str | None = None
+    reported_at: datetime | None = None
+    attachments: tuple[Attachment, ...] = ()
+
+
+class AssignmentResolved(Event, frozen=True, tag="assignment.resolved"):
+    """The unit says it is done 办结."""
+
+    assignment: str
+    note: str | None = None
+    by: str | None = None
+    reported_at: datetime | None = None
+    attachments: tuple[Attachment, ...] = ()
+
+
+class AssignmentReturned(Event, frozen=True, tag="assignment.returned"):
+    """The unit gives it back 退单 with a reason; the holder decides what next."""
+
+    assignment: str
+    reason: str
+    by: str | None = None
+    reported_at: datetime | None = None
+
+
+class AssignmentRecalled(Event, frozen=True, tag="assignment.recalled"):
+    """The assignment was taken back; `tell` is true when the department's system may have it and has to be told."""
+
+    assignment: str
+    reason: str
+    tell: bool = False
+
+
+class ReportConflicted(Event, frozen=True, tag="assignment.report_conflicted"):
+    """A report that does not fit the state (late, out of order, contradictory): recorded, the state stays."""
+
+    assignment: str
+    kind: str
+    reason: str
+    note: str | None = None
+    reported_at: datetime | None = None
+
+
+class EffectDone(Event, frozen=True, tag="effect.done"):
+    """A recall, urge or inform reached the departmental system. `effect`: recall:a1, urge:a1, inform:<stage>."""
+
+    effect: str
+    adapter: str
+
+
+class EffectFailed(Event, frozen=True, tag="effect.failed"):
+    """A recall, urge or inform could not be handed over; `final` when it won't be tried again."""
+
+    effect: str
+    adapter: str
+    error: str
+    reason: str
+    final: bool = False
+
+
+AssignmentEvent = (
+    AssignmentMade
+    | DeliveryStarted
+    | DeliveryFailed
+    | Delivered
+    | DeliveryRefused
+    | DeliveryUncertain
+    | DeliveryDead
+    | DeliveryReplayed
+    | DeliveryDropped
+    | AssignmentAccepted
+    | AssignmentProgressed
+    | AssignmentResolved
+    | AssignmentReturned
+    | AssignmentRecalled
+    | ReportConflicted
+    | EffectDone
+    | EffectFailed
+)

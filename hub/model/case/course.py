@@ -1,0 +1,339 @@
+"""The course of a case from report to end: triage, claim, dispatch, up and down the levels, settling, visit, close, reopen, void. Pure.
+
+"Small matters don't leave the grid, big ones not the community, emergencies not the street": a level settles, and a person
+escalates, only as far as the policy lets them. Called by `decide`.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from hub.errors import InvalidInput
+from hub.model.actors import ActorKind
+from hub.model.areas import Level, UnitCode
+from hub.model.assignments.commands import Dispatch
+from hub.model.assignments.state import Role
+from hub.model.assignments.work import busy, check_file, make, recall_open
+from hub.model.case import commands as c
+from hub.model.case import events as e
+from hub.model.case import join, merging
+from hub.model.case.deciding import CaseDeciding
+from hub.model.case.state import Case, Stage
+from hub.model.limits.clock import set_limit
+from hub.model.limits.state import DeadlineKind
+from hub.model.rules import Matter, Plan
+
+MOST_VISITS = 3
+"""A reporter who was not reached so often is not asked any more."""
+
+
+def matter_of(case: Case) -> Matter:
+    """What routing looks at, from the case as it is."""
+    return Matter(
+        channel=case.channel,
+        title=case.title,
+        text=case.text,
+        area=case.area,
+        category=case.category,
+        severity=case.severity,
+        source_adapter=case.source.adapter if case.source else None,
+    )
+
+
+def report(d: CaseDeciding, command: c.Report) -> None:
+    """Open the case, triage it by the policy, give it to a level, and dispatch it when the policy says at once."""
+    if d.exists:
+        d.refuse("the case was reported already")
+    _check_report(d, command)
+    plan = d.rules.routing.plan(
+        Matter(
+            channel=command.channel,
+            title=command.title,
+            text=command.text,
+            area=command.area,
+            category=command.category,
+            severity=command.severity,
+            source_adapter=command.source.adapter if command.source else None,
+        ),
+        command.reported_at,
+    )
+    d.emit(
+        e.CaseReported(
+            channel=command.channel,
+            title=command.title,
+            text=command.text,
+            area=command.area,
+            reported_at=command.reported_at,
+            place=command.place,
+            source=command.source,
+            has_contact=bool(command.contact_fields),
+            covers=command.covers,
+            covers_until=command.covers_until,
+            attachments=command.attachments,
+        )
+    )
+    if command.contact_fields:
+        d.emit(e.ContactStored(fields=command.contact_fields))
+    d.emit(e.CaseTriaged(category=plan.category, severity=plan.severity, area=command.area, rule=plan.rule))
+    if command.duplicate_of is not None:
+        d.emit(e.DuplicateSuspected(of=command.duplicate_of))
+    d.emit(e.CaseHeld(level=plan.level, unit=plan.holder, cause="triage"))
+    set_limit(d, DeadlineKind.FIRST_RESPONSE, plan.holder)
+    set_limit(d, DeadlineKind.RESOLVE, plan.holder)
+    _dispatch_planned(d, plan)
+
+
+def _check_report(d: CaseDeciding, command: c.Report) -> None:
+    if not command.title.strip() and not command.text.strip():
+        raise InvalidInput("a report needs a title or a text", subject="text")
+    _check_place(d, command.area, command.reported_at)
+    d.aware("covers_until", command.covers_until)
+    for code in command.covers:
+        if not d.rules.units.is_area(code):
+            raise InvalidInput(f"no such area: {code}", subject="covers")
+    if command.category is not None and not d.rules.routing.is_category(command.category):
+        raise InvalidInput(f"no such category: {command.category}", subject="category")
+    if command.duplicate_of == d.id:
+        raise InvalidInput("a case is not its own duplicate", subject="duplicate_of")
+    for file in command.attachments:
+        check_file(file, "attachments")
+
+
+def _check_place(d: CaseDeciding, area: str, reported_at: datetime) -> None:
+    if not d.rules.units.is_area(area):
+        raise InvalidInput(f"no such area: {area}", subject="area")
+    d.aware("reported_at", reported_at)
+
+
+def _dispatch_planned(d: CaseDeciding, plan: Plan) -> None:
+    """Dispatch at once if the plan says so and names somebody who can lead."""
+    if not plan.dispatch:
+        return
+    targets = [target for target in plan.targets if d.rules.units.unit(target.unit) is not None]
+    if any(target.role is Role.LEAD for target in targets):
+        for target in targets:
+            make(d, target)
+
+
+def triage(d: CaseDeciding, command: c.Triage) -> None:
+    """Correct what the policy made of it. While it is only held the policy routes it anew, with limits that start now."""
+    case = d.running(*join.LIVE)
+    d.needs_holder()
+    if command.category is not None and not d.rules.routing.is_category(command.category):
+        raise InvalidInput(f"no such category: {command.category}", subject="category")
+    if command.area is not None and not d.rules.units.is_area(command.area):
+        raise InvalidInput(f"no such area: {command.area}", subject="area")
+    category = command.category or case.category or ""
+    severity = command.severity or d.severity
+    area = command.area or case.area
+    if (category, severity, area) == (case.category, case.severity, case.area):
+        return
+    rule = f"{d.actor.unit or d.actor.name}: {command.reason or 'corrected'}"
+    d.emit(e.CaseTriaged(category=category, severity=severity, area=area, rule=rule))
+    if case.stage is not Stage.HELD or any(item.state.open for item in case.assignments):
+        return
+    plan = d.rules.routing.plan(matter_of(d.state), case.reported_at)
+    if (plan.level, plan.holder) != (case.level, case.holder):
+        d.emit(e.CaseHeld(level=plan.level, unit=plan.holder, cause="triage"))
+    if case.first_response_at is None:
+        set_limit(d, DeadlineKind.FIRST_RESPONSE, plan.holder)
+    set_limit(d, DeadlineKind.RESOLVE, plan.holder)
+    _dispatch_planned(d, plan)
+
+
+def claim(d: CaseDeciding, command: c.Claim) -> None:
+    """Take the matter up. A unit above the holder takes the case over by it."""
+    case = d.stages(*join.LIVE)
+    d.needs_holder()
+    actor = d.actor
+    if actor.kind is ActorKind.PERSON and actor.unit is not None and actor.unit != case.holder:
+        assert actor.level is not None
+        top = d.rules.routing.top_level(case.category or "", d.severity)
+        if actor.level > top:
+            d.refuse(f"such matters don't go above the {top.word}")
+        d.emit(e.CaseHeld(level=actor.level, unit=actor.unit, cause="claimed", reason=command.note))
+    d.taken_up()
+    if command.note:
+        d.emit(e.Commented(text=command.note))
+
+
+def escalate(d: CaseDeciding, command: c.Escalate) -> None:
+    """One level up, at most to where the policy lets such matters go."""
+    case = d.running(*join.LIVE)
+    d.needs_holder()
+    d.text("reason", command.reason)
+    level = case.level
+    if level is None or level is Level.DISTRICT:
+        d.refuse("there is no level above")
+    above = Level(level + 1)
+    top = d.rules.routing.top_level(case.category or "", d.severity)
+    if above > top:
+        d.refuse(f"such matters don't go above the {top.word}")
+    unit = d.rules.units.unit_at(above, case.area)
+    if unit is None:
+        d.refuse(f"no unit of the {above.word} is responsible for {case.area}")
+    d.emit(e.CaseHeld(level=above, unit=unit.code, cause="escalated", reason=command.reason))
+
+
+def delegate(d: CaseDeciding, command: c.Delegate) -> None:
+    """One level down, to the unit named or the one of the case's area."""
+    case = d.running(*join.LIVE)
+    d.needs_holder()
+    d.text("reason", command.reason)
+    level = case.level
+    if level is None or level is Level.GRID:
+        d.refuse("there is no level below")
+    below = Level(level - 1)
+    d.emit(e.CaseHeld(level=below, unit=_below(d, case, below, command.unit), cause="delegated", reason=command.reason))
+
+
+def _below(d: CaseDeciding, case: Case, below: Level, named: UnitCode | None) -> UnitCode:
+    if named is None:
+        unit = d.rules.units.unit_at(below, case.area)
+        if unit is None:
+            raise InvalidInput(f"the case is not located at the {below.word}; name the unit", subject="unit")
+        return unit.code
+    unit = d.rules.units.unit(named)
+    if unit is None:
+        raise InvalidInput(f"no such unit: {named}", subject="unit")
+    if unit.level is not below or not unit.code.startswith(case.holder or ""):
+        raise InvalidInput(f"{named} is not one level below the holder", subject="unit")
+    return unit.code
+
+
+def settle(d: CaseDeciding, command: c.Settle) -> None:
+    """The holder settles the case itself; what is still open in support is taken back."""
+    case = d.running(Stage.HELD)
+    d.needs_holder()
+    d.text("note", command.note)
+    lowest = d.rules.routing.settle_level(case.category or "", d.severity)
+    if case.level is None or case.level < lowest:
+        d.refuse(f"such matters are settled from the {lowest.word} upwards")
+    d.taken_up()
+    recall_open(d, command.note)
+    join.resolve_case(d, case.holder, command.note)
+
+
+def dispatch(d: CaseDeciding, command: Dispatch) -> None:
+    """Assign to the units that are named, or to those of the policy."""
+    case = d.running(*join.LIVE)
+    d.needs_holder()
+    if command.targets:
+        chosen = list(command.targets)
+        for target in chosen:
+            d.unit(target.unit, "targets")
+        if len({target.unit for target in chosen}) != len(chosen):
+            raise InvalidInput("a unit is named twice", subject="targets")
+        for target in chosen:
+            if busy(d, target.unit):
+                d.refuse(f"{target.unit} has an open assignment of this case")
+    else:
+        planned = d.rules.routing.plan(matter_of(case), case.reported_at).targets
+        chosen = [target for target in planned if d.rules.units.unit(target.unit) is not None and not busy(d, target.unit)]
+        if not chosen:
+            d.refuse("the policy names no further unit for this case; name the units")
+    if case.stage is Stage.HELD and not any(target.role is Role.LEAD for target in chosen):
+        d.refuse("somebody has to lead")
+    for target in chosen:
+        make(d, target)
+    if d.actor.kind is ActorKind.PERSON:
+        d.taken_up()
+    if command.note:
+        d.emit(e.Commented(text=command.note))
+
+
+# --- visit and end ---
+
+
+def visit(d: CaseDeciding, command: c.Visit) -> None:
+    """The reporter was asked: close, or reopen once when they are not content."""
+    case = d.stages(Stage.RESOLVED)
+    d.needs_holder()
+    if command.rating is not None and not 1 <= command.rating <= 5:
+        raise InvalidInput("a rating is between 1 and 5", subject="rating")
+    if not command.reached:
+        d.emit(e.CallbackVisited(reached=False, note=command.note))
+        if case.visits + 1 >= MOST_VISITS:
+            _end(d, "not_reached")
+        return
+    satisfied = command.satisfied
+    if satisfied is None:
+        satisfied = command.solved if command.rating is None else command.rating >= 3
+    if satisfied is None:
+        raise InvalidInput("what did the reporter say?", subject="satisfied")
+    content = satisfied and command.solved is not False
+    d.emit(e.CallbackVisited(reached=True, solved=command.solved, satisfied=content, rating=command.rating, note=command.note))
+    if content:
+        _end(d, "satisfied")
+    elif case.reopened:
+        _end(d, "unsatisfied")
+    else:
+        _open_again(d, command.note or "反映人不满意")
+
+
+def _end(d: CaseDeciding, outcome: str) -> None:
+    recall_open(d, "the case is closed")
+    d.emit(e.CaseClosed(outcome=outcome))
+
+
+def _open_again(d: CaseDeciding, reason: str) -> None:
+    """Back to its holder with a fresh limit. The first response stays the first: it happened."""
+    case = d.state
+    assert case.level is not None
+    assert case.holder is not None
+    d.emit(e.CaseReopened(reason=reason), e.CaseHeld(level=case.level, unit=case.holder, cause="reopened", reason=reason))
+    set_limit(d, DeadlineKind.RESOLVE, case.holder)
+
+
+def close(d: CaseDeciding, command: c.Close) -> None:
+    """Close without the reporter's word: none is asked for, or they could not be reached."""
+    case = d.stages(Stage.RESOLVED)
+    d.needs_holder()
+    d.text("reason", command.reason)
+    if case.visits:
+        _end(d, "not_reached")
+    elif d.rules.visits.visit_required(case.channel, case.category or "", d.severity):
+        d.refuse("the reporter has to be visited first")
+    else:
+        _end(d, "no_visit")
+
+
+def reopen(d: CaseDeciding, command: c.Reopen) -> None:
+    """Open a closed case again, once."""
+    case = d.stages(Stage.CLOSED)
+    d.needs_holder()
+    d.text("reason", command.reason)
+    if case.reopened:
+        d.refuse("a case is reopened once")
+    _open_again(d, command.reason)
+
+
+def void(d: CaseDeciding, command: c.Void) -> None:
+    """Take the case out; what is open is recalled."""
+    d.live()
+    d.needs_authority("void")
+    d.text("reason", command.reason)
+    merging.must_not_merge(d)
+    merging.must_have_seen(d)
+    recall_open(d, command.reason)
+    d.emit(e.CaseVoided(reason=command.reason))
+
+
+def attach_report(d: CaseDeciding, command: c.AttachReport) -> None:
+    """A later report about the same matter; the same one from the same system counts once. A merged case passes it on."""
+    case = d.state if d.state.stage is Stage.MERGED else d.live()
+    _check_place(d, command.area, command.reported_at)
+    d.text("text", command.text)
+    if command.source is not None and (command.source == case.source or command.source in case.attached_reports):
+        return
+    d.emit(
+        e.ReportAttached(
+            channel=command.channel,
+            text=command.text,
+            area=command.area,
+            reported_at=command.reported_at,
+            place=command.place,
+            source=command.source,
+        )
+    )
+    merging.pass_on(d)

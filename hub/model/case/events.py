@@ -1,0 +1,294 @@
+"""What happens to a case itself; `CaseEvent` adds what happens to the parts it holds.
+
+An event's stored name is its tag (`case.reported`); its version `v` is stored when above 1. Old versions are upcast on read
+(`hub.ledger_codec`). Golden histories replay every version. Nothing personal is in an event. Times are aware UTC.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from hub.model.aggregate import Event
+from hub.model.areas import AreaCode, Level, UnitCode
+from hub.model.assignments.events import (
+    AssignmentAccepted,
+    AssignmentEvent,
+    AssignmentMade,
+    AssignmentProgressed,
+    AssignmentRecalled,
+    AssignmentResolved,
+    AssignmentReturned,
+    DeadLetter,
+    Delivered,
+    DeliveryDead,
+    DeliveryDropped,
+    DeliveryFailed,
+    DeliveryRefused,
+    DeliveryReplayed,
+    DeliveryStarted,
+    DeliveryUncertain,
+    EffectDone,
+    EffectFailed,
+    ReportConflicted,
+)
+from hub.model.case.state import CaseId, Channel, Severity
+from hub.model.limits.events import (
+    DeadlineBreached,
+    DeadlineMoved,
+    DeadlineSet,
+    LimitEvent,
+    PermissionAsked,
+    PermissionDeclined,
+    Resumed,
+    Supervised,
+    Suspended,
+    Urged,
+)
+from hub.model.records import Attachment, Source
+
+
+class CaseReported(Event, frozen=True, tag="case.reported"):
+    """A report was accepted; the case exists from here on."""
+
+    channel: Channel
+    title: str
+    text: str
+    area: AreaCode
+    reported_at: datetime
+    place: str | None = None
+    source: Source | None = None
+    has_contact: bool = False
+    covers: tuple[AreaCode, ...] = ()
+    covers_until: datetime | None = None
+    attachments: tuple[Attachment, ...] = ()
+
+
+class CaseTriaged(Event, frozen=True, tag="case.triaged"):
+    """Category, severity and current area were set, by a policy rule (`rule` = `file:line id`) or a person."""
+
+    category: str
+    severity: Severity
+    area: AreaCode
+    rule: str
+
+
+class DuplicateSuspected(Event, frozen=True, tag="case.duplicate_suspected"):
+    """Another open case has the same place and category within the window; an operator may merge."""
+
+    of: CaseId
+
+
+class CaseHeld(Event, frozen=True, tag="case.held"):
+    """A level's unit has the case from now on. `cause`: triage, escalated, delegated, reopened, returned, claimed."""
+
+    level: Level
+    unit: UnitCode
+    cause: str
+    reason: str | None = None
+
+
+class CaseResolved(Event, frozen=True, tag="case.resolved"):
+    """The join holds (all leads and required support), or a level that may settle it did. Waits for the callback visit."""
+
+    by: UnitCode | None = None
+    note: str | None = None
+
+
+class CallbackVisited(Event, frozen=True, tag="case.callback_visited"):
+    """The reporter was asked 回访. `solved`/`satisfied` None when not reached. `rating` 1–5 if given."""
+
+    reached: bool
+    solved: bool | None = None
+    satisfied: bool | None = None
+    rating: int | None = None
+    note: str | None = None
+
+
+class CaseClosed(Event, frozen=True, tag="case.closed"):
+    """End of the case 结案. `outcome`: satisfied, unsatisfied, not_reached, no_visit."""
+
+    outcome: str
+
+
+class CaseReopened(Event, frozen=True, tag="case.reopened"):
+    """Not content: opened again, once."""
+
+    reason: str
+
+
+class FirstResponded(Event, frozen=True, tag="case.first_responded"):
+    """Somebody took the matter up for the first time; stops the first-response clock."""
+
+
+class Commented(Event, frozen=True, tag="case.commented"):
+    """A remark on the timeline."""
+
+    text: str
+
+
+class Attached(Event, frozen=True, tag="case.attached"):
+    """A file was added."""
+
+    attachment: Attachment
+    note: str | None = None
+
+
+class ReportAttached(Event, frozen=True, tag="case.report_attached"):
+    """A later report about the same matter was attached to this case instead of opening another."""
+
+    channel: Channel
+    text: str
+    area: AreaCode
+    reported_at: datetime
+    place: str | None = None
+    source: Source | None = None
+
+
+class CaseVoided(Event, frozen=True, tag="case.voided"):
+    """Taken out with a reason (test report, not a matter for the city)."""
+
+    reason: str
+
+
+class MergeAsked(Event, frozen=True, tag="case.merge_asked"):
+    """The case is to go on in another, which has not answered yet. `stamp` orders merges, so that no chain closes to a ring."""
+
+    into: CaseId
+    stamp: datetime
+    reason: str | None = None
+
+
+class MergeRefused(Event, frozen=True, tag="case.merge_refused"):
+    """The other case could not take this one; nothing was changed there."""
+
+    into: CaseId
+    reason: str
+
+
+class PassedOn(Event, frozen=True, tag="case.passed_on"):
+    """What this commit says of a merged case is told to the case that goes on."""
+
+    to: CaseId
+
+
+class CaseMerged(Event, frozen=True, tag="case.merged"):
+    """This case goes on in another; ends here."""
+
+    into: CaseId
+    reason: str | None = None
+
+
+class CaseAbsorbed(Event, frozen=True, tag="case.absorbed"):
+    """Another case goes on in this one, with those it had absorbed itself (`others`)."""
+
+    other: CaseId
+    stamp: datetime
+    others: tuple[CaseId, ...] = ()
+
+
+class ContactStored(Event, frozen=True, tag="case.contact_stored"):
+    """The reporter's contact lies encrypted in the vault; `fields` are names of fields, never values."""
+
+    fields: tuple[str, ...]
+
+
+class ContactAccessed(Event, frozen=True, tag="case.contact_accessed"):
+    """Somebody (a person, an adapter) read the contact. Committed before it is handed out."""
+
+    by: str
+    purpose: str
+    fields: tuple[str, ...]
+
+
+class ContactErased(Event, frozen=True, tag="case.contact_erased"):
+    """The contact is not given out any more; its key is destroyed next."""
+
+    reason: str
+
+
+class ContactDestroyed(Event, frozen=True, tag="case.contact_destroyed"):
+    """The key was destroyed: the contact can't be read any more, in backups neither. `files`: SHA-256 of files destroyed with it."""
+
+    files: tuple[str, ...] = ()
+
+
+CaseEvent = (
+    CaseReported
+    | CaseTriaged
+    | DuplicateSuspected
+    | CaseHeld
+    | CaseResolved
+    | CallbackVisited
+    | CaseClosed
+    | CaseReopened
+    | FirstResponded
+    | Commented
+    | Attached
+    | ReportAttached
+    | CaseVoided
+    | MergeAsked
+    | MergeRefused
+    | CaseMerged
+    | PassedOn
+    | CaseAbsorbed
+    | ContactStored
+    | ContactAccessed
+    | ContactErased
+    | ContactDestroyed
+    | AssignmentEvent
+    | LimitEvent
+)
+
+__all__ = [
+    "AssignmentAccepted",
+    "AssignmentMade",
+    "AssignmentProgressed",
+    "AssignmentRecalled",
+    "AssignmentResolved",
+    "AssignmentReturned",
+    "Attached",
+    "CallbackVisited",
+    "CaseAbsorbed",
+    "CaseClosed",
+    "CaseEvent",
+    "CaseHeld",
+    "CaseMerged",
+    "CaseReopened",
+    "CaseReported",
+    "CaseResolved",
+    "CaseTriaged",
+    "CaseVoided",
+    "Commented",
+    "ContactAccessed",
+    "ContactDestroyed",
+    "ContactErased",
+    "ContactStored",
+    "DeadLetter",
+    "DeadlineBreached",
+    "DeadlineMoved",
+    "DeadlineSet",
+    "Delivered",
+    "DeliveryDead",
+    "DeliveryDropped",
+    "DeliveryFailed",
+    "DeliveryRefused",
+    "DeliveryReplayed",
+    "DeliveryStarted",
+    "DeliveryUncertain",
+    "DuplicateSuspected",
+    "EffectDone",
+    "EffectFailed",
+    "Event",
+    "FirstResponded",
+    "MergeAsked",
+    "MergeRefused",
+    "PassedOn",
+    "PermissionAsked",
+    "PermissionDeclined",
+    "ReportAttached",
+    "ReportConflicted",
+    "Resumed",
+    "Supervised",
+    "Suspended",
+    "Urged",
+]

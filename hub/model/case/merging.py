@@ -1,0 +1,118 @@
+"""Merging: one case goes on in another, decided by both. Pure. Called by `decide`.
+
+A merge is asked for on the case that ends (`MergeAsked`), answered on the case that goes on (`CaseAbsorbed` or a refusal), and
+finished on the first (`CaseMerged`, `MergeRefused`). Each step is a commit of one case; reactions carry them from one to the
+other. A refusal changes nothing on the other case. Merges are ordered by a stamp: a case that waits for an answer takes only cases
+that asked before it did, and one that took a case asks later than that case. So no chain of merges closes to a ring, whatever
+the timing, and an open case is always left.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from hub.errors import InvalidInput
+from hub.model.aggregate import Command
+from hub.model.assignments.work import recall_open
+from hub.model.case import commands as c
+from hub.model.case import events as e
+from hub.model.case.deciding import CaseDeciding
+from hub.model.case.state import MERGE_SEEN, Case, parse_case_id
+
+ANSWER_WITHIN = timedelta(minutes=1)
+"""An answer that takes longer holds nothing up any more: the merge can be asked for again, or the case be voided."""
+_TICK = timedelta(microseconds=1)
+
+
+def merge(d: CaseDeciding, command: c.Merge) -> None:
+    """Ask to go on in another case."""
+    case = d.state
+    if case.merged_into == command.into:
+        return
+    d.live()
+    d.needs_authority("merge")
+    _check_other(d, command.into, "into")
+    if _waits(d):
+        if case.merging is not None and case.merging.into == command.into:
+            return
+        must_not_merge(d)
+    if command.into in case.absorbed:
+        d.refuse(f"{command.into} was merged into this case")
+    stamp = d.now if case.latest_stamp is None else max(d.now, case.latest_stamp + _TICK)
+    d.emit(e.MergeAsked(into=command.into, stamp=stamp, reason=command.reason))
+
+
+def absorb(d: CaseDeciding, command: c.Absorb) -> None:
+    """Answer: take the other case, or refuse."""
+    case = d.state
+    d.needs_hub()
+    _check_other(d, command.other, "other")
+    if command.other in case.absorbed:
+        return
+    d.live()
+    waits = case.merging
+    if waits is not None and (command.stamp, command.other) >= (waits.stamp, case.id):
+        d.refuse(f"it is being merged into {waits.into} itself")
+    d.emit(e.CaseAbsorbed(other=command.other, stamp=command.stamp, others=command.others))
+
+
+def finish(d: CaseDeciding, command: c.FinishMerge) -> None:
+    """The other case has taken this one: what is open is recalled."""
+    case = d.state
+    d.needs_hub()
+    if case.ended or case.merging is None or case.merging.into != command.into:
+        return
+    reason = case.merging.reason
+    recall_open(d, reason or f"merged into {command.into}")
+    d.emit(e.CaseMerged(into=command.into, reason=reason))
+
+
+def refuse(d: CaseDeciding, command: c.RefuseMerge) -> None:
+    """The other case could not take this one."""
+    waits = d.state.merging
+    d.needs_hub()
+    if waits is not None and waits.into == command.into:
+        d.emit(e.MergeRefused(into=command.into, reason=command.reason or "refused"))
+
+
+def awaits(case: Case, command: Command) -> bool:
+    """Whether a case still waits for the answer to its merge."""
+    if isinstance(command, c.Absorb):
+        return not case.ended and case.merging is not None and case.merging.stamp == command.stamp
+    return True
+
+
+def _waits(d: CaseDeciding) -> bool:
+    """Whether the case still waits for another's answer; one that did not come in time is not waited for."""
+    waits = d.state.merging
+    return waits is not None and d.now < waits.stamp + ANSWER_WITHIN
+
+
+def must_not_merge(d: CaseDeciding) -> None:
+    """Refuse while the case waits for another's answer."""
+    waits = d.state.merging
+    if waits is not None and _waits(d):
+        d.refuse(f"it is being merged into {waits.into}")
+
+
+def must_have_seen(d: CaseDeciding) -> None:
+    """Refuse for a moment after another case came in: whoever voids this one may not know that it carries the other."""
+    case = d.state
+    if case.absorbed_at is not None and d.now < case.absorbed_at + MERGE_SEEN:
+        d.refuse(f"{case.absorbed[-1]} was merged into it a moment ago; look at it again first")
+
+
+def pass_on(d: CaseDeciding) -> None:
+    """What was said on a merged case goes to the case that goes on, and so to its holder."""
+    into = d.state.merged_into
+    if into is not None:
+        d.emit(e.PassedOn(to=into))
+
+
+def _check_other(d: CaseDeciding, other: str, field: str) -> None:
+    try:
+        parse_case_id(other)
+    except ValueError as problem:
+        raise InvalidInput(str(problem), subject=field) from problem
+    if other == d.id:
+        raise InvalidInput("a case can't be merged into itself", subject=field)

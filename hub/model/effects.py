@@ -1,0 +1,108 @@
+"""What follows from a commit outside the matter: a department or a source is told, another matter is given a command. Values, pure.
+
+An aggregate's `effects` names them; linkage stores each once, under an id derived from the commit. `Task` is the stored form of
+what an adapter instance has to do.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+
+class TaskKind(StrEnum):
+    """What is to be done at the departmental system."""
+
+    DELIVER = "deliver"
+    RECALL = "recall"
+    URGE = "urge"
+    INFORM = "inform"
+
+
+class Tell(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """Something an adapter instance has to do about one assignment. `event`: which event of the commit asks for it, from 0."""
+
+    kind: TaskKind
+    event: int
+    adapter: str
+    assignment: str
+    text: str | None = None
+
+
+class Inform(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """Every outside record that waits for word on the matter hears of a stage; `only` one when it is named."""
+
+    event: int
+    stage: str
+    text: str
+    only: tuple[str, str] | None = None
+    """(adapter, number) of the one record that hears it; None: all."""
+
+
+class React(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """Another matter is given a command 联动. `refused` is what the first one hears when that is refused (its `reason` filled in)."""
+
+    event: int
+    to: str
+    command: Any
+    refused: Any = None
+
+
+class Call(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """Something outside the ledger has to be done about the matter itself, by the procedure registered under `procedure`."""
+
+    event: int
+    procedure: str
+
+
+Effect = Tell | Inform | React | Call
+
+
+class Task(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
+    """One effect at an adapter instance. `id` is derived from the commit, so that the same effect is stored once. `number` and
+    `at` are that commit's: whoever carries it out has to know the matter at least up to there, and notices that overtake one
+    another are put in order by when they happened.
+
+    `effect` names it in the ledger: `deliver:a1`, `recall:a1`, `urge:a1`, `inform:closed`. `ref` is the source's own number (inform).
+    """
+
+    id: str
+    kind: TaskKind
+    matter: str
+    number: int
+    at: datetime
+    adapter: str
+    effect: str
+    assignment: str | None = None
+    ref: str | None = None
+    stage: str | None = None
+    text: str | None = None
+    traceparent: str | None = None
+    cause: str | None = None
+
+
+class Reaction(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
+    """What follows from a commit inside the hub, as it waits in its queue. `id` is derived from the commit; it is the id of the
+    command too, so that it is done once.
+
+    `origin` and `number` name the commit. Either `to` and `command` (JSON) are set, or `procedure`.
+    """
+
+    id: str
+    origin: str
+    number: int
+    to: str | None = None
+    command: msgspec.Raw = msgspec.Raw(b"null")
+    refused: msgspec.Raw = msgspec.Raw(b"null")
+    procedure: str | None = None
+    traceparent: str | None = None
+
+
+encode_reaction = msgspec.json.Encoder().encode
+decode_reaction = msgspec.json.Decoder(Reaction).decode
+
+encode_task = msgspec.json.Encoder().encode
+decode_task = msgspec.json.Decoder(Task).decode

@@ -1,0 +1,24 @@
+"""What a matter refers to outside itself: the record it came from, and files. Vocabulary, no behaviour."""
+
+from __future__ import annotations
+
+import msgspec
+
+ASKS_ITSELF = "@"
+"""What the name of a source begins with that is no adapter: its clients ask how their matters stand, nobody tells them."""
+
+
+class Source(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
+    """The outside record a case came from: the adapter that brought it and that system's own number."""
+
+    adapter: str
+    ref: str
+
+
+class Attachment(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
+    """A file kept beside the ledger: `sha256` (hex) is its name in the object store, `size` in bytes."""
+
+    name: str
+    media_type: str
+    size: int
+    sha256: str
