@@ -185,14 +185,21 @@ class Objects:
             return cls(await bus.js.create_object_store(name, config))
 
     async def put(self, content: bytes) -> str:
-        """Store; returns the SHA-256 in hex. The same content is stored once."""
+        """Store; returns the SHA-256 in hex. The same content is stored once, and not read to learn that it is there."""
         digest = hashlib.sha256(content).hexdigest()
         try:
-            if await self.get(digest) is None:
+            if not await self._holds(digest):
                 await self._store.put(digest, content)
         except (TimeoutError, nats.errors.Error) as problem:
             raise BusUnavailable("attachment not stored") from problem
         return digest
+
+    async def _holds(self, digest: str) -> bool:
+        try:
+            await self._store.get_info(digest)
+        except ObjectNotFoundError:
+            return False
+        return True
 
     async def get(self, sha256: str) -> bytes | None:
         """The content, or None."""

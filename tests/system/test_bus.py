@@ -231,7 +231,9 @@ async def test_objects_are_kept_by_their_hash(bus: Bus) -> None:
     content = os.urandom(3_000_000)
     digest = await objects.put(content)
     assert await objects.get(digest) == content
+    received = bus.nc.stats["in_bytes"]
     assert await objects.put(content) == digest
+    assert bus.nc.stats["in_bytes"] - received < 10_000, "what is stored is not read to learn that it is there"
     assert await objects.get("0" * 64) is None
 
 
