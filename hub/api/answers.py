@@ -36,7 +36,9 @@ KeyHeader = Annotated[
         description="The same key never does it twice; kept as long as the case. Another request under it: 422.",
     ),
 ]
-Fresh = Annotated[bool, Query(description=f"Wait (at most {WAIT:.0f} s) until the answer holds all that is in the ledger.")]
+Fresh = Annotated[
+    bool, Query(description=f"The answer holds all that is in the ledger, or it is a 503 (after {WAIT:.0f} s): then ask again.")
+]
 
 
 class Writes:
@@ -74,14 +76,18 @@ def wrote(request: Request, caller: Caller, sequence: int) -> None:
 
 
 async def settle(request: Request, caller: Caller, *, fresh: bool) -> None:
-    """Before a read: wait for the caller's own last write, and with `fresh` for everything in the ledger."""
+    """Before a read: wait for the caller's own last write, and with `fresh` for everything in the ledger.
+
+    Raises Failure(503) when the read models don't hold it within WAIT: what they have would be taken for all there is.
+    """
     services = services_of(request)
     writes: Writes = request.app.state.writes
     wanted = writes.last(caller.token.id)
     if fresh:
         wanted = max(wanted, await services.ledger.last_sequence())
-    if wanted:
-        await services.views.wait_for(wanted, WAIT)
+    if wanted and not await services.views.wait_for(wanted, WAIT):
+        detail = "The read models don't hold the latest commits yet. Ask again."
+        raise Failure(503, "unavailable", detail, headers={"Retry-After": "1"})
 
 
 def needed(key: str | None) -> str:

@@ -176,9 +176,9 @@ class Open311:
         self._written = max(self._written, sequence)
 
     async def _settle(self) -> None:
-        """What was written here is seen here."""
-        if self._written:
-            await self._services.views.wait_for(self._written, WAIT)
+        """What was written here is seen here; raises Open311Error(503) when it can't be shown yet."""
+        if self._written and not await self._services.views.wait_for(self._written, WAIT):
+            raise Open311Error(503, "what was reported last can't be shown yet", headers={"Retry-After": "1"})
 
     # services
 

@@ -231,8 +231,10 @@ async def test_files_are_kept_by_their_hash_once(bus: Bus) -> None:
     for content in (os.urandom(3_000_000), os.urandom(10 * 1024 * 1024), b""):
         digest = await objects.put(content)
         assert await objects.get(digest) == content
+        received = bus.nc.stats["in_bytes"]
         before = await stream_state(bus, FILES)
         assert await asyncio.gather(*(objects.put(content) for _ in range(3))) == [digest] * 3
+        assert bus.nc.stats["in_bytes"] - received < 10_000, "what is stored is not read to learn that it is there"
         assert await stream_state(bus, FILES) == before
     assert await objects.get("0" * 64) is None
     with pytest.raises(InvalidInput):

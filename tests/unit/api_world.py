@@ -243,11 +243,18 @@ class World:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for task in self._running:
-            task.cancel()
-        await asyncio.gather(*self._running, return_exceptions=True)
+        await self._stop(*self._running)
         await self.client.aclose()
         self.views.close()
+
+    async def leave_views_behind(self) -> None:
+        """From now on the views stay as they are."""
+        await self._stop(self._running[0])
+
+    async def _stop(self, *tasks: asyncio.Task[None]) -> None:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _react(self) -> None:
         """What linkage and reactions do, without the queue between them."""

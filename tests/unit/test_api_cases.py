@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from hub.api import answers
 from hub.contract import Contact
 from hub.intake import Entry, EntryFile
 from hub.model.actors import SYSTEM
@@ -38,6 +39,24 @@ async def test_report_opens_a_case_that_the_next_list_shows(world: World) -> Non
     story = (await world.client.get(f"/cases/{case['id']}/timeline", headers=world.as_("admin"))).json()
     assert story["items"][0]["event"] == "case.reported"
     assert story["items"][0]["actor"]["name"] == "admin"
+
+
+async def test_views_that_are_behind_are_not_passed_off_as_up_to_date(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answers, "WAIT", 0.05)
+    seen = await world.report()
+    await world.views.wait_for(1, 5)
+    await world.leave_views_behind()
+    unseen = await world.report()
+    own = ("/cases", "/summary", "/deliveries", f"/cases/{unseen['id']}", f"/cases/{unseen['id']}/timeline")
+    asked = [(path, {}, "admin") for path in own] + [(path, {"fresh": 1}, "viewer") for path in own[:2]]
+    for path, query, who in asked:
+        answer = await world.client.get(path, params=query, headers=world.as_(who))
+        assert (answer.status_code, answer.json()["type"]) == (503, "urn:hub:problem:unavailable"), path
+        assert answer.headers["retry-after"] == "1"
+    listed = await world.client.get("/cases", headers=world.as_("viewer"))  # wrote nothing, asked for nothing fresh
+    assert [item["id"] for item in listed.json()["items"]] == [seen["id"]]
+    one = await world.client.get(f"/cases/{unseen['id']}", params={"fresh": 1}, headers=world.as_("viewer"))
+    assert one.status_code == 200, "a single case comes from the ledger"
 
 
 async def test_report_without_a_key_is_refused(world: World) -> None:

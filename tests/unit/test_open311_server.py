@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 import pytest
 
 from hub.model.case.state import CaseId
+from hub.open311 import server
 from hub.settings import Open311Attribute, Open311Value
 from tests.unit.api_world import World
 from tests.unit.open311_world import LAMP, ROOT, WHERE, get, post, report, serve
@@ -16,6 +17,17 @@ from tests.unit.open311_world import LAMP, ROOT, WHERE, get, post, report, serve
 async def world(tmp_path: Path) -> AsyncIterator[World]:
     async with serve(tmp_path) as opened:
         yield opened
+
+
+async def test_a_report_that_can_not_be_shown_yet_is_not_said_to_be_missing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "WAIT", 0.05)
+    await world.leave_views_behind()
+    id = await report(world)
+    for path in ("requests.json", f"requests/{id}.json"):
+        answer = await get(world, path)
+        assert (answer.status_code, answer.json()[0]["code"], answer.headers["retry-after"]) == (503, 503, "1"), path
 
 
 # services
