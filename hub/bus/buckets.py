@@ -22,8 +22,8 @@ from hub.bus.connection import Bus, WrongSequence
 from hub.bus.streams import FILES
 from hub.errors import BusUnavailable, HubError, InvalidInput, LedgerConflict
 
-_KEY = re.compile(r"^[-_=A-Za-z0-9]+(\.[-_=A-Za-z0-9]+)*$")
-_PATTERN = re.compile(r"^((\*|[-_=A-Za-z0-9]+)\.)*(\*|>|[-_=A-Za-z0-9]+)$")
+_KEY = re.compile(r"[-_=A-Za-z0-9]+(\.[-_=A-Za-z0-9]+)*")
+_PATTERN = re.compile(r"((\*|[-_=A-Za-z0-9]+)\.)*(\*|>|[-_=A-Za-z0-9]+)")
 _OPERATION = "KV-Operation"
 """Header of the marker that stands in place of a deleted value."""
 
@@ -71,7 +71,7 @@ class Bucket:
     async def get(self, key: str) -> Entry | None:
         """The entry, or None."""
         try:
-            entry = await self._kv.get(_checked(key))
+            entry = await self._kv.get(checked_key(key))
         except (KeyNotFoundError, KeyDeletedError):
             return None
         except (TimeoutError, nats.errors.Error) as problem:
@@ -81,14 +81,14 @@ class Bucket:
     async def put(self, key: str, value: bytes) -> int:
         """Store whatever was there; returns the revision."""
         try:
-            return await self._kv.put(_checked(key), value)
+            return await self._kv.put(checked_key(key), value)
         except (TimeoutError, nats.errors.Error) as problem:
             raise BusUnavailable(f"key {key} not stored", subject=key) from problem
 
     async def create(self, key: str, value: bytes) -> int:
         """Store only if there is none; raises KeyExists."""
         try:
-            return await self._kv.create(_checked(key), value)
+            return await self._kv.create(checked_key(key), value)
         except KeyWrongLastSequenceError as problem:
             raise KeyExists(f"key exists: {key}", subject=key) from problem
         except (TimeoutError, nats.errors.Error) as problem:
@@ -97,7 +97,7 @@ class Bucket:
     async def update(self, key: str, value: bytes, revision: int) -> int:
         """Store only over `revision`; raises LedgerConflict."""
         try:
-            return await self._kv.update(_checked(key), value, last=revision)
+            return await self._kv.update(checked_key(key), value, last=revision)
         except KeyWrongLastSequenceError as problem:
             raise LedgerConflict(f"key {key} was changed by another", subject=key) from problem
         except (TimeoutError, nats.errors.Error) as problem:
@@ -106,14 +106,14 @@ class Bucket:
     async def delete(self, key: str) -> None:
         """Mark as deleted; no error when absent."""
         try:
-            await self._kv.delete(_checked(key))
+            await self._kv.delete(checked_key(key))
         except (TimeoutError, nats.errors.Error) as problem:
             raise BusUnavailable(f"key {key} not deleted", subject=key) from problem
 
     async def purge(self, key: str) -> None:
         """Remove the value and all its history from disk."""
         try:
-            await self._kv.purge(_checked(key))
+            await self._kv.purge(checked_key(key))
         except (TimeoutError, nats.errors.Error) as problem:
             raise BusUnavailable(f"key {key} not purged", subject=key) from problem
 
@@ -124,8 +124,7 @@ class Bucket:
         nats-py's `keys()` ends too early now and then, with some keys or with none (nats-io/nats.py 842, 995), and leaves a consumer
         behind each time. Raises BusUnavailable.
         """
-        if not _PATTERN.match(pattern):
-            raise InvalidInput(f"not a pattern of keys: {pattern!r}", subject="key")
+        checked_pattern(pattern)
         prefix = f"$KV.{self._name}."
         latest = {message.subject: message for message in await self._bus.all_of(f"KV_{self._name}", prefix + pattern)}
         return {
@@ -197,10 +196,18 @@ class Objects:
 def _subject(of: str, sha256: str) -> str:
     if not re.fullmatch(r"[0-9a-f]{64}", sha256):
         raise InvalidInput("not a SHA-256 in hex", subject="sha256")
-    return f"file.{_checked(of) if of else 'shared'}.{sha256}"
+    return f"file.{checked_key(of) if of else 'shared'}.{sha256}"
 
 
-def _checked(key: str) -> str:
-    if not _KEY.match(key) or len(key) > 300:
+def checked_key(key: str) -> str:
+    """The key; raises InvalidInput for what can be none."""
+    if not _KEY.fullmatch(key) or len(key) > 300:
         raise InvalidInput(f"not a key: {key!r}", subject="key")
     return key
+
+
+def checked_pattern(pattern: str) -> str:
+    """The pattern of keys; raises InvalidInput for what can be none."""
+    if not _PATTERN.fullmatch(pattern):
+        raise InvalidInput(f"not a pattern of keys: {pattern!r}", subject="key")
+    return pattern

@@ -1,218 +1,230 @@
-"""Stores in memory that behave like the real ones, for tests that need no server: ledger, bucket, objects.
+"""The bus and what stands on it, in memory, for tests that need no server. Nothing here survives the process.
 
-They keep what they are given, check expected sequences and revisions, and forget what is purged; the same contract suite runs over
-them and over the real ones. Nothing here survives the process: never a stand-in for durable state outside tests.
+They behave like the real ones and give way to the loop where those wait for the server; one suite runs over both
+(tests/contract/test_stores.py). The ledger is the real one, on a bus of lists.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
+import os
 import re
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from datetime import UTC, datetime
-from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator, Callable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
-from hub.bus.buckets import Change, Entry, KeyExists
-from hub.bus.connection import WrongSequence
-from hub.errors import LedgerConflict
-from hub.ledger import PolicyRecord
-from hub.ledger_codec import Codecs, digest
-from hub.model.aggregate import MATTERS, Aggregates, Commit, Folded, MatterId
+from hub.bus.buckets import Change, Entry, KeyExists, checked_key, checked_pattern
+from hub.bus.connection import Bus, Message, WrongSequence
+from hub.bus.streams import LEDGER, stream_configs
+from hub.errors import BusUnavailable, LedgerConflict
+from hub.ledger import CheckpointFile, Ledger
+from hub.model.aggregate import MATTERS
 
 if TYPE_CHECKING:
-    from hub.model.actors import Actor
+    from hub.model.aggregate import Aggregates, Commit
 
 
-class MemoryLedger:
-    """Commits in a list; sequence n is place n-1."""
-
-    def __init__(self, aggregates: Aggregates) -> None:
-        self._aggregates = aggregates
-        self._codecs = Codecs(aggregates)
-        self.stored: list[tuple[str, bytes]] = []
-        """(subject, bytes) of every commit."""
-        self._last: dict[str, int] = {}
-        self._policies: list[PolicyRecord] = []
-        self._grown = asyncio.Event()
-
-    async def append(self, commit: Commit[Any], *, after: int) -> tuple[int, bytes]:
-        """Store one commit behind the matter's at sequence `after`; raises WrongSequence."""
-        subject = self._aggregates.of(commit.id).subject(commit.id)
-        if self._last.get(subject, 0) != after:
-            raise WrongSequence(f"another message came first on {subject}", subject=subject)
-        return self.push(commit)
-
-    def push(self, commit: Commit[Any]) -> tuple[int, bytes]:
-        """Store a commit whatever came before it."""
-        kind = self._aggregates.of(commit.id)
-        raw = self._codecs.of(kind.name).encode(commit)
-        subject = kind.subject(commit.id)
-        self.stored.append((subject, raw))
-        self._last[subject] = len(self.stored)
-        grown, self._grown = self._grown, asyncio.Event()
-        grown.set()
-        return len(self.stored), raw
-
-    async def load(self, id: MatterId, *, until: int | None = None) -> Folded[Any] | None:
-        """Fold a matter from its commits."""
-        kind = self._aggregates.of(id)
-        folded: Folded[Any] | None = None
-        for sequence, commit, own in self._of(kind.subject(id), 0):
-            if until is None or sequence <= until:
-                folded = kind.fold(folded, commit, digest=own, sequence=sequence)
-        return folded
-
-    async def newer(self, known: Folded[Any]) -> Folded[Any] | None:
-        """The matter as it is now; None when it has not changed since `known`."""
-        last = self._last.get(self._aggregates.of(known.id).subject(known.id), 0)
-        return None if last == known.sequence else await self.load(known.id)
-
-    async def commits(self, id: MatterId) -> list[tuple[int, Commit[Any]]]:
-        """All commits of a matter with their sequences."""
-        return [(sequence, commit) for sequence, commit, _ in self._of(self._aggregates.of(id).subject(id), 0)]
-
-    async def follow_batches(
-        self, after: int, *, subject: str = MATTERS, live: bool = True, most: int = 512
-    ) -> AsyncIterator[list[tuple[int, Commit[Any], str]]]:
-        """Every commit behind a sequence under a subject, in lists."""
-        while True:
-            grown = self._grown
-            end = len(self.stored)
-            found = self._of(subject, after)
-            after = max(after, end)
-            for start in range(0, len(found), most):
-                yield found[start : start + most]
-            if not live:
-                return
-            if len(self.stored) == end:
-                await grown.wait()
-
-    async def follow(
-        self, after: int, *, subject: str = MATTERS, live: bool = True
-    ) -> AsyncIterator[tuple[int, Commit[Any], str]]:
-        """The same one by one."""
-        async for batch in self.follow_batches(after, subject=subject, live=live):
-            for item in batch:
-                yield item
-
-    def all(self) -> list[Commit[Any]]:
-        """Every commit, in order."""
-        return [commit for _, commit, _ in self._of(MATTERS, 0)]
-
-    async def last_sequence(self) -> int:
-        """The last sequence."""
-        return len(self.stored)
-
-    async def publish_policy(self, sources: Mapping[str, str], actor: Actor) -> int:
-        """Store a policy under the next number."""
-        number = len(self._policies) + 1
-        self._policies.append(PolicyRecord(version=number, at=datetime.now(UTC), actor=actor, sources=dict(sources)))
-        return number
-
-    async def policies(self) -> Sequence[PolicyRecord]:
-        """Every policy ever published."""
-        return self._policies
-
-    def _of(self, subject: str, after: int) -> list[tuple[int, Commit[Any], str]]:
-        return [
-            (sequence, self._codecs.decode(own, raw), digest(raw))
-            for sequence, (own, raw) in enumerate(self.stored[after:], after + 1)
-            if own == subject or fnmatchcase(own, subject)
-        ]
-
-
-class MemoryBucket:
-    """Keys and values with revisions."""
+class MemoryBus:
+    """The hub's streams as lists. What is in a queue stays there, and no timer fires."""
 
     def __init__(self) -> None:
-        self._entries: dict[str, Entry] = {}
-        self._revision = 0
-        self._story: list[Change] = []
-        self._changed = asyncio.Event()
+        self._streams = {config["name"]: _Stream(config) for config in stream_configs(replicas=1, ledger_bytes=-1)}
 
-    async def get(self, key: str) -> Entry | None:
-        """The entry, or None."""
-        return self._entries.get(key)
+    async def publish(
+        self,
+        subject: str,
+        data: bytes,
+        *,
+        headers: Mapping[str, str] | None = None,
+        expect: int | None = None,
+        message_id: str | None = None,
+    ) -> int:
+        """Store a message; its stream sequence. Raises WrongSequence, and BusUnavailable when no stream takes the subject."""
+        await asyncio.sleep(0)
+        stream = next((stream for stream in self._streams.values() if stream.takes(subject)), None)
+        if stream is None:
+            raise BusUnavailable(f"the bus refused {subject}: no stream takes this subject", subject=subject)
+        if message_id in stream.ids:
+            return stream.ids[message_id]
+        last = stream.last(subject)
+        if expect is not None and expect != (0 if last is None else last.sequence):
+            raise WrongSequence(f"another message came first on {subject}", subject=subject)
+        sequence = stream.keep(subject, data, dict(headers or {}))
+        if message_id is not None:
+            stream.ids[message_id] = sequence
+        return sequence
 
-    async def put(self, key: str, value: bytes) -> int:
-        """Store whatever was there; returns the revision."""
-        self._entries[key] = Entry(value, self._happened(key, value))
-        return self._revision
+    async def last(self, stream: str, subject: str) -> Message | None:
+        """The last message of a subject (wildcards allowed), or None."""
+        await asyncio.sleep(0)
+        return self._named(stream).last(subject)
 
-    async def create(self, key: str, value: bytes) -> int:
-        """Store only if there is none; raises KeyExists."""
-        if key in self._entries:
-            raise KeyExists(f"key exists: {key}", subject=key)
-        return await self.put(key, value)
+    async def all_of(self, stream: str, subject: str, *, until: int | None = None) -> list[Message]:
+        """All messages of a subject in order (up to sequence `until`)."""
+        await asyncio.sleep(0)
+        return [m for m in self._named(stream).of(subject) if until is None or m.sequence <= until]
 
-    async def update(self, key: str, value: bytes, revision: int) -> int:
-        """Store only over `revision`; raises LedgerConflict."""
-        found = self._entries.get(key)
-        if found is None or found.revision != revision:
-            raise LedgerConflict(f"key {key} was changed by another", subject=key)
-        return await self.put(key, value)
+    async def follow(
+        self, stream: str, subject: str, after: int, *, batch: int = 512, live: bool = True
+    ) -> AsyncIterator[list[Message]]:
+        """Lists of messages in stream order after a sequence; for ever, or to the present end when not `live`."""
+        async for found in self._named(stream).follow(subject, after, live=live):
+            for start in range(0, len(found), batch):
+                yield found[start : start + batch]
 
-    async def delete(self, key: str) -> None:
-        """Forget it; no error when absent."""
-        self._entries.pop(key, None)
-        self._happened(key, b"")
+    async def api(self, call: str, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Removes what a stream has under a subject (`STREAM.PURGE`); answers nothing else that one can ask a server."""
+        asked, _, stream = call.rpartition(".")
+        if asked != "STREAM.PURGE":
+            raise NotImplementedError(call)
+        await asyncio.sleep(0)
+        return {"purged": self._named(stream).remove(request["filter"])}
 
-    async def purge(self, key: str) -> None:
-        """Forget it with all its history."""
-        await self.delete(key)
+    def _named(self, stream: str) -> _Stream:
+        found = self._streams.get(stream)
+        if found is None:
+            raise BusUnavailable(f"no answer from the bus for {stream}", subject=stream)
+        return found
 
-    def _happened(self, key: str, value: bytes) -> int:
-        self._revision += 1
-        self._story = [*(change for change in self._story if change.key != key), Change(key, value, self._revision)]
-        changed, self._changed = self._changed, asyncio.Event()
-        changed.set()
-        return self._revision
 
-    async def changes(self, keys: str, *, after: int = 0, live: bool = True) -> AsyncIterator[Change]:
-        """What the keys of a pattern hold, then every change, behind a revision; no bytes: the key was removed."""
-        fits = _fits(keys)
+class _Stream:
+    """The messages of one stream; of a subject only as many as it keeps."""
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self._subjects = [_fits(subject) for subject in config["subjects"]]
+        self._most = config.get("max_msgs_per_subject")
+        self._messages: dict[int, Message] = {}
+        self._by_subject: dict[str, list[Message]] = {}
+        self._last = 0
+        self._grown = asyncio.Event()
+        self.ids: dict[str | None, int] = {}
+
+    def takes(self, subject: str) -> bool:
+        return any(fits(subject) for fits in self._subjects)
+
+    def keep(self, subject: str, data: bytes, headers: Mapping[str, str]) -> int:
+        self._last += 1
+        message = self._messages[self._last] = Message(subject, data, self._last, dict(headers))
+        kept = self._by_subject.setdefault(subject, [])
+        kept.append(message)
+        if self._most is not None and len(kept) > self._most:
+            del self._messages[kept.pop(0).sequence]
+        grown, self._grown = self._grown, asyncio.Event()
+        grown.set()
+        return self._last
+
+    def last(self, subject: str) -> Message | None:
+        if _is_one(subject):
+            return next(iter(self._by_subject.get(subject, ())[-1:]), None)
+        fits = _fits(subject)
+        return next((m for m in reversed(self._messages.values()) if fits(m.subject)), None)
+
+    def of(self, subject: str, after: int = 0) -> list[Message]:
+        if _is_one(subject):
+            return [m for m in self._by_subject.get(subject, ()) if m.sequence > after]
+        fits, behind = _fits(subject), range(after + 1, self._last + 1)
+        return [m for n in behind if (m := self._messages.get(n)) is not None and fits(m.subject)]
+
+    def remove(self, subject: str) -> int:
+        removed = self.of(subject)
+        for message in removed:
+            del self._messages[message.sequence]
+            self._by_subject[message.subject].remove(message)
+        return len(removed)
+
+    async def follow(self, subject: str, after: int, *, live: bool) -> AsyncIterator[list[Message]]:
         while True:
-            changed = self._changed
-            for change in self._story:
-                if change.revision > after and fits(change.key):
-                    yield change
-            after = max((change.revision for change in self._story), default=after)
+            grown, found = self._grown, self.of(subject, after)
+            if found:
+                after = found[-1].sequence
+                yield found
             if not live:
                 return
-            await changed.wait()
-
-    async def entries(self, pattern: str = ">") -> dict[str, Entry]:
-        """All entries whose key fits a pattern (`*` for one part, `>` for the rest)."""
-        fits = _fits(pattern)
-        return {key: entry for key, entry in sorted(self._entries.items()) if fits(key)}
+            await grown.wait()
 
 
+def _is_one(subject: str) -> bool:
+    return "*" not in subject and ">" not in subject
+
+
+@cache
 def _fits(pattern: str) -> Callable[[str], object]:
-    """Whether a key fits a pattern of the bus."""
+    """Whether a subject or a key fits a pattern: `*` stands for any one part, `>` for all that follow."""
     return re.compile(re.escape(pattern).replace(r"\*", r"[^.]+").replace(">", ".+")).fullmatch
 
 
-class MemoryObjects:
-    """Files by whose own they are (empty: shared) and their SHA-256."""
+class MemoryLedger(Ledger):
+    """The ledger on a bus in memory (`bus`). Has no checkpoint, and so neither checks nor marks."""
+
+    def __init__(self, aggregates: Aggregates, bus: MemoryBus | None = None) -> None:
+        self.bus = bus or MemoryBus()
+        super().__init__(cast("Bus", self.bus), CheckpointFile(Path(os.devnull)), aggregates)
+
+    @property
+    def stored(self) -> list[tuple[str, bytes]]:
+        """(subject, bytes) of every commit."""
+        return [(message.subject, message.data) for message in self.bus._named(LEDGER).of(MATTERS)]
+
+    def all(self) -> list[Commit[Any]]:
+        """Every commit, in order."""
+        return [self.read(subject, raw) for subject, raw in self.stored]
+
+
+class MemoryBucket:
+    """Keys and values with revisions; of a removed key a marker stays."""
 
     def __init__(self) -> None:
-        self.files: dict[tuple[str, str], bytes] = {}
+        self._stream = _Stream({"subjects": [], "max_msgs_per_subject": 1})
 
-    async def put(self, content: bytes, *, of: str = "") -> str:
-        """Store; returns the SHA-256 in hex."""
-        sha256 = hashlib.sha256(content).hexdigest()
-        self.files[of, sha256] = content
-        return sha256
+    async def get(self, key: str) -> Entry | None:
+        """The entry, or None."""
+        found = await self._last(key)
+        return None if found is None or found.headers else Entry(found.data, found.sequence)
 
-    async def get(self, sha256: str, *, of: str = "") -> bytes | None:
-        """The content, or None."""
-        return self.files.get((of, sha256))
+    async def put(self, key: str, value: bytes) -> int:
+        """Store whatever was there; returns the revision."""
+        await self._last(key)
+        return self._stream.keep(key, value, {})
 
-    async def delete(self, sha256: str, *, of: str) -> None:
-        """Destroy the content; no error when there is none."""
-        self.files.pop((of, sha256), None)
+    async def create(self, key: str, value: bytes) -> int:
+        """Store only if there is none; raises KeyExists."""
+        if await self.get(key) is not None:
+            raise KeyExists(f"key exists: {key}", subject=key)
+        return self._stream.keep(key, value, {})
+
+    async def update(self, key: str, value: bytes, revision: int) -> int:
+        """Store only over `revision`; raises LedgerConflict."""
+        found = await self._last(key)
+        if (0 if found is None else found.sequence) != revision:
+            raise LedgerConflict(f"key {key} was changed by another", subject=key)
+        return self._stream.keep(key, value, {})
+
+    async def delete(self, key: str) -> None:
+        """Mark as deleted; no error when absent."""
+        await self._last(key)
+        self._stream.keep(key, b"", {"KV-Operation": "DEL"})
+
+    async def purge(self, key: str) -> None:
+        """Remove the value and all its history."""
+        await self.delete(key)
+
+    async def entries(self, pattern: str = ">") -> dict[str, Entry]:
+        """Every value whose key fits, by key."""
+        checked_pattern(pattern)
+        await asyncio.sleep(0)
+        return {m.subject: Entry(m.data, m.sequence) for m in self._stream.of(pattern) if not m.headers}
+
+    async def changes(self, keys: str, *, after: int = 0, live: bool = True) -> AsyncIterator[Change]:
+        """What the keys of a pattern hold, then every change, behind a revision; no bytes: the key was removed."""
+        async for found in self._stream.follow(keys, after, live=live):
+            for message in found:
+                yield Change(message.subject, message.data, message.sequence)
+
+    async def _last(self, key: str) -> Message | None:
+        checked_key(key)
+        await asyncio.sleep(0)
+        return self._stream.last(key)
 
 
-__all__ = ["MemoryBucket", "MemoryLedger", "MemoryObjects"]
+__all__ = ["MemoryBucket", "MemoryBus", "MemoryLedger"]

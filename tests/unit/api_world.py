@@ -1,7 +1,4 @@
-"""A hub without a bus, for tests of views and API: the real desk, intake, vault, lifecycle, policy and views over a ledger in memory.
-
-The fakes behave: the ledger and the bus check expected sequences, buckets and objects keep what they are given.
-"""
+"""A hub without a server, for tests of views and API: everything real over a bus, buckets and files in memory."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -18,7 +15,8 @@ from hub.adapters import AdapterStatus
 from hub.api import Services, create_app
 from hub.api.case_kind import CASE_KIND
 from hub.api.tokens import Tokens
-from hub.bus import Message, WrongSequence
+from hub.bus import Objects
+from hub.bus.streams import FILES
 from hub.config import District, load_district
 from hub.contract import CallbackRejected, CallbackRequest
 from hub.desk import Desk, Desks
@@ -38,7 +36,7 @@ from hub.privacy import Vault
 from hub.reactions import Reactions
 from hub.repairs import Repair
 from hub.settings import ApiSettings, Open311Settings
-from hub.testing.memory import MemoryBucket, MemoryLedger, MemoryObjects
+from hub.testing.memory import MemoryBucket, MemoryLedger
 from hub.views import Projector, Views
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -59,25 +57,6 @@ class Clock:
 
     def __call__(self) -> datetime:
         return self.at
-
-
-class MemoryBus:
-    """The last message of each subject: what intake needs of a bus."""
-
-    def __init__(self) -> None:
-        self.stored: dict[str, Message] = {}
-        self._sequence = 0
-
-    async def publish(self, subject: str, data: bytes, *, expect: int | None = None) -> int:
-        last = self.stored[subject].sequence if subject in self.stored else 0
-        if expect is not None and expect != last:
-            raise WrongSequence("another was first", subject=subject)
-        self._sequence += 1
-        self.stored[subject] = Message(subject, data, self._sequence)
-        return self._sequence
-
-    async def last(self, stream: str, subject: str) -> Message | None:
-        return self.stored.get(subject)
 
 
 class MemoryReportBack:
@@ -152,7 +131,7 @@ class World:
     reactions: Reactions
     desks: Desks
     vault: Vault
-    objects: MemoryObjects
+    objects: Objects
     adapters: MemoryAdapters
     reportback: MemoryReportBack
     tokens: Tokens
@@ -179,7 +158,8 @@ class World:
         desk = Desk(CASE, ledger, lambda: place.policy.rules, clock=clock, hiding=vault.hiding)
         desks = Desks(desk)
         views = Views(f"sqlite:///{folder / 'views.db'}", clock=clock)
-        objects, adapters, reportback = MemoryObjects(), MemoryAdapters(), MemoryReportBack()
+        objects = Objects(ledger.bus)  # type: ignore[arg-type]
+        adapters, reportback = MemoryAdapters(), MemoryReportBack()
         tokens = Tokens(MemoryBucket())
 
         async def publish(sources: dict[str, str], actor: Actor) -> int:
@@ -190,7 +170,7 @@ class World:
                 desk=desk,
                 desks=desks,
                 kinds=(CASE_KIND,),
-                intake=Intake(desk, MemoryBus(), lambda: place, vault, objects, clock=clock),  # type: ignore[arg-type]
+                intake=Intake(desk, ledger.bus, lambda: place, vault, objects, clock=clock),  # type: ignore[arg-type]
                 reportback=reportback,
                 adapters=adapters,
                 ledger=ledger,
@@ -265,6 +245,10 @@ class World:
             for effect in desk.aggregate.effects(commit, folded.state):
                 if isinstance(effect, React | Call):
                     await self.reactions.do(reaction_of(commit, effect))
+
+    async def files(self) -> list[bytes]:
+        """What is stored of files."""
+        return [message.data for message in await self.ledger.bus.all_of(FILES, "file.>")]
 
     def as_(self, who: str, key: str | None = None) -> Mapping[str, str]:
         """Headers of somebody."""

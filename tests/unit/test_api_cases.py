@@ -317,9 +317,9 @@ async def test_reporters_own_file_that_somebody_attaches_again_is_there_once(wor
     case = await reported_with(world, content)
     if when == "before":
         await attach(world, case, content)
-        assert len(world.objects.files) == 1
+        assert len(await world.files()) == 1
     await erase(world, case)
-    assert world.objects.files == {}
+    assert await world.files() == []
     if when == "after":
         await attach(world, case, content)
         assert await download(world, content) == content

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hub.bus import KeyExists
 from hub.contract import Contact
 from hub.errors import InvalidInput
 from hub.model.case.state import parse_case_id
@@ -22,6 +20,7 @@ from hub.privacy import (
     mask_phone,
     mask_text,
 )
+from hub.testing.memory import MemoryBucket
 
 CASE = parse_case_id("320113001001001-0123456789")
 OTHER = parse_case_id("320113001001001-9876543210")
@@ -168,43 +167,6 @@ def test_no_mobile_number_survives_in_a_sentence(phone: str, before: str, after:
     assert phone not in mask_text(before + phone + after)
 
 
-@dataclass
-class StoredEntry:
-    value: bytes
-    revision: int
-
-
-class MemoryBucket:
-    """A bucket in memory that counts revisions and keeps a purged key's last one, as the real one does."""
-
-    def __init__(self) -> None:
-        self.entries: dict[str, StoredEntry] = {}
-        self.revision = 0
-
-    async def get(self, key: str) -> StoredEntry | None:
-        await asyncio.sleep(0)
-        return self.entries.get(key)
-
-    async def put(self, key: str, value: bytes) -> int:
-        await asyncio.sleep(0)
-        self.revision += 1
-        self.entries[key] = StoredEntry(value, self.revision)
-        return self.revision
-
-    async def create(self, key: str, value: bytes) -> int:
-        await asyncio.sleep(0)
-        if key in self.entries:
-            raise KeyExists(f"key exists: {key}", subject=key)
-        self.revision += 1
-        self.entries[key] = StoredEntry(value, self.revision)
-        return self.revision
-
-    async def purge(self, key: str) -> None:
-        await asyncio.sleep(0)
-        self.revision += 1
-        self.entries.pop(key, None)
-
-
 FULL = Contact(name="张三", phone="13812341234", address="尧化街道尧佳路8号3栋501室")
 
 
@@ -223,6 +185,13 @@ def vault(personal: MemoryBucket, keys: MemoryBucket) -> Vault:
     return Vault(personal, keys)
 
 
+async def held(bucket: MemoryBucket) -> bytes:
+    """What a bucket has under the case."""
+    found = await bucket.get(CASE)
+    assert found is not None
+    return found.value
+
+
 async def test_a_contact_comes_back_as_it_was_stored(vault: Vault) -> None:
     assert await vault.store(CASE, FULL) == ("name", "phone", "address")
     assert await vault.open(CASE) == FULL
@@ -232,12 +201,12 @@ async def test_a_contact_comes_back_as_it_was_stored(vault: Vault) -> None:
 async def test_only_fields_that_are_set_are_named(vault: Vault, personal: MemoryBucket) -> None:
     assert await vault.store(CASE, Contact(phone="13812341234")) == ("phone",)
     assert await vault.store(OTHER, Contact(name="")) == ()
-    assert OTHER not in personal.entries
+    assert list(await personal.entries()) == [f"marks.{CASE}", CASE]
 
 
 async def test_nothing_readable_lies_in_the_buckets(vault: Vault, personal: MemoryBucket, keys: MemoryBucket) -> None:
     await vault.store(CASE, FULL)
-    stored = personal.entries[CASE].value + keys.entries[CASE].value
+    stored = b"".join([entry.value for bucket in (personal, keys) for entry in (await bucket.entries()).values()])
     assert b"13812341234" not in stored
     assert "张三".encode() not in stored
 
@@ -246,19 +215,19 @@ async def test_storing_again_replaces_under_the_same_key_with_a_fresh_nonce(
     vault: Vault, personal: MemoryBucket, keys: MemoryBucket
 ) -> None:
     await vault.store(CASE, FULL)
-    first, key = personal.entries[CASE].value, keys.entries[CASE].value
+    first, key = await held(personal), await held(keys)
     await vault.store(CASE, FULL)
-    assert personal.entries[CASE].value != first
-    assert keys.entries[CASE].value == key
+    assert await held(personal) != first
+    assert await held(keys) == key
 
 
 async def test_erasing_destroys_the_key_so_a_backup_of_the_ciphertext_is_worthless(
     vault: Vault, personal: MemoryBucket, keys: MemoryBucket
 ) -> None:
     await vault.store(CASE, FULL)
-    backup = personal.entries[CASE].value
+    backup = await held(personal)
     await vault.erase(CASE)
-    assert CASE not in keys.entries
+    assert await keys.entries() == {}
     await personal.put(CASE, backup)
     assert await vault.open(CASE) is None
     await vault.store(CASE, FULL)
@@ -275,8 +244,8 @@ async def test_a_ciphertext_moved_to_another_case_is_refused_even_with_its_key(
     vault: Vault, personal: MemoryBucket, keys: MemoryBucket
 ) -> None:
     await vault.store(CASE, FULL)
-    await personal.put(OTHER, personal.entries[CASE].value)
-    await keys.put(OTHER, keys.entries[CASE].value)
+    await personal.put(OTHER, await held(personal))
+    await keys.put(OTHER, await held(keys))
     with pytest.raises(ContactUnreadable):
         await vault.open(OTHER)
 
@@ -284,7 +253,7 @@ async def test_a_ciphertext_moved_to_another_case_is_refused_even_with_its_key(
 @pytest.mark.parametrize("at", [0, 1, 20, -1])
 async def test_one_changed_byte_is_noticed(vault: Vault, personal: MemoryBucket, at: int) -> None:
     await vault.store(CASE, FULL)
-    changed = bytearray(personal.entries[CASE].value)
+    changed = bytearray(await held(personal))
     changed[at] ^= 1
     await personal.put(CASE, bytes(changed))
     with pytest.raises(ContactUnreadable) as refused:
