@@ -1,0 +1,78 @@
+"""Erasing a contact goes on to the end, whatever stops in between."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hub.bus.streams import FILES, REACTIONS, stream_state
+from hub.desk import utc_now
+from hub.errors import BusUnavailable
+from hub.intake import Entry
+from hub.model.actors import SYSTEM
+from hub.model.areas import AreaCode
+from hub.model.case.commands import EraseContact
+from hub.model.case.events import ContactDestroyed, ContactErased
+from hub.model.case.state import CaseId, Channel
+from tests.eventually import eventually
+from tests.system.department import GRID
+from tests.system.hubs import one_bus
+from tests.system.intake_world import PHOTO, SOMEBODY
+
+
+@pytest.mark.parametrize("step", ["before the key", "between key and files", "before it is recorded"])
+async def test_an_erasure_that_was_cut_off_is_finished_by_the_next_hub(
+    tmp_path: Path, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with one_bus(tmp_path) as bus:
+        async with bus.hub("a") as a:
+            entry = Entry(
+                channel=Channel.RESIDENT,
+                title="楼道堆物",
+                text="二楼楼道堆了杂物",
+                area=AreaCode(GRID),
+                reported_at=utc_now(),
+                contact=SOMEBODY,
+                files=(PHOTO,),
+            )
+            case = (await a.intake.report(entry, actor=SYSTEM)).state.id
+            assert await a.vault.open(case) == SOMEBODY
+            tried = []
+
+            async def cut_off(*_: object, **__: object) -> None:
+                tried.append(step)
+                raise BusUnavailable("the hub is being killed")
+
+            if step == "before the key":
+                monkeypatch.setattr(a.vault, "erase", cut_off)
+            elif step == "between key and files":
+                monkeypatch.setattr(a.objects, "delete", cut_off)
+            else:
+                execute = a.desk.execute
+
+                async def executed(id: CaseId, command: object, **options: object) -> object:
+                    if isinstance(command, EraseContact):
+                        return await execute(id, command, **options)  # type: ignore[arg-type]
+                    return await cut_off()
+
+                monkeypatch.setattr(a.desk, "execute", executed)
+            await a.desk.execute(case, EraseContact(reason="本人要求"), actor=SYSTEM)
+
+            async def was_tried() -> bool:
+                return bool(tried)
+
+            await eventually(was_tried, within=10)
+        async with bus.hub("b") as b:
+
+            async def finished() -> bool:
+                return (await stream_state(b.bus, REACTIONS)).messages == 0
+
+            await eventually(finished, within=60)
+            assert await b.vault.open(case) is None
+            assert await b.objects.get(PHOTO.record.sha256, of=case) is None
+            assert (await stream_state(b.bus, FILES)).messages == 0
+            events = [event for _, commit in await b.ledger.commits(case) for event in commit.events]
+            assert len([event for event in events if isinstance(event, ContactErased)]) == 1
+            destroyed = [event for event in events if isinstance(event, ContactDestroyed)]
+            assert [event.files for event in destroyed] == [(PHOTO.record.sha256,)]
