@@ -71,7 +71,7 @@ class Linkage:
                     self.sequence = max(self.sequence, delivery.sequence)
                 while True:
                     try:
-                        await asyncio.gather(*(self._carry_out(commit) for commit in commits if self._interesting(commit)))
+                        await asyncio.gather(*(self.carry_out(commit) for commit in commits if self._interesting(commit)))
                         break
                     except BusUnavailable as problem:
                         log.warning("effects not stored, trying again", reason=problem.message)
@@ -87,7 +87,8 @@ class Linkage:
         effectful = self._desks.of(commit.id).aggregate.effectful
         return any(type(event) in effectful for event in commit.events)
 
-    async def _carry_out(self, commit: Commit[Any]) -> None:
+    async def carry_out(self, commit: Commit[Any]) -> None:
+        """Store what follows from a commit; done again, its ids are the same. Raises BusUnavailable."""
         desk = self._desks.of(commit.id)
         folded = await desk.known(commit.id, number=commit.number)
         if folded is None:

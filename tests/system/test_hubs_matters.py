@@ -100,7 +100,7 @@ async def test_a_timer_is_set_from_the_state_when_an_older_commit_comes_again(tm
                 case.id, Extend(kind=item.kind, until=until, reason="会商", assignment=item.assignment), actor=SYSTEM
             )
         soon = await a.desk.execute(case.id, Suspend(reason="等待", until=datetime.now(UTC) + timedelta(hours=1)), actor=SYSTEM)
-        await b.linkage._carry_out(first)
+        await b.linkage.carry_out(first)
         set_for = await a.bus.last(TIMERS, f"timer.set.{case.id}")
         assert set_for is not None
         assert soon.state.next_due is not None
