@@ -66,7 +66,8 @@ async def test_a_timer_that_was_due_while_the_hub_was_down_fires_after_the_resta
         case = await report_with_a_limit_about_to_pass(hub, clock, 2.0)
 
         async def linked() -> bool:
-            return hub.linkage.sequence >= (await stands(hub, case)).sequence
+            folded = await hub.desk.load(case)
+            return folded is not None and hub.linkage.sequence >= folded.sequence
 
         await eventually(linked)
         assert not await events_of(hub, case, DeadlineBreached)
