@@ -49,7 +49,7 @@ async def test_people_are_told_once_of_what_two_hubs_follow(tmp_path: Path) -> N
     async with two_hubs(tmp_path, {"police": scripted("police", police)}, extra=[Group]) as (a, b):
         await a.registration.add("group", "group", Patch(), BY)
         await eventually(lambda: b.adapters.serves("group"))
-        cases = [(await report_gas(hub, text=f"{number}号楼有燃气味")).case.id for number, hub in enumerate((a, b, a))]
+        cases = [(await report_gas(hub, text=f"{number}号楼有燃气味")).state.id for number, hub in enumerate((a, b, a))]
         await eventually(lambda: len(Group.told) >= 3)
         await eventually(lambda: _all_told(a))
         assert sorted(alert.case or "" for alert in Group.told) == sorted(cases)
@@ -65,6 +65,6 @@ async def _all_told(hub: Hub) -> bool:
 async def test_deliveries_are_shared_and_each_is_made_once(tmp_path: Path) -> None:
     department = Department()
     async with two_hubs(tmp_path, {"police": scripted("police", department)}) as (a, b):
-        cases = [(await report_gas(hub, text=f"{number}号楼有燃气味")).case.id for number, hub in enumerate((a, b) * 20)]
+        cases = [(await report_gas(hub, text=f"{number}号楼有燃气味")).state.id for number, hub in enumerate((a, b) * 20)]
         await eventually(lambda: len(department.filed) >= 40, within=30)
         assert sorted(department.filed) == sorted(f"{case}.a2" for case in cases)
