@@ -301,6 +301,8 @@ class Desk(Generic[S, C, E]):
         return newer
 
     async def _reload(self, id: MatterId) -> Folded[S] | None:
+        if not self.aggregate.takes(id):  # there is no such matter of this kind
+            return None
         found = await self._ledger.load(id)
         if found is not None:
             self._keep(found)

@@ -28,7 +28,7 @@ SUFFIX_PATTERN = "[0-9a-hjkmnp-tv-z]{10,26}"
 ID_PATTERN = rf"\d{{15}}-(?:[a-z]{{1,4}}-)?{SUFFIX_PATTERN}"
 """The id of any matter, as a regular expression."""
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
-_ID = re.compile(f"^{ID_PATTERN}$")
+_ID = re.compile(ID_PATTERN)
 _MARK = re.compile(r"^(?:[a-z]{1,4})?$")
 _NAME = re.compile(r"^[a-z][a-z_]{1,30}$")
 
@@ -179,9 +179,13 @@ class Aggregate(Generic[S, C, E]):
 
     def parse(self, text: str) -> MatterId:
         """Check that a text is an id of this kind; raises ValueError."""
-        if mark_of(parse_id(text)) != self.mark:
+        if not self.takes(text):
             raise ValueError(f"not a {self.name} id: {text!r}")
         return MatterId(text)
+
+    def takes(self, text: str) -> bool:
+        """Whether a text is an id of this kind."""
+        return _ID.fullmatch(text) is not None and mark_of(text) == self.mark
 
     @property
     def id_pattern(self) -> str:
@@ -294,7 +298,7 @@ def suffix_of(number: int) -> str:
 
 def parse_id(text: str) -> MatterId:
     """Check the form of an id, of whatever kind; raises ValueError."""
-    if not _ID.match(text):
+    if not _ID.fullmatch(text):
         raise ValueError(f"not the id of a matter: {text!r}")
     return MatterId(text)
 

@@ -188,6 +188,16 @@ async def test_merge_tells_the_other_case_first(world: World) -> None:
     assert refused.status_code == 422
 
 
+@pytest.mark.parametrize("into", ["320113001001001-err-0123456789abcdef", "320113001001001-0123456789abcdef", "x"])
+async def test_merge_into_what_is_no_case_names_the_field(world: World, into: str) -> None:
+    case = await world.report()
+    refused = await world.client.post(f"/cases/{case['id']}/merge", json={"into": into}, headers=world.as_("admin"))
+    assert refused.status_code == 422
+    assert refused.json()["errors"][0]["field"] == "into"
+    other = await world.client.post(f"/cases/{into}/merge", json={"into": case["id"]}, headers=world.as_("admin"))
+    assert other.status_code in (404, 422)
+
+
 async def test_refused_merge_leaves_the_other_case_alone(world: World) -> None:
     one = await world.report(key="1")
     two = await world.report(key="2")

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import msgspec
 
-from hub.model.aggregate import ID_PATTERN, Command
+from hub.model.aggregate import SUFFIX_PATTERN, Command
 from hub.model.areas import AreaCode, UnitCode
 from hub.model.assignments.commands import (
     Accept,
@@ -158,7 +158,7 @@ class Void(Command, frozen=True, tag="void"):
 class Merge(Command, frozen=True, tag="merge"):
     """Go on in another case; its open assignments are recalled."""
 
-    into: Annotated[CaseId, msgspec.Meta(pattern=f"^{ID_PATTERN}$", max_length=42)]
+    into: Annotated[CaseId, msgspec.Meta(pattern=rf"^\d{{15}}-{SUFFIX_PATTERN}$", max_length=42)]
     reason: str | None = None
 
 
