@@ -11,7 +11,7 @@ from hub.model.case import commands as c
 from hub.model.case import events as e
 from hub.model.case.state import Case
 from hub.model.effects import Call, Effect, Inform, React
-from hub.model.records import ASKS_ITSELF
+from hub.model.records import ASKS_ITSELF, Source
 
 NOTICES = {
     "taken": "您反映的事项已受理，正在办理。",
@@ -44,12 +44,11 @@ EFFECTFUL: tuple[type[Event], ...] = (
 def effects(commit: Commit[Event], case: Case) -> Iterator[Effect]:
     """What follows from a commit; `case` is its state then or later."""
     yield from told_departments(commit.events, case)
+    goes_on_elsewhere = any(isinstance(event, e.PassedOn) for event in commit.events)
     for place, event in enumerate(commit.events):
         match event:
-            case e.CaseReported():
-                yield Inform(event=place, stage="taken", text=NOTICES["taken"])
-            case e.ReportAttached(source=source):
-                if source is not None and not source.adapter.startswith(ASKS_ITSELF):
+            case e.CaseReported(source=Source() as source) | e.ReportAttached(source=Source() as source):
+                if not goes_on_elsewhere and not source.adapter.startswith(ASKS_ITSELF):
                     yield Inform(event=place, stage="taken", text=NOTICES["taken"], only=(source.adapter, source.ref))
             case e.CaseResolved():
                 yield Inform(event=place, stage="resolved", text=NOTICES["resolved"])
