@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from hub.bus import Bucket
 from hub.bus.streams import FILES, REACTIONS, stream_state
 from hub.desk import utc_now
-from hub.errors import BusUnavailable
+from hub.errors import BusUnavailable, TransitionRefused
 from hub.intake import Entry
 from hub.model.actors import SYSTEM
 from hub.model.areas import AreaCode
-from hub.model.case.commands import EraseContact
+from hub.model.case.commands import AccessContact, EraseContact
 from hub.model.case.events import ContactDestroyed, ContactErased
 from hub.model.case.state import CaseId, Channel
 from tests.eventually import eventually
@@ -76,3 +77,26 @@ async def test_an_erasure_that_was_cut_off_is_finished_by_the_next_hub(
             assert len([event for event in events if isinstance(event, ContactErased)]) == 1
             destroyed = [event for event in events if isinstance(event, ContactDestroyed)]
             assert [event.files for event in destroyed] == [(PHOTO.record.sha256,)]
+
+
+async def test_between_the_erasure_and_the_next_hub_the_contact_is_read_no_more(tmp_path: Path) -> None:
+    async with one_bus(tmp_path) as bus:
+        async with bus.hub("a", stages=False) as a:
+            entry = Entry(
+                channel=Channel.RESIDENT, title="路灯不亮", text="路灯不亮", area=GRID, reported_at=utc_now(), contact=SOMEBODY
+            )
+            case = (await a.intake.report(entry, actor=SYSTEM)).state.id
+            await a.desk.execute(case, EraseContact(reason="本人要求"), actor=SYSTEM)
+            assert await a.vault.open(case) == SOMEBODY, "nothing has destroyed it yet"
+            with pytest.raises(TransitionRefused, match="there is no contact"):
+                await a.desk.execute(case, AccessContact(by="x", purpose="回访", fields=("phone",)), actor=SYSTEM)
+        async with bus.hub("b") as b:
+
+            async def destroyed() -> bool:
+                commits = await b.ledger.commits(case)
+                return any(isinstance(event, ContactDestroyed) for _, commit in commits for event in commit.events)
+
+            await eventually(destroyed, within=60)
+            assert await b.vault.open(case) is None
+            for name in ("PERSONAL", "VAULT_KEYS"):
+                assert await (await Bucket.open(b.bus, name)).entries() == {}
