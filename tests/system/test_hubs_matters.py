@@ -29,6 +29,14 @@ async def test_report_through_one_dispatch_through_the_other_accept_through_the_
             assert await b.desk.load(case.id) is not None
             given = await b.desk.execute(case.id, Dispatch(targets=(Target(unit=UnitCode("police")),)), actor=SYSTEM)
             part = given.state.assignments[-1]
+
+            # B has it in hand; a department that accepts before that is not told what it knows.
+            async def handed_over() -> bool:
+                now = await b.desk.load(case.id)
+                found = now.state.assignment(part.id) if now is not None else None
+                return found is not None and bool(found.attempts)
+
+            await eventually(handed_over, within=30)
             # A still holds the case as it was; the department is known there all the same.
             async with api_of(a) as client:
                 secret, _ = await a.tokens.issue(name="police", role="department", unit="police", area="320113")
