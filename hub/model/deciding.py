@@ -5,6 +5,7 @@ Owns the checks that all kinds of matters share and how refusals are worded. Eac
 
 from __future__ import annotations
 
+from abc import ABC
 from datetime import datetime
 from typing import Generic, NoReturn, TypeVar
 
@@ -16,7 +17,7 @@ from hub.model.rules import Rules
 S = TypeVar("S")
 
 
-class Deciding(Generic[S]):
+class Deciding(ABC, Generic[S]):
     """Collects events and plays them at once, so that later rules of the same command see their effect."""
 
     __slots__ = ("_evolve", "_state", "actor", "command", "events", "id", "now", "rules")

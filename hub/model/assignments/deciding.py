@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import NoReturn, TypeVar
 
 from hub.errors import InvalidInput, TransitionRefused
@@ -18,16 +19,16 @@ class WorkDeciding(LimitDeciding[A]):
 
     __slots__ = ()
 
+    @abstractmethod
     def after_change(self) -> None:
         """What the matter becomes after an assignment was done, given back or taken away."""
-        raise NotImplementedError
 
     def taken_up(self) -> None:
         """Somebody took the matter up; an aggregate may count the first time."""
 
+    @abstractmethod
     def adapter_for(self, unit: Unit) -> str | None:
         """The adapter instance that takes an assignment of a unit; None: the unit works in the hub."""
-        raise NotImplementedError
 
     def may_deliver(self) -> None:
         """Refuse unless deliveries may still be tried again: somebody works on the matter, or only support goes on."""
@@ -38,9 +39,9 @@ class WorkDeciding(LimitDeciding[A]):
         """Whether the matter itself is done and only support goes on."""
         return False
 
+    @abstractmethod
     def went_on_without(self, assignment: Assignment) -> bool:
         """Whether the matter went on without an assignment that was refused."""
-        raise NotImplementedError
 
     def must_run(self) -> None:
         """Refuse while the clock stands still."""

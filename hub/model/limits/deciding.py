@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import TypeVar
 
 from hub.errors import InvalidInput
@@ -26,27 +27,27 @@ class LimitDeciding(Deciding[L]):
             self.refuse(f"the {self.kind} has ended")
         return state
 
+    @abstractmethod
     def at_work(self) -> L:
         """The state, if somebody works on the matter; refuses otherwise."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def steers(self) -> bool:
         """Whether the actor acts for the unit that is responsible, or for one above it in the same branch of the tree."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def level(self) -> Level:
         """The level that is responsible at present."""
-        raise NotImplementedError
 
+    @abstractmethod
     def policy_limit(self, kind: DeadlineKind) -> Limit | None:
         """The policy's limit of a kind for this matter."""
-        raise NotImplementedError
 
+    @abstractmethod
     def ladder(self) -> tuple[Step, ...]:
         """The steps taken when a limit of this matter passes."""
-        raise NotImplementedError
 
     def climb(self, reason: str) -> bool:
         """Give the matter one level up because a limit passed; false when there is none above."""
