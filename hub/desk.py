@@ -23,7 +23,7 @@ from hub import telemetry
 from hub.errors import BusUnavailable, InvalidInput, LedgerConflict, NotAllowed
 from hub.ledger_codec import command_digest, digest
 from hub.marks import plain, reworded
-from hub.model.aggregate import Aggregate, Command, Commit, Event, Folded, MatterId, mark_of, parse_id, tag_of
+from hub.model.aggregate import Aggregate, Aggregates, Command, Commit, Event, Folded, MatterId, tag_of
 
 if TYPE_CHECKING:
     from hub.metrics import Metrics
@@ -322,15 +322,12 @@ class Desks:
     """The desks of all kinds; an id says which one is meant."""
 
     def __init__(self, *desks: Desk[Any, Any, Any]) -> None:
-        self._by_mark = {desk.aggregate.mark: desk for desk in desks}
-        self._all = desks
+        self._kinds = Aggregates(*(desk.aggregate for desk in desks))
+        self._by_name = {desk.aggregate.name: desk for desk in desks}
 
     def of(self, id: str) -> Desk[Any, Any, Any]:
         """The desk of a matter; raises ValueError for an id of no kind."""
-        found = self._by_mark.get(mark_of(parse_id(id)))
-        if found is None:
-            raise ValueError(f"no kind of matter has such an id: {id!r}")
-        return found
+        return self._by_name[self._kinds.of(id).name]
 
     async def load(self, id: str) -> Folded[Any] | None:
         """The matter as it is in the ledger now."""

@@ -7,6 +7,7 @@ refuses is told to the one that asked, where it wants to hear of it. Called by n
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -22,7 +23,7 @@ from hub.desk import Desks
 from hub.errors import BusUnavailable, HubError, InvalidInput, LedgerConflict, NotAllowed
 from hub.ledger_codec import Codecs
 from hub.model.actors import SYSTEM
-from hub.model.aggregate import Command, MatterId
+from hub.model.aggregate import Command, MatterId, tag_of
 from hub.model.effects import Reaction, decode_reaction
 from hub.put_aside import NO_ADAPTER, Note, read_or_put_aside, unreadable
 
@@ -85,10 +86,8 @@ class Reactions:
 
     @staticmethod
     async def _again(delivery: Delivery) -> None:
-        try:
+        with contextlib.suppress(BusUnavailable):  # then it comes after the acknowledgement wait
             await delivery.retry(min(60.0, 0.5 * 2.0 ** min(delivery.deliveries, 8)))
-        except BusUnavailable:
-            delivery.forget()
 
     async def do(self, reaction: Reaction) -> None:
         """Do one; done again it changes nothing. Raises BusUnavailable, LedgerConflict; InvalidInput and NotAllowed when it can't be."""
@@ -110,7 +109,7 @@ class Reactions:
             await target.execute(to, command, actor=SYSTEM, command_id=reaction.id, cause=telemetry.traceparent())
         except (InvalidInput, NotAllowed) as problem:
             if bytes(reaction.refused) == b"null":
-                log.info("reaction refused", to=to, command=command.__struct_config__.tag, reason=problem.message)
+                log.info("reaction refused", to=to, command=tag_of(command), reason=problem.message)
                 return
             answer = self._codecs.of(source.aggregate.name).decode_command(bytes(reaction.refused))
             await source.execute(

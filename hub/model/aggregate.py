@@ -174,8 +174,7 @@ class Aggregate(Generic[S, C, E]):
 
     def new_id(self, area: str, suffix: str) -> MatterId:
         """An id from the area where it arose; an area above the grid is filled with zeros. Raises ValueError."""
-        mark = f"{self.mark}-" if self.mark else ""
-        return parse_id(f"{area.ljust(15, '0')}-{mark}{suffix.lower()}")
+        return new_id(area, suffix, self.mark)
 
     def parse(self, text: str) -> MatterId:
         """Check that a text is an id of this kind; raises ValueError."""
@@ -294,6 +293,11 @@ def suffix_of(number: int) -> str:
         letters.append(_ALPHABET[number & 31])
         number >>= 5
     return "".join(reversed(letters))
+
+
+def new_id(area: str, suffix: str, mark: str = "") -> MatterId:
+    """An id of the kind with that mark from the area where it arose; see `Aggregate.new_id`."""
+    return parse_id(f"{area.ljust(15, '0')}-{mark}-{suffix.lower()}" if mark else f"{area.ljust(15, '0')}-{suffix.lower()}")
 
 
 def parse_id(text: str) -> MatterId:

@@ -10,7 +10,7 @@ from enum import StrEnum
 
 import msgspec
 
-from hub.model.aggregate import MatterId, mark_of, parse_id
+from hub.model.aggregate import MatterId, mark_of, new_id, parse_id
 from hub.model.areas import AreaCode, Level, UnitCode
 from hub.model.assignments.state import Assigned
 from hub.model.grown import Grown
@@ -25,7 +25,7 @@ def case_id(area: str, suffix: str) -> CaseId:
 
     An area above the grid is filled with zeros: `320113001` → `320113001000000-…` (not located further).
     """
-    return parse_case_id(f"{area.ljust(15, '0')}-{suffix.lower()}")
+    return new_id(area, suffix)
 
 
 def parse_case_id(text: str) -> CaseId:
