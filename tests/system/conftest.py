@@ -1,4 +1,4 @@
-"""A real nats-server on a free port for every test module that asks for a bus."""
+"""A real nats-server on a free port for every test module that asks for a bus, and counters on it where reports come in."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from hub.bus import Bus, EmbeddedServer, ensure_streams
+from tests.system.intake_world import Clock, Counter, Open, opener
 
 
 @pytest.fixture
@@ -30,3 +31,21 @@ async def bus(server: EmbeddedServer) -> AsyncIterator[Bus]:
         yield bus
     finally:
         await bus.close()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """What the counters go by."""
+    return Clock()
+
+
+@pytest.fixture
+async def opened(bus: Bus, tmp_path: Path, clock: Clock) -> Open:
+    """Opens counters."""
+    return await opener(bus, tmp_path, clock)
+
+
+@pytest.fixture
+def counter(opened: Open) -> Counter:
+    """One counter."""
+    return opened()

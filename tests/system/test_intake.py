@@ -17,7 +17,6 @@ import msgspec
 import pytest
 
 from hub.api import create_app
-from hub.bus import Bus
 from hub.desk import Outcome
 from hub.errors import BusUnavailable, InvalidInput
 from hub.intake import Entry, Reservation
@@ -37,25 +36,8 @@ from tests.system.intake_world import (
     Counter,
     Guess,
     Open,
-    opener,
     outage,
 )
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-async def opened(bus: Bus, tmp_path: Path, clock: Clock) -> Open:
-    return await opener(bus, tmp_path, clock)
-
-
-@pytest.fixture
-def counter(opened: Open) -> Counter:
-    return opened()
-
 
 # --- once per key ---
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hub.bus import Bus
 from hub.bus.streams import FILES, stream_state
 from hub.contract import Contact
 from hub.errors import BusUnavailable, InvalidInput
@@ -29,25 +27,8 @@ from tests.system.intake_world import (
     Counter,
     Guess,
     Open,
-    opener,
     outage,
 )
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-async def opened(bus: Bus, tmp_path: Path, clock: Clock) -> Open:
-    return await opener(bus, tmp_path, clock)
-
-
-@pytest.fixture
-def counter(opened: Open) -> Counter:
-    return opened()
-
 
 # --- duplicates ---
 
