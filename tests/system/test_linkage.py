@@ -1,9 +1,9 @@
-"""What follows from a commit, as it is stored in the queues of a real server: each effect is a task of its own, and stored once."""
+"""What follows from a commit, as it is stored in the queues of a real server: each is stored once."""
 
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 from hub.bus import Bus
@@ -16,25 +16,22 @@ from hub.model.aggregate import Aggregates
 from hub.model.case import CASE
 from hub.model.case import commands as c
 from hub.model.case.state import Channel, case_id
-from hub.model.effects import Task, TaskKind, decode_task
-from hub.model.limits.events import Supervised, Urged
+from hub.model.effects import Task, decode_task
 from hub.model.records import Source
-from hub.model.rules import LadderAction, Step
 from tests.eventually import eventually
-from tests.unit.fake_rules import COMMUNITY, GRID, LAMP, SEWER, FakeRules, person
+from tests.unit.fake_rules import COMMUNITY, GRID, SEWER, FakeRules, person
 
 ID = case_id(GRID, "0123456789abcdef")
-STEPS = (LadderAction.URGE, LadderAction.URGE, LadderAction.SUPERVISE, LadderAction.SUPERVISE)
 
 
 class Matter:
     """One case, a clock moved by hand, and the linkage that follows it."""
 
-    def __init__(self, bus: Bus, folder: Path, rules: FakeRules | None = None) -> None:
+    def __init__(self, bus: Bus, folder: Path) -> None:
         self.bus = bus
         self.now = datetime(2026, 3, 2, 1, 0, tzinfo=UTC)
         ledger = Ledger(bus, CheckpointFile(folder / "checkpoint.json"), Aggregates(CASE))
-        self.desk = Desk(CASE, ledger, lambda: (rules or FakeRules()).rules, clock=lambda: self.now)
+        self.desk = Desk(CASE, ledger, lambda: FakeRules().rules, clock=lambda: self.now)
         self.linkage = Linkage(bus, ledger, Desks(self.desk))
 
     async def report(self, category: str, source: Source | None = None) -> None:
@@ -49,8 +46,8 @@ class Matter:
         )
         await self.desk.execute(ID, report, actor=SYSTEM)
 
-    async def tasks(self, commits: int, *, again: bool = False) -> list[Task]:
-        """What is stored for departments and sources once `commits` have been carried out; `again`: by a second linkage too."""
+    async def tasks(self, commits: int) -> list[Task]:
+        """What is stored for departments and sources once `commits` have been carried out, and then once more."""
         runs = [asyncio.create_task(self.linkage.run())]
         try:
 
@@ -58,12 +55,11 @@ class Matter:
                 return self.linkage.sequence >= commits and (await self._left()) == 0
 
             await eventually(done, within=10)
-            if again:
-                await self.bus.api("CONSUMER.DELETE.LEDGER.linkage")
-                self.linkage.sequence = 0
-                runs[0].cancel()
-                runs.append(asyncio.create_task(self.linkage.run()))
-                await eventually(done, within=10)
+            await self.bus.api("CONSUMER.DELETE.LEDGER.linkage")
+            self.linkage.sequence = 0
+            runs[0].cancel()
+            runs.append(asyncio.create_task(self.linkage.run()))
+            await eventually(done, within=10)
         finally:
             for run in runs:
                 run.cancel()
@@ -75,38 +71,10 @@ class Matter:
         return int(state["num_ack_pending"]) + int(state["num_pending"])
 
 
-async def test_two_sources_with_one_number_are_both_told(bus: Bus, tmp_path: Path) -> None:
-    matter = Matter(bus, tmp_path)
-    await matter.report(LAMP, Source(adapter="hotline", ref="GD-1"))
-    attach = c.AttachReport(
-        channel=Channel.HOTLINE, text="还是不亮", area=GRID, reported_at=matter.now, source=Source(adapter="page", ref="GD-1")
-    )
-    await matter.desk.execute(ID, attach, actor=SYSTEM)
-    await matter.desk.execute(ID, c.Void(reason="误报"), actor=SYSTEM)
-    told = [task for task in await matter.tasks(3) if task.stage == "void"]
-    assert sorted((task.adapter, task.ref) for task in told) == [("hotline", "GD-1"), ("page", "GD-1")]
-    assert len({task.id for task in told}) == 2
-
-
-async def test_every_step_of_one_commit_reaches_the_department_with_its_own_text(bus: Bus, tmp_path: Path) -> None:
-    rules = FakeRules(steps=tuple(Step(action=what, after=timedelta(hours=n)) for n, what in enumerate(STEPS)))
-    matter = Matter(bus, tmp_path, rules)
-    await matter.report(SEWER)
-    given = await matter.desk.execute(ID, c.Dispatch(), actor=person(COMMUNITY))
-    theirs = next(item.id for item in given.state.assignments if item.adapter == "property")
-    matter.now += timedelta(hours=9)
-    late = await matter.desk.execute(ID, c.CheckDeadlines(), actor=SYSTEM)
-    said = [event.message for event in late.events if isinstance(event, Urged | Supervised) and event.assignment == theirs]
-    assert len(said) == 4, "the hub was away for nine hours: all steps are in one commit"
-    urges = [task for task in await matter.tasks(3) if task.kind is TaskKind.URGE]
-    assert [task.text for task in urges] == said
-    assert len({task.id for task in urges}) == 4
-
-
 async def test_commits_that_come_again_store_nothing_twice(bus: Bus, tmp_path: Path) -> None:
     matter = Matter(bus, tmp_path)
     await matter.report(SEWER, Source(adapter="hotline", ref="GD-1"))
     await matter.desk.execute(ID, c.Dispatch(), actor=person(COMMUNITY))
-    tasks = await matter.tasks(2, again=True)
+    tasks = await matter.tasks(2)
     assert sorted(task.effect for task in tasks) == sorted({task.effect for task in tasks})
     assert (await stream_state(bus, DISPATCH)).messages == len(tasks)

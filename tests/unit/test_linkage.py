@@ -1,6 +1,7 @@
 """What linkage stores for a commit on a bus in memory: who is told once, and the same ids when the commit comes again late."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -18,7 +19,9 @@ from hub.model.case import events as e
 from hub.model.case.effects import NOTICES
 from hub.model.case.state import Case, Channel, case_id
 from hub.model.effects import Reaction, Task, TaskKind, decode_reaction, decode_task
+from hub.model.limits.events import Supervised, Urged
 from hub.model.records import Source
+from hub.model.rules import LadderAction, Step
 from hub.testing.memory import MemoryLedger
 from tests.unit.api_world import Clock
 from tests.unit.case_play import CODEC
@@ -27,16 +30,17 @@ from tests.unit.fake_rules import COMMUNITY, GRID, LAMP, NOISE, SEWER, FakeRules
 ID, OTHER = case_id(GRID, "0123456789abcdef"), case_id(GRID, "fedcba9876543210")
 HOTLINE = Source(adapter="hotline", ref="1001")
 MAILBOX = Source(adapter="mailbox", ref="1001")
+STEPS = (LadderAction.URGE, LadderAction.URGE, LadderAction.SUPERVISE, LadderAction.SUPERVISE)
 
 
 class Town:
     """A desk whose commits linkage carries out on a bus in memory."""
 
-    def __init__(self) -> None:
+    def __init__(self, rules: FakeRules | None = None) -> None:
         self.clock = Clock()
         self.ledger = MemoryLedger(Aggregates(CASE))
         self.bus = self.ledger.bus
-        self.desk: Desk[Case, Any, Any] = Desk(CASE, self.ledger, lambda: FakeRules().rules, clock=self.clock)
+        self.desk: Desk[Case, Any, Any] = Desk(CASE, self.ledger, lambda: (rules or FakeRules()).rules, clock=self.clock)
         self.linkage = Linkage(self.bus, self.ledger, Desks(self.desk))  # type: ignore[arg-type]
 
     async def do(self, command: c.CaseCommand, id: Any = ID) -> tuple[Event, ...]:
@@ -138,3 +142,26 @@ async def test_what_follows_from_a_commit_keeps_its_ids_when_it_is_carried_out_a
     assert [(m.subject, m.headers) for m in await town.bus.all_of(TIMERS, "timer.>")] == [
         (m.subject, m.headers) for m in timers
     ]
+
+
+async def test_two_sources_with_one_number_are_both_told_how_it_ended(town: Town) -> None:
+    await town.report(source=HOTLINE)
+    await town.attach(MAILBOX)
+    await town.do(c.Void(reason="误报"))
+    ended = [task for task in await town.tasks(TaskKind.INFORM) if task.stage == "void"]
+    assert sorted((task.adapter, task.ref) for task in ended) == [("hotline", "1001"), ("mailbox", "1001")]
+    assert len({task.id for task in ended}) == 2
+
+
+async def test_every_step_of_one_commit_reaches_the_department_with_its_own_text() -> None:
+    town = Town(FakeRules(steps=tuple(Step(action=what, after=timedelta(hours=n)) for n, what in enumerate(STEPS))))
+    await town.report(SEWER)
+    made = [event for event in await town.do(c.Dispatch()) if isinstance(event, AssignmentMade)]
+    theirs = next(event.assignment for event in made if event.adapter == "property")
+    town.clock.at += timedelta(hours=9)
+    late = await town.do(c.CheckDeadlines())
+    said = [event.message for event in late if isinstance(event, Urged | Supervised) and event.assignment == theirs]
+    assert len(said) == 4, "the hub was away for nine hours: all steps are in one commit"
+    urges = await town.tasks(TaskKind.URGE)
+    assert [task.text for task in urges] == said
+    assert len({task.id for task in urges}) == 4
