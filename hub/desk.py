@@ -14,6 +14,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import msgspec
@@ -23,7 +24,7 @@ from hub import telemetry
 from hub.errors import BusUnavailable, InvalidInput, LedgerConflict, NotAllowed
 from hub.ledger_codec import command_digest, digest
 from hub.marks import plain, reworded
-from hub.model.aggregate import Aggregate, Aggregates, Command, Commit, Event, Folded, MatterId, tag_of
+from hub.model.aggregate import IDS_KEPT, Aggregate, Aggregates, Command, Commit, Event, Folded, MatterId, tag_of
 
 if TYPE_CHECKING:
     from hub.metrics import Metrics
@@ -324,9 +325,10 @@ class Desks:
     def __init__(self, *desks: Desk[Any, Any, Any]) -> None:
         self._kinds = Aggregates(*(desk.aggregate for desk in desks))
         self._by_name = {desk.aggregate.name: desk for desk in desks}
-
-    def of(self, id: str) -> Desk[Any, Any, Any]:
+        self.of = lru_cache(maxsize=IDS_KEPT)(self._of)
         """The desk of a matter; raises ValueError for an id of no kind."""
+
+    def _of(self, id: str) -> Desk[Any, Any, Any]:
         return self._by_name[self._kinds.of(id).name]
 
     async def load(self, id: str) -> Folded[Any] | None:

@@ -8,6 +8,7 @@ nothing durable but its place in the stream. Started by the composition root.
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime
 from typing import Any, Protocol
 
 import msgspec
@@ -93,40 +94,43 @@ class Linkage:
         folded = await desk.known(commit.id, number=commit.number)
         if folded is None:
             raise BusUnavailable(f"{commit.id} can't be read", subject=commit.id)
+        messages = [
+            message
+            for effect in desk.aggregate.effects(commit, folded.state)
+            for message in await self._messages(commit, folded, effect)
+        ]
+        if messages:
+            with telemetry.span(
+                f"process ledger.{commit.aggregate}",
+                kind="consumer",
+                parent=commit.traceparent,
+                links=(commit.traceparent,) if commit.traceparent else (),
+                matter=commit.id,
+            ):
+                await asyncio.gather(
+                    *(self._dispatch(message) if isinstance(message, Task) else self._react(message) for message in messages)
+                )
         if commit.wake_at is not None:
-            await self._wake(desk, folded)
-        effects = list(desk.aggregate.effects(commit, folded.state))
-        if not effects:
-            return
-        with telemetry.span(
-            f"process ledger.{commit.aggregate}",
-            kind="consumer",
-            parent=commit.traceparent,
-            links=(commit.traceparent,) if commit.traceparent else (),
-            matter=commit.id,
-        ):
-            await asyncio.gather(*(self._store(commit, folded, effect) for effect in effects))
+            await self._wake(desk, await desk.known(commit.id) or folded)
 
     async def _wake(self, desk: Desk[Any, Any, Any], folded: Folded[Any]) -> None:
         """Set the timer by the state, not by the commit: an older commit may come again after a newer one, here or elsewhere.
 
         Whoever sets it looks afterwards whether the matter has gone on: the last one to set it has then seen the newest state.
         """
-        while True:
-            due = desk.aggregate.next_due(folded.state)
-            if due is not None:
-                await set_timer(self._bus, folded.id, due)
-            newest = await desk.load(folded.id)
-            if newest is None or newest.number == folded.number:
-                return
-            folded = newest
+        at: datetime | None = None
+        while (due := desk.aggregate.next_due(folded.state)) is not None and due != at:
+            await set_timer(self._bus, folded.id, due)
+            at = due
+            folded = await desk.load(folded.id) or folded
 
-    async def _store(self, commit: Commit[Any], folded: Folded[Any], effect: Effect) -> None:
+    async def _messages(self, commit: Commit[Any], folded: Folded[Any], effect: Effect) -> list[Task | Reaction]:
+        """An effect as it waits in the queues; a notice is one for each source that listens."""
         own = f"{commit.id}:{commit.number}:{effect.event}"
         match effect:
             case Tell():
                 what = f"{effect.kind.value}:{effect.assignment}"
-                await self._dispatch(
+                return [
                     Task(
                         id=f"{own}:{what}",
                         kind=effect.kind,
@@ -139,14 +143,13 @@ class Linkage:
                         text=effect.text,
                         cause=commit.traceparent,
                     )
-                )
+                ]
             case Inform():
-                sources = (
-                    [Source(adapter=effect.only[0], ref=effect.only[1])] if effect.only else await self._desks.listeners(folded)
-                )
-                await asyncio.gather(*(self._dispatch(_notice(commit, own, source, effect)) for source in sources))
+                only = effect.only
+                sources = [Source(adapter=only[0], ref=only[1])] if only else await self._desks.listeners(folded)
+                return [_notice(commit, own, source, effect) for source in sources]
             case React() | Call():
-                await self._react(reaction_of(commit, effect))
+                return [reaction_of(commit, effect)]
 
     async def _dispatch(self, task: Task) -> None:
         with telemetry.span(

@@ -51,7 +51,7 @@ class _Client(Client):
         for line in raw.decode("utf-8", "replace").split("\r\n"):
             name, colon, value = line.partition(":")
             if colon:
-                found[name.strip()] = value.strip()
+                found[name] = value.strip()
         return found
 
     async def send_raw(self, commands: bytes) -> None:

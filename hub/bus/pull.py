@@ -113,6 +113,10 @@ class Delivery:
         """Leave it to the acknowledgement wait."""
         self._end()
 
+    def ended(self) -> None:
+        """The consumer has acknowledged it, among others."""
+        self._open = False
+
     def _end(self) -> None:
         if self._open:
             self._open = False
@@ -134,6 +138,7 @@ class PullConsumer:
         self._heartbeat = ack_wait / 3
         self._queue: asyncio.Queue[Delivery] = asyncio.Queue()
         self._requests: dict[str, tuple[int, float]] = {}
+        self._asked = 0
         self._ids = itertools.count()
         self._held: set[Delivery] = set()
         self._paused = False
@@ -174,7 +179,9 @@ class PullConsumer:
         held = [delivery for delivery in deliveries if delivery.held]
         await self._bus.send_all((delivery.reply, b"") for delivery in held)
         for delivery in held:
-            delivery.forget()
+            delivery.ended()
+        self._held.difference_update(held)
+        self._replenish()
 
     def resize(self, capacity: int) -> None:
         """Keep up to so many messages in hand from now on."""
@@ -220,7 +227,7 @@ class PullConsumer:
         status = message.headers.get("Status") if message.headers and not message.data else None
         if status is not None:
             if status != "100":
-                self._requests.pop(message.subject, None)
+                self._withdraw(message.subject)
                 if status not in ("404", "408"):
                     log.debug("pull request ended", consumer=self._name, status=status)
                     return  # the clock asks again; at once would spin while the consumer is missing
@@ -234,11 +241,17 @@ class PullConsumer:
     def _count_down(self) -> None:
         """A message arrived for the oldest open request: the server serves them in order and does not name the request."""
         for token, (left, until) in self._requests.items():
+            self._asked -= 1
             if left > 1:
                 self._requests[token] = (left - 1, until)
             else:
                 del self._requests[token]
             return
+
+    def _withdraw(self, token: str) -> None:
+        """A request is open no longer."""
+        left, _ = self._requests.pop(token, (0, 0.0))
+        self._asked -= left
 
     def _freed(self, delivery: Delivery) -> None:
         self._held.discard(delivery)
@@ -247,8 +260,7 @@ class PullConsumer:
     def _replenish(self) -> None:
         if self._paused or self._closed:
             return
-        asked = sum(left for left, _ in self._requests.values())
-        held = len(self._held)
+        asked, held = self._asked, len(self._held)
         free = self._capacity - held - asked
         if free < max(1, self._capacity // 4) and (held or asked) and not (self._capacity < 16 and free >= 1):
             return
@@ -256,6 +268,7 @@ class PullConsumer:
             return
         token = f"{self._inbox}.{next(self._ids)}"
         self._requests[token] = (free, time.monotonic() + _EXPIRES + 1.0)
+        self._asked += free
         task = asyncio.get_running_loop().create_task(self._ask(token, free))
         self._sending.add(task)
         task.add_done_callback(self._sending.discard)
@@ -265,11 +278,12 @@ class PullConsumer:
         try:
             await self._bus.nc.publish(self._next, body, reply=token)
         except nats.errors.Error as problem:
-            self._requests.pop(token, None)
+            self._withdraw(token)
             log.warning("pull request not sent", consumer=self._name, error=str(problem))
 
     def _reissue(self) -> None:
         self._requests.clear()
+        self._asked = 0
         self._replenish()
 
     async def _tick(self) -> None:
@@ -277,7 +291,7 @@ class PullConsumer:
             await asyncio.sleep(0.5)
             now = time.monotonic()
             for token in [token for token, (_, until) in self._requests.items() if until < now]:
-                del self._requests[token]
+                self._withdraw(token)
             self._replenish()
             if self._bus.connected:
                 for delivery in [held for held in self._held if now - held.touched > self._heartbeat]:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Generic, NewType, Protocol, TypeVar
 
 import msgspec
@@ -31,6 +32,9 @@ _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _ID = re.compile(ID_PATTERN)
 _MARK = re.compile(r"^(?:[a-z]{1,4})?$")
 _NAME = re.compile(r"^[a-z][a-z_]{1,30}$")
+
+IDS_KEPT = 16_384
+"""For so many ids it is remembered which kind they are."""
 
 MATTERS = "ledger.*.*.*.*.*.*"
 """The ledger subjects of all commits: the kind, four area codes and the id (policies and adapters have shorter subjects)."""
@@ -270,12 +274,13 @@ class Aggregates:
         self._by_mark = {kind.mark: kind for kind in kinds}
         if len(self._by_name) != len(kinds) or len(self._by_mark) != len(kinds):
             raise ValueError("two aggregates have the same name or mark")
+        self.of = lru_cache(maxsize=IDS_KEPT)(self._of)
+        """The kind of a matter by its id; raises ValueError. Asked some forty times in one matter's life."""
 
     def __iter__(self) -> Iterator[Aggregate[Any, Any, Any]]:
         return iter(self._by_name.values())
 
-    def of(self, id: str) -> Aggregate[Any, Any, Any]:
-        """The kind of a matter by its id; raises ValueError."""
+    def _of(self, id: str) -> Aggregate[Any, Any, Any]:
         found = self._by_mark.get(mark_of(parse_id(id)))
         if found is None:
             raise ValueError(f"no kind of matter has such an id: {id!r}")

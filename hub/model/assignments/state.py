@@ -40,15 +40,18 @@ class AssignmentState(StrEnum):
     @property
     def open(self) -> bool:
         """Whether the unit (or the hub on its behalf) still owes something."""
-        return self in (
-            AssignmentState.MADE,
-            AssignmentState.SENDING,
-            AssignmentState.DELIVERED,
-            AssignmentState.ACCEPTED,
-            AssignmentState.IN_PROGRESS,
-            AssignmentState.UNCERTAIN,
-            AssignmentState.DEAD,
-        )
+        return self in _OPEN
+
+
+_OPEN = (
+    AssignmentState.MADE,
+    AssignmentState.SENDING,
+    AssignmentState.DELIVERED,
+    AssignmentState.ACCEPTED,
+    AssignmentState.IN_PROGRESS,
+    AssignmentState.UNCERTAIN,
+    AssignmentState.DEAD,
+)
 
 
 class AttemptOutcome(StrEnum):
@@ -117,7 +120,10 @@ class Assigned(Limited, frozen=True, gc=False, omit_defaults=True, kw_only=True)
 
     def assignment(self, id: str) -> Assignment | None:
         """The assignment with that id, or None."""
-        return next((item for item in self.assignments if item.id == id), None)
+        for item in self.assignments:
+            if item.id == id:
+                return item
+        return None
 
 
 KEY_PATTERN = rf"{ID_PATTERN}\.a\d{{1,4}}"

@@ -71,7 +71,10 @@ class Stage(StrEnum):
     @property
     def ended(self) -> bool:
         """Whether nothing more is expected (closed, void, merged)."""
-        return self in (Stage.CLOSED, Stage.VOID, Stage.MERGED)
+        return self in _ENDED
+
+
+_ENDED = (Stage.CLOSED, Stage.VOID, Stage.MERGED)
 
 
 NO_SOURCES: Grown[Source, None] = Grown()

@@ -72,4 +72,9 @@ class Limited(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only
             return None
         if self.suspended_at is not None:
             return self.suspended_until
-        return min((d.next_at for d in self.deadlines if d.next_at is not None), default=None)
+        earliest: datetime | None = None
+        for deadline in self.deadlines:
+            due = deadline.next_at
+            if due is not None and (earliest is None or due < earliest):
+                earliest = due
+        return earliest
