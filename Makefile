@@ -25,6 +25,7 @@ $(STAMP): requirements-build.lock requirements.lock pyproject.toml $(wildcard pl
 	$(LOCKED) -r requirements.lock
 	$(PIP) --no-deps --no-build-isolation -e . $(addprefix -e ,$(PLUGINS))
 	$(BIN)/python -m pip check --quiet --disable-pip-version-check
+	$(BIN)/python -m compileall -q hub plugins
 	touch $@
 
 .PHONY: browser-ready
