@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from functools import lru_cache
 from typing import Any
 
 import msgspec
 from fastapi import APIRouter, FastAPI
+from starlette.routing import BaseRoute
 
 from hub.api import (
     cases,
@@ -30,7 +32,7 @@ from hub.api import (
     trial,
 )
 from hub.api.answers import Writes
-from hub.api.kinds import list_router, matter_router, opening_router
+from hub.api.kinds import Kind, list_router, matter_router, opening_router
 from hub.api.limits import BodyLimit, RateLimit
 from hub.api.openapi import describe
 from hub.api.services import Services
@@ -62,10 +64,35 @@ def create_app(services: Services, *, heartbeat: float = stream.HEARTBEAT) -> Fa
     app.state.streams = Counter()
     app.state.heartbeat = heartbeat
     app.state.failed_callbacks = Pace(hooks.FAILED_PER_MINUTE, time.monotonic)
-    api = APIRouter(prefix=ROOT)
+    routes, bodies = interface(services.kinds)
+    app.router.routes.extend(routes)
+    if services.open311.enabled:
+        app.mount(OPEN311, Open311(services).app())
+    problems.install(app)
+    app.add_middleware(BodyLimit, most=services.settings.max_body)
+    app.add_middleware(RateLimit, per_minute=services.settings.rate_per_minute)
+    app.add_middleware(Tracing)
+    document: dict[str, Any] = {}
+
+    def openapi() -> dict[str, Any]:
+        if not document:
+            document.update(describe(app, bodies, [kind.answer for kind in services.kinds]))
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]
+    return app
+
+
+@lru_cache(maxsize=4)
+def interface(kinds: tuple[Kind[Any], ...]) -> tuple[list[BaseRoute], dict[str, type[msgspec.Struct]]]:
+    """All routes over some kinds of matters, and the bodies of their commands by path.
+
+    They hold no state (services come with the request), and what a route needs is found out by looking at its signature, which
+    takes a quarter of a second for all of them: two hubs in one process share them.
+    """
     bodies: dict[str, type[msgspec.Struct]] = {}
     matters: list[APIRouter] = []
-    for kind in services.kinds:
+    for kind in kinds:
         routes, found = matter_router(kind)
         matters.append(routes)
         bodies |= {f"{kind.path}/{name}": body for name, body in found.items()}
@@ -91,22 +118,8 @@ def create_app(services: Services, *, heartbeat: float = stream.HEARTBEAT) -> Fa
         keys.router,
         stream.router,
     )
+    all_of_it = APIRouter()
     for router in routers:
-        api.include_router(router)
-    app.include_router(api)
-    app.include_router(hooks.router)
-    if services.open311.enabled:
-        app.mount(OPEN311, Open311(services).app())
-    problems.install(app)
-    app.add_middleware(BodyLimit, most=services.settings.max_body)
-    app.add_middleware(RateLimit, per_minute=services.settings.rate_per_minute)
-    app.add_middleware(Tracing)
-    document: dict[str, Any] = {}
-
-    def openapi() -> dict[str, Any]:
-        if not document:
-            document.update(describe(app, bodies, [kind.answer for kind in services.kinds]))
-        return document
-
-    app.openapi = openapi  # type: ignore[method-assign]
-    return app
+        all_of_it.include_router(router, prefix=ROOT)
+    all_of_it.include_router(hooks.router)
+    return all_of_it.routes, bodies
