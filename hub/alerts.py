@@ -170,24 +170,22 @@ class Alerts:
         alert = await read_or_put_aside(delivery, _decode, self._note, adapter=name)
         if alert is None:
             return
-        try:
+        async with delivery.handling():
             notifier = next((one for one in self._roster.notifiers() if one.name == name), None)
             if notifier is None:
                 await delivery.retry(_FIRST_DELAY)
                 return
-            await notifier.notify(alert)
-            await delivery.ack()
-        except BusUnavailable:
-            delivery.forget()
-        except HubError as problem:
-            if self._clock() - alert.at > KEEP_TRYING:
-                log.error("nobody could be told", adapter=name, alert=alert.id, reason=problem.message)
-                await delivery.stop()
+            try:
+                await notifier.notify(alert)
+            except HubError as problem:
+                if self._clock() - alert.at > KEEP_TRYING:
+                    log.error("nobody could be told", adapter=name, alert=alert.id, reason=problem.message)
+                    await delivery.stop()
+                else:
+                    log.warning("notifier failed, trying again", adapter=name, alert=alert.id, reason=problem.message)
+                    await delivery.retry(min(_LONGEST_DELAY, _FIRST_DELAY * 2.0 ** min(delivery.deliveries, 10)))
             else:
-                log.warning("notifier failed, trying again", adapter=name, alert=alert.id, reason=problem.message)
-                await delivery.retry(min(_LONGEST_DELAY, _FIRST_DELAY * 2.0 ** min(delivery.deliveries, 10)))
-        finally:
-            delivery.forget()
+                await delivery.ack()
 
 
 __all__ = ["Alerts", "alerts_of"]

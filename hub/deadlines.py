@@ -18,9 +18,9 @@ from hub.bus.streams import TIMERS, ensure_consumer
 from hub.bus.timers import DUE, set_timer
 from hub.cancellation import raise_if_cancelled
 from hub.desk import Desks
-from hub.errors import BusUnavailable, HubError, LedgerConflict
+from hub.errors import InvalidInput, LedgerDamaged, NotAllowed
 from hub.model.actors import SYSTEM
-from hub.model.aggregate import parse_id
+from hub.model.aggregate import MatterId, parse_id
 
 log = structlog.get_logger("hub.deadlines")
 
@@ -43,27 +43,26 @@ class Deadlines:
                 group.create_task(self._due(await consumer.next()))
 
     async def _due(self, delivery: Delivery) -> None:
-        text = delivery.subject.removeprefix(DUE)
-        try:
-            id = parse_id(text)
-            desk = self._desks.of(id)
-            aggregate = desk.aggregate
-            folded = await desk.load(id)
-            if folded is None or aggregate.wake is None or aggregate.next_due(folded.state) is None:
+        async with delivery.handling():
+            text = delivery.subject.removeprefix(DUE)
+            try:
+                await self._wake(parse_id(text))
+            except (InvalidInput, NotAllowed, LedgerDamaged, ValueError) as problem:
+                log.error("timer without effect", matter=text, reason=str(problem))
+                await delivery.stop()
+            else:
                 await delivery.ack()
-                return
-            links = [trace for trace in (folded.opening_trace, folded.last_trace) if trace is not None]
-            with telemetry.span("process timer.due", kind="consumer", root=True, links=links, matter=id):
-                outcome = await desk.execute(id, aggregate.wake, actor=SYSTEM, cause=folded.last_trace)
-                due = aggregate.next_due(outcome.state)
-                if not outcome.events and due is not None:
-                    await set_timer(self._bus, id, due)
-            await delivery.ack()
-        except (BusUnavailable, LedgerConflict) as problem:
-            log.warning("timer comes again", matter=text, reason=problem.message)
-            await delivery.retry(1.0)
-        except (HubError, ValueError) as problem:
-            log.error("timer without effect", matter=text, reason=str(problem))
-            await delivery.stop()
-        finally:
-            delivery.forget()
+
+    async def _wake(self, id: MatterId) -> None:
+        """Ask a matter to take every step that is due. Raises ValueError for an id of no kind, and what the desk raises."""
+        desk = self._desks.of(id)
+        aggregate = desk.aggregate
+        folded = await desk.load(id)
+        if folded is None or aggregate.wake is None or aggregate.next_due(folded.state) is None:
+            return
+        links = [trace for trace in (folded.opening_trace, folded.last_trace) if trace is not None]
+        with telemetry.span("process timer.due", kind="consumer", root=True, links=links, matter=id):
+            outcome = await desk.execute(id, aggregate.wake, actor=SYSTEM, cause=folded.last_trace)
+            due = aggregate.next_due(outcome.state)
+            if not outcome.events and due is not None:
+                await set_timer(self._bus, id, due)

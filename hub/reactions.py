@@ -7,7 +7,6 @@ refuses is told to the one that asked, where it wants to hear of it. Called by n
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -20,7 +19,7 @@ from hub.bus.pull import Delivery, PullConsumer
 from hub.bus.streams import REACTIONS, ensure_consumer
 from hub.cancellation import raise_if_cancelled
 from hub.desk import Desks
-from hub.errors import BusUnavailable, HubError, InvalidInput, LedgerConflict, NotAllowed
+from hub.errors import HubError, InvalidInput, LedgerDamaged, NotAllowed
 from hub.ledger_codec import Codecs
 from hub.model.actors import SYSTEM
 from hub.model.aggregate import Command, MatterId, tag_of
@@ -58,36 +57,25 @@ class Reactions:
         reaction = await read_or_put_aside(delivery, decode_reaction, self._note)
         if reaction is None:
             return
-        try:
+        async with delivery.handling():
             kind = reaction.procedure or "command"
-            with telemetry.span(
-                f"process react.{kind}",
-                kind="consumer",
-                parent=reaction.traceparent,
-                links=(reaction.traceparent,) if reaction.traceparent else (),
-                matter=reaction.to or reaction.origin,
-            ):
-                await self.do(reaction)
-            await delivery.ack(confirmed=True)
-        except (BusUnavailable, LedgerConflict) as problem:
-            log.warning("reaction comes again", subject=delivery.subject, reason=problem.message)
-            await self._again(delivery)
-        except (msgspec.MsgspecError, HubError, ValueError) as problem:
-            # Another try would come to the same: a person has to see it, and the queue goes on.
-            reason = problem.message if isinstance(problem, HubError) else str(problem)
-            log.error("reaction put aside", subject=delivery.subject, reason=reason)
             try:
+                with telemetry.span(
+                    f"process react.{kind}",
+                    kind="consumer",
+                    parent=reaction.traceparent,
+                    links=(reaction.traceparent,) if reaction.traceparent else (),
+                    matter=reaction.to or reaction.origin,
+                ):
+                    await self.do(reaction)
+            except (msgspec.MsgspecError, InvalidInput, NotAllowed, LedgerDamaged, ValueError) as problem:
+                # Another try would come to the same: a person has to see it, and the queue goes on.
+                reason = problem.message if isinstance(problem, HubError) else str(problem)
+                log.error("reaction put aside", subject=delivery.subject, reason=reason)
                 await self._note(unreadable(delivery, reason, adapter=NO_ADAPTER))
                 await delivery.stop()
-            except BusUnavailable:
-                await self._again(delivery)
-        finally:
-            delivery.forget()
-
-    @staticmethod
-    async def _again(delivery: Delivery) -> None:
-        with contextlib.suppress(BusUnavailable):  # then it comes after the acknowledgement wait
-            await delivery.retry(min(60.0, 0.5 * 2.0 ** min(delivery.deliveries, 8)))
+            else:
+                await delivery.ack(confirmed=True)
 
     async def do(self, reaction: Reaction) -> None:
         """Do one; done again it changes nothing. Raises BusUnavailable, LedgerConflict; InvalidInput and NotAllowed when it can't be."""

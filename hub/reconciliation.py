@@ -142,28 +142,26 @@ class Reconciliation:
         await set_audit(self._bus, adapter, run, at, msgspec.json.encode(Due(adapter=adapter, run=run)))
 
     async def _due(self, delivery: Delivery) -> None:
-        try:
-            due = msgspec.json.decode(delivery.data, type=Due)
-            async with self._alone.setdefault(due.adapter, asyncio.Lock()):
-                again = await self._once(due, delivery.deliveries)
+        async with delivery.handling():
+            try:
+                due = msgspec.json.decode(delivery.data, type=Due)
+            except msgspec.DecodeError:
+                log.error("not a run", subject=delivery.subject)
+                await delivery.stop()
+                return
+            try:
+                async with self._alone.setdefault(due.adapter, asyncio.Lock()):
+                    again = await self._once(due, delivery.deliveries)
+            except asyncio.CancelledError:
+                with contextlib.suppress(BusUnavailable):  # else it comes again after the acknowledgement wait
+                    await delivery.retry(0.1)
+                raise
             if again:
                 await delivery.retry(self._again_after)
                 return
             if due.nightly and self._auditors(due.adapter):
                 await self._set_next(due.adapter)
             await delivery.ack(confirmed=True)
-        except msgspec.DecodeError:
-            log.error("not a run", subject=delivery.subject)
-            await delivery.stop()
-        except asyncio.CancelledError:
-            with contextlib.suppress(BusUnavailable):  # else it comes again after the acknowledgement wait
-                await delivery.retry(0.1)
-            raise
-        except BusUnavailable as problem:
-            log.warning("reconciliation comes again", subject=delivery.subject, reason=problem.message)
-            await delivery.retry(5.0)
-        finally:
-            delivery.forget()
 
     async def _once(self, due: Due, attempt: int) -> bool:
         """Do a run unless it was done before; True: the department could not be asked, later again."""

@@ -29,7 +29,6 @@ from hub.cancellation import raise_if_cancelled
 from hub.contract import CallbackRejected, CallbackRequest, Capability, IncomingCase, Report, ReportedFile, ReportKind
 from hub.desk import Desks, Outcome, utc_now
 from hub.errors import (
-    BusUnavailable,
     CredentialsRejected,
     HubError,
     InvalidInput,
@@ -366,26 +365,23 @@ class ReportBack:
         waiting = await read_or_put_aside(delivery, _read_taken, self._repairs.note, adapter=_adapter_of(delivery.subject))
         if waiting is None:
             return
-        try:
-            with telemetry.span(
-                f"receive report.{waiting.adapter}",
-                kind="consumer",
-                parent=delivery.headers.get("traceparent"),
-                attributes={telemetry.ADAPTER: waiting.adapter, "hub.report": waiting.kind.value, telemetry.RETRY: True},
-            ) as span:
-                await self._commit(waiting, span)
-        except (Unmatched, NotAllowed) as problem:
-            if self._clock() - waiting.since > KEEP_TRYING:
-                await self._put_aside(waiting.adapter, waiting.id, problem.message)
-                await delivery.stop()
+        async with delivery.handling():
+            try:
+                with telemetry.span(
+                    f"receive report.{waiting.adapter}",
+                    kind="consumer",
+                    parent=delivery.headers.get("traceparent"),
+                    attributes={telemetry.ADAPTER: waiting.adapter, "hub.report": waiting.kind.value, telemetry.RETRY: True},
+                ) as span:
+                    await self._commit(waiting, span)
+            except (Unmatched, NotAllowed) as problem:
+                if self._clock() - waiting.since > KEEP_TRYING:
+                    await self._put_aside(waiting.adapter, waiting.id, problem.message)
+                    await delivery.stop()
+                else:
+                    await delivery.retry(min(600.0, 0.25 * 2.0 ** min(delivery.deliveries, 12)))
             else:
-                await delivery.retry(min(600.0, 0.25 * 2.0 ** min(delivery.deliveries, 12)))
-        except (BusUnavailable, LedgerConflict):
-            await delivery.retry(1.0)
-        else:
-            await delivery.ack()
-        finally:
-            delivery.forget()
+                await delivery.ack()
 
     async def _poll(self, running: Running) -> None:
         """Poll for ever, whenever no other hub of the bus does: what has one cursor is read by one at a time."""

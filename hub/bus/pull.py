@@ -10,7 +10,8 @@ import asyncio
 import itertools
 import json
 import time
-from collections.abc import Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from types import TracebackType
 from typing import Any
 
@@ -20,12 +21,17 @@ from nats.aio.msg import Msg
 
 from hub.bus.connection import Bus
 from hub.bus.streams import ACK_WAIT
-from hub.errors import BusUnavailable
+from hub.errors import BusUnavailable, LedgerConflict
 
 log = structlog.get_logger("hub.bus")
 
 _EXPIRES = 2.0
 """Seconds a pull request stays open; short, because a request in flight when the server dies is only found by its time-out."""
+
+
+def backing_off(deliveries: int) -> float:
+    """Seconds until a message comes again that was delivered so often: 1, 2, 4 … 60."""
+    return min(60.0, 0.5 * 2.0 ** min(deliveries, 8))
 
 
 class Delivery:
@@ -84,6 +90,23 @@ class Delivery:
     async def stop(self) -> None:
         """Never deliver it again; what happened to it must be in the ledger already. Raises BusUnavailable."""
         await self._tell(self._message.term())
+
+    @asynccontextmanager
+    async def handling(self, again: Callable[[int], float] = backing_off) -> AsyncIterator[None]:
+        """Around all that is done with it: what the hub can't do now comes again after `again` seconds, and the queue goes on.
+
+        That is BusUnavailable and LedgerConflict, from the work or from an answer given here. Left without an answer, it comes again
+        after the acknowledgement wait.
+        """
+        try:
+            yield
+        except (BusUnavailable, LedgerConflict) as problem:
+            log.warning("message comes again", subject=self.subject, deliveries=self.deliveries, reason=problem.message)
+            if self._open:
+                with suppress(BusUnavailable):
+                    await self.retry(again(self.deliveries))
+        finally:
+            self._end()
 
     async def _tell(self, answer: Awaitable[object]) -> None:
         """Whatever comes of the answer, the message is in hand no longer: heartbeats for it would keep it from everybody."""

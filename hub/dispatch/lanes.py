@@ -30,7 +30,6 @@ from hub.dispatch.handing import Handing, OpenContact
 from hub.errors import (
     BusUnavailable,
     InvalidInput,
-    LedgerConflict,
     NotAllowed,
 )
 from hub.marks import known_here
@@ -162,61 +161,56 @@ class Dispatch:
         task = await read_or_put_aside(delivery, decode_task, self._note, adapter=name)
         if task is None:
             return
-        try:
-            running = self._adapters.pick(name, task.matter, task.matter[:15])
-        except NotAllowed:  # disabled in this very moment: the queue keeps it
-            await self._retry_quietly(delivery, HUB_BUSY_DELAY)
-            return
-        if task.id in self._in_work:
-            # It came again although it is being worked on here (the loop was held up longer than the acknowledgement wait): the
-            # attempt under way would look like one that a crash left open.
-            await self._retry_quietly(delivery, ACK_WAIT)
-            return
-        self._in_work.add(task.id)
-        self._hands[name] += 1
-        started = time.perf_counter()
-        try:
-            with telemetry.span(
-                f"process dispatch.{task.adapter}",
-                kind="consumer",
-                parent=task.traceparent,
-                links=(task.traceparent,),
-                matter=task.matter,
-                attributes={
-                    telemetry.ADAPTER: task.adapter,
-                    telemetry.DEPARTMENT: running.manifest.department,
-                    "hub.effect": task.effect,
-                    telemetry.MESSAGE_ID: task.id,
-                    "messaging.delivery_count": delivery.deliveries,
-                },
-            ):
-                if running.pause is not None or not running.breaker.admit():
-                    await delivery.retry(max(1.0, running.breaker.wait))
-                    return
-                try:
-                    await self._carry_out(running, task, delivery)
-                except BaseException:
-                    running.breaker.undecided()  # or an admitted probe would stay open for ever
-                    raise
-        except (BusUnavailable, LedgerConflict) as problem:
-            log.warning("task comes again", task=task.id, reason=problem.message)
-            await self._retry_quietly(delivery, HUB_BUSY_DELAY)
-        except (InvalidInput, NotAllowed) as problem:
-            # The lifecycle does not want it any more (recalled meanwhile, ended): nothing is owed.
-            log.info("task dropped", task=task.id, reason=problem.message)
-            await delivery.stop()
-        finally:
-            self._in_work.discard(task.id)
-            self._hands[name] -= 1
-            if self._metrics is not None:
-                self._metrics.processed(f"dispatch.{task.adapter}", time.perf_counter() - started)
-            delivery.forget()  # what was neither done nor refused comes again
+        async with delivery.handling(lambda _: HUB_BUSY_DELAY):
+            try:
+                running = self._adapters.pick(name, task.matter, task.matter[:15])
+            except NotAllowed:  # disabled in this very moment: the queue keeps it
+                await delivery.retry(HUB_BUSY_DELAY)
+                return
+            if task.id in self._in_work:
+                # It came again although it is being worked on here (the loop was held up longer than the acknowledgement wait): the
+                # attempt under way would look like one that a crash left open.
+                await delivery.retry(ACK_WAIT)
+                return
+            self._in_work.add(task.id)
+            self._hands[name] += 1
+            started = time.perf_counter()
+            try:
+                await self._work(running, task, delivery)
+            finally:
+                self._in_work.discard(task.id)
+                self._hands[name] -= 1
+                if self._metrics is not None:
+                    self._metrics.processed(f"dispatch.{task.adapter}", time.perf_counter() - started)
 
-    async def _retry_quietly(self, delivery: Delivery, seconds: float) -> None:
-        try:
-            await delivery.retry(seconds)
-        except BusUnavailable:
-            delivery.forget()
+    async def _work(self, running: Instance, task: Task, delivery: Delivery) -> None:
+        """One task in a span of its own; what the lifecycle does not want any more (recalled meanwhile, ended) is dropped."""
+        with telemetry.span(
+            f"process dispatch.{task.adapter}",
+            kind="consumer",
+            parent=task.traceparent,
+            links=(task.traceparent,),
+            matter=task.matter,
+            attributes={
+                telemetry.ADAPTER: task.adapter,
+                telemetry.DEPARTMENT: running.manifest.department,
+                "hub.effect": task.effect,
+                telemetry.MESSAGE_ID: task.id,
+                "messaging.delivery_count": delivery.deliveries,
+            },
+        ):
+            if running.pause is not None or not running.breaker.admit():
+                await delivery.retry(max(1.0, running.breaker.wait))
+                return
+            try:
+                await self._carry_out(running, task, delivery)
+            except (InvalidInput, NotAllowed) as problem:
+                running.breaker.undecided()
+                log.info("task dropped", task=task.id, reason=problem.message)
+                await delivery.stop()
+            except BaseException:
+                running.breaker.undecided()  # or an admitted probe would stay open for ever
+                raise
 
     async def _carry_out(self, running: Instance, task: Task, delivery: Delivery) -> None:
         folded = await self._desks.known(task.matter, number=task.number)

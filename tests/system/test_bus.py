@@ -98,6 +98,32 @@ async def _empty(bus: Bus) -> bool:
     return (await stream_state(bus, DISPATCH)).messages == 0
 
 
+async def test_what_the_hub_cannot_do_now_comes_again_and_the_queue_goes_on(bus: Bus) -> None:
+    await ensure_consumer(bus, DISPATCH, "d", subject="dispatch.x.>", most_pending=10, ack_wait=1.0)
+    await bus.publish("dispatch.x.1", b"one")
+    async with PullConsumer(bus, DISPATCH, "d", capacity=1, ack_wait=1.0) as consumer:
+        first = await consumer.next()
+        async with first.handling(lambda deliveries: 0.05 * deliveries):
+            raise BusUnavailable("the ledger does not answer")
+        second = await asyncio.wait_for(consumer.next(), timeout=5)
+        assert (second.data, second.deliveries) == (b"one", 2)
+        async with second.handling():
+            await second.ack(confirmed=True)
+        assert consumer.in_hand == 0
+
+
+async def test_an_answer_the_bus_does_not_take_ends_nothing(bus: Bus) -> None:
+    await ensure_consumer(bus, DISPATCH, "d", subject="dispatch.x.>", most_pending=10)
+    await bus.publish("dispatch.x.1", b"one")
+    async with PullConsumer(bus, DISPATCH, "d", capacity=1) as consumer:
+        delivery = await consumer.next()
+        await bus.nc.close()
+        async with delivery.handling():
+            await delivery.ack()
+        assert not delivery.held
+        assert consumer.in_hand == 0
+
+
 async def test_a_new_timer_replaces_the_old_one_and_a_due_one_leaves_nothing_behind(bus: Bus) -> None:
     await ensure_consumer(bus, TIMERS, "due", subject="timer.due.>", ack_wait=30, most_pending=100)
     await set_timer(bus, CASE, datetime.now(UTC) + timedelta(seconds=60))
