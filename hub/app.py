@@ -457,7 +457,8 @@ class Hub:
             raise_if_cancelled()
             try:
                 await run()
-                return
+                if not self.fatal.done():
+                    log.error("stage ended by itself, it starts again", stage=name)
             except* (BusUnavailable, LedgerConflict) as group:
                 log.warning("stage starts again", stage=name, reason=str(group.exceptions[0]))
             except* Exception as group:  # the process boundary: said, then the hub stops
