@@ -18,7 +18,7 @@ import asyncio
 import hashlib
 import importlib
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -28,7 +28,7 @@ import pytest
 
 from hub.contract import Adapter, Assignment, CallbackRejected, Capability, Receipt, Report, ReportKind, Standing, StandingState
 from hub.errors import CredentialsRejected, OutcomeUnknown, Refused, Unavailable
-from hub.testing.kit import Inbox, open_inbox, running_adapter, sample_assignment
+from hub.testing.kit import PATIENCE, Inbox, open_inbox, running_adapter, sample_assignment
 from hub.testing.poisoned import SECRET, Poisoned, tickets_of
 from hub.testing.process import SimulatorProcess
 from hub.testing.simulator import Simulator
@@ -320,10 +320,10 @@ class AdapterContract(Poisoned):
         adapter = _adapter(inbox)
         assignment = self.assignment()
         receipt = await adapter.deliver(assignment)
-        reports = await self.heard(inbox, assignment, receipt, {ReportKind.RESOLVED})
+        await self.heard(inbox, assignment, receipt, {ReportKind.RESOLVED})
         attached = {file["sha256"] for file in quick_department.files() if file["ticket"] == receipt.ticket}
-        came = {hashlib.sha256(file.content).hexdigest() for report in reports for file in report.files}
-        assert attached <= came, "files are missing or damaged"
+        # What is attached after the resolution comes after it: all of it has to come, not all of it at once.
+        await self.heard(inbox, assignment, receipt, {ReportKind.RESOLVED}, files=attached)
 
     async def test_repeated_and_out_of_order_reports_keep_their_ids(
         self, inbox: Inbox, quick_department: SimulatorProcess
@@ -385,10 +385,11 @@ class AdapterContract(Poisoned):
         receipt: Receipt,
         kinds: set[ReportKind],
         *,
+        files: Set[str] = frozenset(),
         polling: bool = True,
-        within: float = 20.0,
+        within: float = PATIENCE,
     ) -> list[Report]:
-        """Wait until reports of all `kinds` came about the assignment; returns all reports about it so far."""
+        """Wait until reports of all `kinds` and `files` (SHA-256, hex) came about the assignment; all reports about it so far."""
         adapter = _adapter(inbox)
         polled: list[Report] = []
         cursor: str | None = None
@@ -400,10 +401,13 @@ class AdapterContract(Poisoned):
                 polled += [item for item in poll.items if isinstance(item, Report)]
             called = [item for item in inbox.items if isinstance(item, Report)]
             reports = [report for report in called + polled if _about(report, assignment, receipt)]
-            if kinds <= {report.kind for report in reports}:
+            came = {hashlib.sha256(file.content).hexdigest() for report in reports for file in report.files}
+            if kinds <= {report.kind for report in reports} and files <= came:
                 return reports
             await asyncio.sleep(0.05)
-        raise AssertionError(f"no {kinds} within {within} s; rejected callbacks: {[str(r) for r in inbox.rejections]}")
+        raise AssertionError(
+            f"no {kinds} with {len(files)} files within {within} s; rejected callbacks: {[str(r) for r in inbox.rejections]}"
+        )
 
 
 async def audited(adapter: Adapter) -> dict[str, Standing]:

@@ -6,6 +6,7 @@ Used by the contract suite and by plugins' own tests.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import secrets
 import socket
 import time
@@ -27,6 +28,9 @@ from hub.contract import Adapter, AdapterStore, Assignment, CallbackRejected, Ca
 from hub.model.assignments.state import Role, delivery_key
 from hub.model.case.state import Severity, case_id
 from hub.outbound import departmental_client
+
+PATIENCE = 60.0
+"""Seconds to wait for what has to come: long, because a slow machine is nobody's fault and waiting costs nothing when all is well."""
 
 _CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
 
@@ -159,7 +163,7 @@ async def open_inbox() -> AsyncIterator[Inbox]:
     )
     serving = asyncio.create_task(server.serve([listener]))
     try:
-        await eventually(lambda: server.started, within=10)
+        await eventually(lambda: server.started)
         yield inbox
     finally:
         server.should_exit = True
@@ -167,10 +171,15 @@ async def open_inbox() -> AsyncIterator[Inbox]:
         listener.close()
 
 
-async def eventually(holds: Callable[[], bool], *, within: float, every: float = 0.02) -> None:
-    """Wait until `holds()`; raises TimeoutError after `within` seconds."""
+async def eventually(holds: Callable[[], Any], *, within: float = PATIENCE, every: float = 0.02) -> Any:
+    """The first true value of `holds` (a function, may be async); AssertionError after `within` seconds."""
     give_up = time.monotonic() + within
-    while not holds():
+    while True:
+        value = holds()
+        if inspect.isawaitable(value):
+            value = await value
+        if value:
+            return value
         if time.monotonic() > give_up:
-            raise TimeoutError(f"not so within {within} s")
+            raise AssertionError(f"not within {within} s: {inspect.getsource(holds).strip()}")
         await asyncio.sleep(every)

@@ -89,7 +89,7 @@ async def test_result_is_taken_back_and_reported_once(
     await expect(phone.get_by_role("button", name="撤销办结")).to_have_count(0)
     await _look(phone, tmp_path, "5-resolved")
 
-    await eventually(lambda: len(inbox.items) >= 2, within=20)
+    await eventually(lambda: len(inbox.items) >= 2)
     reports = [item for item in inbox.items if isinstance(item, Report)]
     assert [report.kind for report in reports] == [ReportKind.ACCEPTED, ReportKind.RESOLVED]
     assert reports[1].note == "树木已清运，人行道恢复通行"

@@ -112,7 +112,7 @@ async def test_manager_accepts_uploads_a_photo_and_resolves(
     await expect(phone.get_by_text("本工单已办结")).to_be_visible()
     await _look(phone, tmp_path, "5-resolved")
 
-    await eventually(lambda: len(inbox.items) == 3, within=20)
+    await eventually(lambda: len(inbox.items) == 3)
     reports = [item for item in inbox.items if isinstance(item, Report)]
     assert [report.kind for report in reports] == [ReportKind.ACCEPTED, ReportKind.PROGRESS, ReportKind.RESOLVED]
     assert {(report.key, report.ticket) for report in reports} == {(assignment.key, receipt.ticket)}
@@ -137,7 +137,7 @@ async def test_manager_gives_an_order_back_with_a_reason(
     await _look(phone, tmp_path, "return")
     await phone.get_by_role("button", name="退回指挥中心").click()
     await expect(phone.get_by_text("本工单已退回")).to_be_visible()
-    await eventually(lambda: len(inbox.items) == 1, within=20)
+    await eventually(lambda: len(inbox.items) == 1)
     report = inbox.items[0]
     assert isinstance(report, Report)
     assert (report.kind, report.note) == (ReportKind.RETURNED, "该路段由市政养护")

@@ -68,7 +68,7 @@ async def listening(folder: Path) -> AsyncIterator[tuple[World, str]]:
         server = QuietServer(config)
         serving = asyncio.create_task(server.serve([listener]))
         try:
-            await eventually(lambda: server.started, within=10)
+            await eventually(lambda: server.started)
             yield world, f"http://127.0.0.1:{listener.getsockname()[1]}/open311/v2"
         finally:
             server.should_exit = True

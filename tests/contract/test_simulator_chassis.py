@@ -101,7 +101,7 @@ async def receiver() -> AsyncIterator[Receiver]:
     ]
     server = QuietServer(uvicorn.Config(Starlette(routes=routes), lifespan="off", log_config=None, timeout_graceful_shutdown=1))
     serving = asyncio.create_task(server.serve([listener]))
-    await eventually(lambda: server.started, within=10)
+    await eventually(lambda: server.started)
     try:
         yield found
     finally:
@@ -145,7 +145,7 @@ def test_wrong_option_is_refused_with_what_is_wrong(tmp_path: Path, option: tupl
 async def test_simulator_whose_people_fail_stops_and_says_so(tmp_path: Path) -> None:
     office = lamps(tmp_path, "--explode", pace="0.01").start()
     order(office)
-    await eventually(lambda: office.pid is None, within=10)
+    await eventually(lambda: office.pid is None)
     assert office.stop() == 1
     assert "the ladder broke" in (tmp_path / "stderr.log").read_text()
 
@@ -164,7 +164,7 @@ async def test_what_was_answered_and_planned_survives_a_kill(tmp_path: Path) -> 
     try:
         assert office.url == url, "it has its port again"
         assert {ticket["key"]: ticket["ticket"] for ticket in office.tickets()} == tickets
-        await eventually(lambda: set(states(office).values()) == {"done"}, within=20)
+        await eventually(lambda: set(states(office).values()) == {"done"})
     finally:
         office.stop()
 
@@ -235,7 +235,7 @@ async def test_fault_for_a_time_passes() -> None:
     faults = Faults(1)
     faults.order(FaultOrder(kind=FaultKind.OUTAGE, seconds=0.1))
     assert faults.outage
-    await eventually(lambda: not faults.outage, within=5)
+    await eventually(lambda: not faults.outage)
     assert not faults.draw(FaultKind.OUTAGE)
 
 
@@ -245,7 +245,7 @@ async def test_nobody_works_during_an_outage(tmp_path: Path) -> None:
             began = time.monotonic()
             order(office)
             office.fault("outage", seconds=1.5)
-            await eventually(lambda: hub.said() == ["accepted", "done"], within=10)
+            await eventually(lambda: hub.said() == ["accepted", "done"])
             assert time.monotonic() - began > 1.5
 
 
@@ -256,7 +256,7 @@ async def test_callbacks_are_signed_by_standard_webhooks_and_in_order(tmp_path: 
     async with receiver() as hub:
         with lamps(tmp_path, "--callback-url", f"{hub.url}/hooks/lamps", pace="0.05") as office:
             order(office)
-            await eventually(lambda: len(hub.bodies) == 2, within=10)
+            await eventually(lambda: len(hub.bodies) == 2)
     assert hub.said() == ["accepted", "done"]
     for body, headers in zip(hub.bodies, hub.headers, strict=True):
         Webhook(webhook_secret(SECRET)).verify(body, headers)
@@ -267,13 +267,13 @@ async def test_unconfirmed_callback_is_sent_again_under_its_id(tmp_path: Path) -
         hub.status = 503
         with lamps(tmp_path, "--callback-url", f"{hub.url}/hooks/lamps", pace="0.05") as office:
             order(office)
-            await eventually(lambda: len(hub.bodies) >= 2, within=10)
+            await eventually(lambda: len(hub.bodies) >= 2)
             assert len(set(hub.ids())) == 1, "what follows waits for what comes first"
             office.kill()
             hub.status = 204
             office.start()
-            await eventually(lambda: hub.said()[-1] == "done", within=15)
-            await eventually(lambda: office.control("GET", "/_sim/state")["unsent_callbacks"] == 0, within=5)
+            await eventually(lambda: hub.said()[-1] == "done")
+            await eventually(lambda: office.control("GET", "/_sim/state")["unsent_callbacks"] == 0)
     assert len(set(hub.ids())) == 2
 
 
@@ -282,8 +282,8 @@ async def test_callback_the_receiver_calls_gone_is_given_up(tmp_path: Path) -> N
         hub.status = 410
         with lamps(tmp_path, "--callback-url", f"{hub.url}/hooks/lamps", pace="0.05") as office:
             order(office)
-            await eventually(lambda: len(hub.bodies) == 2, within=10)
-            await eventually(lambda: office.control("GET", "/_sim/state")["unsent_callbacks"] == 0, within=5)
+            await eventually(lambda: len(hub.bodies) == 2)
+            await eventually(lambda: office.control("GET", "/_sim/state")["unsent_callbacks"] == 0)
 
 
 async def test_duplicates_and_disorder_on_demand(tmp_path: Path) -> None:
@@ -292,7 +292,7 @@ async def test_duplicates_and_disorder_on_demand(tmp_path: Path) -> None:
         with lamps(tmp_path, *options, pace="0.05") as office:
             office.fault("reorder_callbacks", count=1)
             order(office)
-            await eventually(lambda: len(hub.bodies) == 4, within=10)
+            await eventually(lambda: len(hub.bodies) == 4)
     assert hub.said() == ["done", "done", "accepted", "accepted"]
     assert len(set(hub.ids())) == 2
 
@@ -301,9 +301,9 @@ async def test_callbacks_wait_until_an_address_is_known(tmp_path: Path) -> None:
     async with receiver() as hub:
         with lamps(tmp_path, pace="0.05") as office:
             order(office)
-            await eventually(lambda: states(office) == {f"{CASE}.a1": "done"}, within=10)
+            await eventually(lambda: states(office) == {f"{CASE}.a1": "done"})
             office.call_back_to(f"{hub.url}/hooks/lamps")
-            await eventually(lambda: hub.said() == ["accepted", "done"], within=10)
+            await eventually(lambda: hub.said() == ["accepted", "done"])
 
 
 # spans
@@ -316,7 +316,7 @@ async def test_spans_continue_the_callers_trace_and_callbacks_link_to_it(tmp_pat
         with lamps(tmp_path, *options, pace="0.05", environment={"OTEL_EXPORTER_OTLP_ENDPOINT": hub.url}) as office:
             headers = {"traceparent": f"00-{trace}-{parent}-01"}
             assert (await asyncio.to_thread(order, office, headers=headers)).status_code == 200
-            await eventually(lambda: len(hub.spans) >= 3, within=10)
+            await eventually(lambda: len(hub.spans) >= 3)
     served = next(span for span in hub.spans if span.kind == Span.SPAN_KIND_SERVER)
     assert (served.trace_id.hex(), served.parent_span_id.hex(), served.name) == (trace, parent, "POST /orders")
     calls = [span for span in hub.spans if span.kind == Span.SPAN_KIND_CLIENT]

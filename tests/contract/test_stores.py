@@ -22,8 +22,8 @@ from hub.model.aggregate import Aggregates, Commit, Folded, MatterId
 from hub.model.case import CASE
 from hub.model.case.commands import Comment
 from hub.model.case.state import Case
+from hub.testing.kit import eventually
 from hub.testing.memory import MemoryBucket, MemoryBus, MemoryLedger
-from tests.eventually import eventually
 from tests.unit.case_play import CODEC, Play
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -31,7 +31,7 @@ from hub.model.case.state import Case, CaseId
 from hub.reconciliation import Reconciliation
 from hub.repairs import RepairFilter, RepairItem, Repairs
 from hub.run_book import Run
-from tests.eventually import eventually
+from hub.testing.kit import eventually
 from tests.system.department import report_gas, running_hub
 
 NAME = "utilities"

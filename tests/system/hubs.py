@@ -22,8 +22,7 @@ from hub.contract import Adapter, AdapterInstance, Plugin
 from hub.desk import utc_now
 from hub.serving import services_of
 from hub.settings import Settings
-from hub.testing.kit import QuietServer
-from tests.eventually import eventually
+from hub.testing.kit import QuietServer, eventually
 from tests.system.department import CONFIG, instance
 
 KEY = base64.b64encode(b"one key for all hubs of a bus...").decode()

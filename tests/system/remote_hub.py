@@ -6,7 +6,7 @@ import asyncio
 import sys
 from pathlib import Path
 
-from tests.eventually import eventually
+from hub.testing.kit import eventually
 from tests.system.remote_world import Office
 from tests.system.test_remote_workers import hub_of_workers, status
 
@@ -14,7 +14,7 @@ from tests.system.test_remote_workers import hub_of_workers, status
 async def main() -> None:
     async with hub_of_workers(Path(sys.argv[1]), Office(Path(sys.argv[2]))) as hub:
         await eventually(lambda: hub.workers.status("police") is not None and status(hub, "police").pid)
-        await eventually(lambda: hub.answers.seen("police"), within=20)
+        await eventually(lambda: hub.answers.seen("police"))
         sys.stderr.flush()
         print(status(hub, "police").pid, flush=True)
         await asyncio.Event().wait()

@@ -19,7 +19,7 @@ from hub.desk import Outcome
 from hub.model.assignments.state import Assignment, AssignmentState
 from hub.remote.credentials_file import CredentialsFile, write_credentials
 from hub.settings import Settings
-from tests.eventually import eventually
+from hub.testing.kit import PATIENCE, eventually
 from tests.system.department import CONFIG, instance
 from tests.system.matters import case_of
 from tests.system.remote_office import OfficeAdapter
@@ -130,7 +130,7 @@ async def assignment_of(hub: Hub, outcome: Outcome, adapter: str) -> Assignment:
     return next(a for a in case.assignments if a.adapter == adapter)
 
 
-async def until(hub: Hub, outcome: Outcome, adapter: str, state: AssignmentState, within: float = 20) -> Assignment:
+async def until(hub: Hub, outcome: Outcome, adapter: str, state: AssignmentState, within: float = PATIENCE) -> Assignment:
     async def reached() -> bool:
         return (await assignment_of(hub, outcome, adapter)).state is state
 

@@ -18,7 +18,7 @@ from hub.bus.timers import set_timer
 from hub.cancellation import raise_if_cancelled
 from hub.errors import BusUnavailable
 from hub.model.case.state import case_id
-from tests.eventually import eventually
+from hub.testing.kit import eventually
 
 CASE = case_id("320113001001001", "0000000001")
 
@@ -57,7 +57,7 @@ async def test_following_goes_on_without_gap_or_repeat_when_the_server_is_killed
                 accepted += 1
             except BusUnavailable:
                 continue
-        await eventually(lambda: len(seen) >= 100, within=20)
+        await eventually(lambda: len(seen) >= 100)
         assert seen == [b"%d" % n for n in range(100)]
     finally:
         task.cancel()

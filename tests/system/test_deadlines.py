@@ -11,7 +11,7 @@ from hub.model.case.state import Case, CaseId
 from hub.model.limits.commands import Resume, Suspend
 from hub.model.limits.events import DeadlineBreached, Supervised, Urged
 from hub.model.limits.state import DeadlineKind
-from tests.eventually import eventually
+from hub.testing.kit import eventually
 from tests.system.department import report_gas, running_hub
 from tests.system.matters import case_of
 

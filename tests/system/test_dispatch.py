@@ -18,7 +18,7 @@ from hub.model.actors import SYSTEM
 from hub.model.assignments.commands import Drop, Recall, Replay
 from hub.model.assignments.state import Assignment, AssignmentState, AttemptOutcome
 from hub.model.case.state import Case
-from tests.eventually import eventually
+from hub.testing.kit import PATIENCE, eventually
 from tests.system.department import Department, report_gas, running_hub, scripted
 from tests.system.matters import case_of, second_desk
 
@@ -31,7 +31,7 @@ async def assignment_of(hub: Hub, outcome: Outcome, adapter: str) -> Assignment:
     return next(a for a in case.assignments if a.adapter == adapter)
 
 
-async def until(hub: Hub, outcome: Outcome, adapter: str, state: AssignmentState, within: float = 10) -> Assignment:
+async def until(hub: Hub, outcome: Outcome, adapter: str, state: AssignmentState, within: float = PATIENCE) -> Assignment:
     async def reached() -> bool:
         return (await assignment_of(hub, outcome, adapter)).state is state
 

@@ -16,7 +16,7 @@ from hub.model.areas import AreaCode
 from hub.model.case.commands import AccessContact, EraseContact
 from hub.model.case.events import ContactDestroyed, ContactErased
 from hub.model.case.state import CaseId, Channel
-from tests.eventually import eventually
+from hub.testing.kit import eventually
 from tests.system.department import GRID
 from tests.system.hubs import one_bus
 from tests.system.intake_world import PHOTO, SOMEBODY
@@ -63,7 +63,7 @@ async def test_an_erasure_that_was_cut_off_is_finished_by_the_next_hub(
             async def was_tried() -> bool:
                 return bool(tried)
 
-            await eventually(was_tried, within=10)
+            await eventually(was_tried)
         async with bus.hub("b") as b:
 
             async def finished() -> bool:

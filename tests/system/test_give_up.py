@@ -10,7 +10,7 @@ import pytest
 
 from hub.app import GAVE_UP, HELD_UP
 from hub.repairs import RepairFilter
-from tests.eventually import eventually
+from hub.testing.kit import eventually
 from tests.system.department import Department, running_hub, scripted
 
 ROOT = Path(__file__).parents[2]

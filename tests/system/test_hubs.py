@@ -25,7 +25,7 @@ from hub.model.case.state import CaseId, Channel
 from hub.remote import messages
 from hub.remote.protocol import encode
 from hub.repairs import Repair
-from tests.eventually import eventually
+from hub.testing.kit import eventually
 from tests.system.department import GRID, Department, report_gas, scripted
 from tests.system.hubs import one_bus, two_hubs
 from tests.system.killed_hub import killable, police_of
@@ -165,7 +165,7 @@ async def test_one_hub_polls_at_a_time_and_the_other_goes_on_behind_the_same_cur
             assert set(polls.by) == {id(a.adapters.running()[0]._plugin)}
             await first.aclose()
             department.items.append(matter(3))
-            await eventually(lambda: _cursor_is(b, b"3"), within=5)
+            await eventually(lambda: _cursor_is(b, b"3"))
             assert len(await commands(b)) == 3
             assert polls.cursors.count(None) == 1
             assert len(set(polls.by)) == 2
@@ -212,7 +212,7 @@ async def test_polling_is_taken_over_when_the_hub_that_polls_is_killed(tmp_path:
             child.kill()
             await child.wait()
             office.says(office.filed()[0], "progress")
-            await eventually(lambda: _told(b, outcome.state.id, AssignmentProgressed), within=15)
+            await eventually(lambda: _told(b, outcome.state.id, AssignmentProgressed))
             assert await _told(b, outcome.state.id, AssignmentAccepted) == 1  # also when it is read again from the same cursor
 
 
@@ -248,7 +248,7 @@ async def test_reports_of_an_adapter_elsewhere_are_taken_by_one_hub_in_their_ord
             assert {name for name, _ in taken} == {"a"}
             await first.aclose()
             await say(b, 100)
-            await eventually(lambda: taken[-1] == ("b", "100"), within=5)
+            await eventually(lambda: taken[-1] == ("b", "100"))
             assert len(taken) == 101
 
 

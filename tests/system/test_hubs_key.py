@@ -16,7 +16,7 @@ from hub.adapters.registration import Patch
 from hub.app import Hub
 from hub.bus import Bucket, Bus
 from hub.errors import ConfigError
-from tests.eventually import eventually
+from hub.testing.kit import eventually
 from tests.system.hubs import OneBus, one_bus
 from tests.system.test_registration import BY, SECRET, DeskAdapter
 

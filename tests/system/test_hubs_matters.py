@@ -15,7 +15,7 @@ from hub.model.case.commands import Comment, Escalate, Reopen, Settle, Visit
 from hub.model.case.state import Channel, Stage
 from hub.model.limits.commands import Extend, Suspend
 from hub.model.limits.state import DeadlineKind
-from tests.eventually import eventually
+from hub.testing.kit import eventually
 from tests.system.department import Department, report_gas, scripted
 from tests.system.hubs import api_of, one_bus, two_hubs
 from tests.system.matters import case_of
@@ -36,7 +36,7 @@ async def test_report_through_one_dispatch_through_the_other_accept_through_the_
                 found = now.state.assignment(part.id) if now is not None else None
                 return found is not None and bool(found.attempts)
 
-            await eventually(handed_over, within=30)
+            await eventually(handed_over)
             # A still holds the case as it was; the department is known there all the same.
             async with api_of(a) as client:
                 secret, _ = await a.tokens.issue(name="police", role="department", unit="police", area="320113")
@@ -53,7 +53,7 @@ async def test_report_through_one_dispatch_through_the_other_accept_through_the_
             found = now.assignment(part.id) if now is not None else None
             return found is not None and found.ticket is not None
 
-        await eventually(delivered, within=30)
+        await eventually(delivered)
         assert department.filed == [key]
         await a.reportback.take("police", Report(id="done", kind=ReportKind.RESOLVED, key=key, note="已处理"))
         after = await case_of(a, case.id)
@@ -131,7 +131,7 @@ async def test_a_timer_is_not_taken_for_done_on_an_old_ended_case(tmp_path: Path
             now = await case_of(a, case.id)
             return now is not None and now.suspended_at is None
 
-        await eventually(resumed, within=20)  # B took the timer, though it knew the case as closed
+        await eventually(resumed)  # B took the timer, though it knew the case as closed
 
 
 async def test_the_stream_of_one_hub_tells_what_the_other_did_to_a_case_it_remembers(tmp_path: Path) -> None:

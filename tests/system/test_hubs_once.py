@@ -15,7 +15,7 @@ from hub.bus.timers import set_audit
 from hub.errors import Refused
 from hub.reconciliation import Due
 from hub.run_book import Run, RunState
-from tests.eventually import eventually
+from hub.testing.kit import eventually
 from tests.system.audited import NAME, Office, audited
 from tests.system.department import Department, report_gas, scripted
 from tests.system.hubs import two_hubs
@@ -66,5 +66,5 @@ async def test_deliveries_are_shared_and_each_is_made_once(tmp_path: Path) -> No
     department = Department()
     async with two_hubs(tmp_path, {"police": scripted("police", department)}) as (a, b):
         cases = [(await report_gas(hub, text=f"{number}号楼有燃气味")).state.id for number, hub in enumerate((a, b) * 20)]
-        await eventually(lambda: len(department.filed) >= 40, within=30)
+        await eventually(lambda: len(department.filed) >= 40)
         assert sorted(department.filed) == sorted(f"{case}.a2" for case in cases)

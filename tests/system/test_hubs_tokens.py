@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 
 from hub.app import Hub
-from tests.eventually import eventually
+from hub.testing.kit import eventually
 from tests.system.department import report_gas
 from tests.system.hubs import api_of, two_hubs
 

@@ -13,7 +13,7 @@ import pytest
 from hub.adapters.registration import By, Patch
 from hub.desk import Outcome
 from hub.model.actors import SYSTEM
-from tests.eventually import eventually
+from hub.testing.kit import eventually
 from tests.system.department import Department, report_gas, running_hub, scripted
 
 MODULE = "installed_while_running"
@@ -102,13 +102,13 @@ async def test_plugin_installed_under_load_takes_its_share_and_harms_nobody(tmp_
                 await asyncio.sleep(0.03)
 
         loading = asyncio.create_task(load())
-        await eventually(lambda: len(outcomes) >= 10 or loading.done(), within=15)
+        await eventually(lambda: len(outcomes) >= 10 or loading.done())
         await install(site, project)
         assert await hub.registration.look_for_plugins() == ["latecomer"]
         before = len(outcomes)
         await hub.registration.add("latecomer", "latecomer", Patch(units=("gas",)), By(actor=SYSTEM))
         taken: list[str] = sys.modules[MODULE].taken
-        await eventually(lambda: len(taken) >= 10 or loading.done(), within=20)
+        await eventually(lambda: len(taken) >= 10 or loading.done())
         enough.set()
         await loading
         assert before > 10, "nothing came in while it was installed"
@@ -121,9 +121,9 @@ async def test_plugin_installed_under_load_takes_its_share_and_harms_nobody(tmp_
                 if (assignment.unit == "gas") is unit_is_gas
             }
 
-        await eventually(lambda: set(police.filed) | set(property_.filed) == owed(unit_is_gas=False), within=30)
+        await eventually(lambda: set(police.filed) | set(property_.filed) == owed(unit_is_gas=False))
         assert len(police.filed) + len(property_.filed) == len(owed(unit_is_gas=False))
         since = {key for key in owed(unit_is_gas=True) if key.partition(".")[0] in {o.state.id for o in outcomes[before + 1 :]}}
-        await eventually(lambda: since <= set(taken), within=30)
+        await eventually(lambda: since <= set(taken))
         assert len(taken) == len(set(taken))
         assert not hub.fatal.done()

@@ -17,7 +17,7 @@ from hub.adapters.registration import By, Patch
 from hub.contract import Adapter, Assignment, Capability, Health, Manifest, Poll, Receipt, Report, ReportKind
 from hub.model.actors import SYSTEM
 from hub.model.assignments.state import AssignmentState
-from tests.eventually import eventually
+from hub.testing.kit import eventually
 from tests.system.department import Department, report_gas, running_hub, scripted
 from tests.system.matters import case_of
 
@@ -209,6 +209,6 @@ async def test_whatever_one_adapter_does_the_others_go_on(tmp_path: Path) -> Non
             ]
             return len(dead) >= CASES // 3  # the others wait for the breaker
 
-        await eventually(buried, within=30)
+        await eventually(buried)
         assert not hub.fatal.done()
         Poisoned.released.set()

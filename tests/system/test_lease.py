@@ -12,7 +12,7 @@ import pytest
 
 from hub.bus import Bus, EmbeddedServer, Lease
 from hub.bus.streams import LEASES, stream_state, withdraw
-from tests.eventually import eventually
+from hub.testing.kit import eventually
 
 TTL = 2
 
@@ -112,7 +112,7 @@ async def test_a_holder_goes_on_when_the_server_is_killed_and_is_soon_back(serve
         assert server._child is not None
         server._child.kill()
         before = lease._sequence
-        await eventually(lambda: lease._sequence > before, within=15)
+        await eventually(lambda: lease._sequence > before)
         assert works.began == ["a"]
     finally:
         task.cancel()

@@ -18,7 +18,7 @@ from hub.model.case import commands as c
 from hub.model.case.state import Channel, case_id
 from hub.model.effects import Task, decode_task
 from hub.model.records import Source
-from tests.eventually import eventually
+from hub.testing.kit import eventually
 from tests.unit.fake_rules import COMMUNITY, GRID, SEWER, FakeRules, person
 
 ID = case_id(GRID, "0123456789abcdef")
@@ -54,12 +54,12 @@ class Matter:
             async def done() -> bool:
                 return self.linkage.sequence >= commits and (await self._left()) == 0
 
-            await eventually(done, within=10)
+            await eventually(done)
             await self.bus.api("CONSUMER.DELETE.LEDGER.linkage")
             self.linkage.sequence = 0
             runs[0].cancel()
             runs.append(asyncio.create_task(self.linkage.run()))
-            await eventually(done, within=10)
+            await eventually(done)
         finally:
             for run in runs:
                 run.cancel()

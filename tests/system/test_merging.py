@@ -17,7 +17,7 @@ from hub.model.actors import SYSTEM
 from hub.model.case.commands import AttachReport, Merge, Settle, Visit
 from hub.model.case.state import Case, CaseId, Channel, Stage
 from hub.model.records import Source
-from tests.eventually import eventually
+from hub.testing.kit import eventually
 from tests.system.department import GRID, Department, report_gas, running_hub, scripted
 from tests.system.hubs import api_of, two_hubs
 from tests.system.matters import case_of

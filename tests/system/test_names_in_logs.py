@@ -13,7 +13,7 @@ from hub.model.actors import SYSTEM
 from hub.model.assignments.commands import Recall
 from hub.model.assignments.state import AssignmentState
 from hub.model.limits.commands import Urge
-from tests.eventually import eventually
+from hub.testing.kit import eventually
 from tests.logged import logged
 from tests.system.department import report_gas
 from tests.system.remote_world import Office, away, hub_with, until

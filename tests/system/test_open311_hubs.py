@@ -21,7 +21,7 @@ from hub_open311 import Open311Adapter
 
 from hub.serving import Running, serve
 from hub.settings import Settings
-from tests.eventually import eventually
+from hub.testing.kit import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
 LAMP = "P0102"
@@ -165,7 +165,7 @@ async def test_one_hub_delivers_to_another_and_follows_the_case_to_its_end(tmp_p
         async def stands(*states: str) -> bool:
             return (await assignment())["state"] in states
 
-        await eventually(lambda: stands("accepted", "in_progress"), within=30)
+        await eventually(lambda: stands("accepted", "in_progress"))
         ticket = (await assignment())["ticket"]
         theirs = await asyncio.to_thread(lambda: neighbour.admin.get(f"/api/v1/cases/{ticket}?fresh=true").json())
         assert theirs["category"] == LAMP
@@ -175,7 +175,7 @@ async def test_one_hub_delivers_to_another_and_follows_the_case_to_its_end(tmp_p
         assert f"{case}.a1" in theirs["text"]
         await asyncio.to_thread(neighbour.do, ticket, "comment", text="内部备注")
         await asyncio.to_thread(neighbour.do, ticket, "settle", note="更换灯泡两只")
-        await eventually(lambda: stands("resolved"), within=30)
+        await eventually(lambda: stands("resolved"))
         assert (await assignment())["note"] == "更换灯泡两只"
         await asyncio.to_thread(neighbour.do, ticket, "visit", reached=True, solved=True, satisfied=True)
         seen = f"{neighbour.url}/open311/v2/requests/{ticket}.json"
@@ -228,6 +228,6 @@ async def test_report_is_taken_once_joins_a_notice_and_waits_in_nobodys_queue(tm
         assert settled.status_code == 200, settled.text
         updates = (await client.get("/open311/v2/servicerequestupdates.json")).json()
         assert [item["status"] for item in updates if item["service_request_id"] == lamp] == ["investigating", "fixed"]
-        await eventually(lambda: ours.hub.linkage.sequence >= settled.json()["sequence"], within=10)
+        await eventually(lambda: ours.hub.linkage.sequence >= settled.json()["sequence"])
         for case in (lamp, joined["service_request_id"]):
             assert await ours.hub.bus.last("DISPATCH", f"dispatch.@open311.{case}") is None

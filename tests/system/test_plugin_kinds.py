@@ -32,7 +32,7 @@ from hub.errors import Refused, Unavailable
 from hub.model.actors import SYSTEM
 from hub.model.case.state import Channel, Severity
 from hub.repairs import RepairFilter
-from tests.eventually import eventually
+from hub.testing.kit import eventually
 from tests.system.department import GRID, Department, report_gas, running_hub, scripted
 
 BY = By(actor=SYSTEM)
@@ -120,7 +120,7 @@ async def test_people_are_told_of_what_waits_for_them_also_when_the_group_was_do
     await hub.registration.add("group", "group", Patch(), BY)
     Group.trouble = 1
     outcome = await report_gas(hub)
-    await eventually(lambda: Group.told, within=20)
+    await eventually(lambda: Group.told)
     assert (Group.told[0].kind, Group.told[0].case) == (AlertKind.REFUSED, outcome.state.id)
     assert "没有警力" not in Group.told[0].text
 
@@ -169,13 +169,13 @@ async def test_a_channel_brings_cases_in_and_rubbish_among_them_is_put_aside(hub
     async def case() -> Any:
         return await hub.views.case_of_source("sensors", "S-1")
 
-    await eventually(case, within=15)
+    await eventually(case)
 
     async def aside() -> bool:
         found = await hub.repairs.list(RepairFilter())
         return {item.subject for item in found.items} == {"#1", "S-2"}
 
-    await eventually(aside, within=15)
+    await eventually(aside)
 
 
 async def test_a_plugin_that_spins_is_named_and_isolated(hub: Hub) -> None:
@@ -187,7 +187,7 @@ async def test_a_plugin_that_spins_is_named_and_isolated(hub: Hub) -> None:
         status = await hub.adapters.status("blocking")
         return status.state == "paused" or status.placement == "process"
 
-    await eventually(isolated, within=25)
+    await eventually(isolated)
     found = await hub.repairs.list(RepairFilter())
     assert any(item.kind == "blocked_loop" and item.adapter == "blocking" for item in found.items)
 

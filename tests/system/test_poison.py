@@ -18,7 +18,7 @@ from hub.errors import BusUnavailable
 from hub.model.assignments.state import AssignmentState
 from hub.put_aside import read_or_put_aside
 from hub.repairs import Repair, RepairFilter, RepairItem, RepairKind
-from tests.eventually import eventually
+from hub.testing.kit import eventually
 from tests.system.department import Department, accepted, report_gas, running_hub, scripted
 from tests.system.remote_world import Office, away, credentials_for, hub_with, process, until
 from tests.system.test_plugin_kinds import BY, Group

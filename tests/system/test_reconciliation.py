@@ -16,7 +16,7 @@ from hub.model.assignments.state import AssignmentState
 from hub.model.case.commands import Void
 from hub.reconciliation import Due, next_night
 from hub.run_book import RunState
-from tests.eventually import eventually
+from hub.testing.kit import eventually
 from tests.system.audited import NAME, Bench, Office, bench
 from tests.system.department import resolved
 
@@ -267,7 +267,7 @@ async def test_a_run_that_was_broken_off_comes_again(tmp_path: Path) -> None:
         async def done() -> bool:
             return any(run.run == name and run.state is RunState.DONE for run in await made.reconciliation.runs(NAME))
 
-        await eventually(done, within=20)
+        await eventually(done)
         (run,) = await made.reconciliation.runs(NAME)
         assert (run.attempts, run.by, run.agreed) == (2, "李工", 1)
 

@@ -29,7 +29,7 @@ from hub.errors import InvalidInput, LedgerConflict, NotAllowed
 from hub.model.actors import SYSTEM
 from hub.model.assignments.state import AssignmentState
 from hub.settings import Settings
-from tests.eventually import eventually
+from hub.testing.kit import eventually
 from tests.system.department import CONFIG, Department, report_gas, running_hub, scripted
 from tests.system.matters import case_of
 
@@ -102,7 +102,7 @@ def holding(path: Path, text: str) -> list[Path]:
 
 
 async def deliveries(hub: Hub, count: int) -> None:
-    await eventually(lambda: len(Desk.delivered) >= count, within=15)
+    await eventually(lambda: len(Desk.delivered) >= count)
 
 
 async def test_an_instance_added_while_the_hub_runs_takes_the_next_case(tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ async def test_unknown_plugins_and_taken_names_are_refused(hub: Hub) -> None:
 async def test_a_change_swaps_the_plugin_and_what_is_in_flight_ends_as_it_began(hub: Hub) -> None:
     await hub.registration.add("gasworks", "desk", settings("slow"), BY)
     await report_gas(hub)
-    await eventually(lambda: hub.adapters.running()[-1].active > 0 or bool(Desk.delivered), within=15)
+    await eventually(lambda: hub.adapters.running()[-1].active > 0 or bool(Desk.delivered))
     await hub.registration.change("gasworks", Patch(settings={"url": "b"}), BY)
     await report_gas(hub, text="四单元也有燃气味，请来看看。")
     await deliveries(hub, 1)
@@ -176,7 +176,7 @@ async def test_a_change_swaps_the_plugin_and_what_is_in_flight_ends_as_it_began(
     Desk.release.set()
     await deliveries(hub, 2)
     assert Desk.delivered[1][0] == "slow"
-    await eventually(lambda: Desk.stopped == ["slow", "b", "slow"], within=5)
+    await eventually(lambda: Desk.stopped == ["slow", "b", "slow"])
 
 
 async def test_a_candidate_serves_its_part_until_it_is_promoted_or_rolled_back(hub: Hub) -> None:
@@ -229,7 +229,7 @@ async def test_a_disabled_instance_keeps_its_queue_and_goes_on_with_it(hub: Hub)
 async def test_a_draining_instance_ends_what_it_has_and_takes_nothing_new(hub: Hub) -> None:
     await hub.registration.add("gasworks", "desk", settings("slow"), BY)
     first = await report_gas(hub)
-    await eventually(lambda: any(one.active for one in hub.adapters.running()), within=15)
+    await eventually(lambda: any(one.active for one in hub.adapters.running()))
     await hub.registration.drain("gasworks", BY)
     await report_gas(hub, text="排空期间的燃气味。")
     assert (await hub.adapters.status("gasworks")).state == "draining"

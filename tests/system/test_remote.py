@@ -13,7 +13,7 @@ from hub.model.actors import SYSTEM
 from hub.model.assignments.commands import Recall, Replay
 from hub.model.assignments.state import AssignmentState, AttemptOutcome
 from hub.model.limits.commands import Urge
-from tests.eventually import eventually
+from hub.testing.kit import eventually
 from tests.system.department import report_gas
 from tests.system.remote_world import Office, assignment_of, away, credentials_for, free_port, hub_with, process, until
 

@@ -22,7 +22,7 @@ from hub.errors import NotAllowed
 from hub.model.assignments.state import AssignmentState
 from hub.remote.messages import Answer
 from hub.repair_items import RepairFilter
-from tests.eventually import eventually
+from hub.testing.kit import eventually
 from tests.system.department import Department, report_gas, scripted
 from tests.system.matters import case_of
 from tests.system.remote_world import assignment_of, away, hub_with, until

@@ -17,7 +17,7 @@ from hub.contract import CallbackRequest, Placement
 from hub.desk import Outcome
 from hub.model.assignments.state import AssignmentState
 from hub.remote.worker import WorkerStatus
-from tests.eventually import eventually
+from hub.testing.kit import eventually
 from tests.system.department import report_gas
 from tests.system.remote_world import ROOT, Office, assignment_of, away, hub_with, until
 
@@ -120,7 +120,7 @@ async def test_workers_end_with_a_hub_that_was_killed(tmp_path: Path) -> None:
     finally:
         child.kill()
         await child.wait()
-    await eventually(lambda: not _alive(worker), within=25)
+    await eventually(lambda: not _alive(worker))
 
 
 def _proc(pid: int | None, name: str) -> bytes:

@@ -22,7 +22,7 @@ from hub.model.case.commands import Void
 from hub.model.case.state import Case, Channel, Stage
 from hub.model.records import Source
 from hub.repairs import RepairFilter, RepairKind
-from tests.eventually import eventually
+from hub.testing.kit import eventually
 from tests.system.department import GRID, Department, accepted, report_gas, resolved, running_hub, scripted
 from tests.system.matters import case_of
 from tests.system.test_dispatch import assignment_of, until
@@ -273,7 +273,7 @@ async def test_report_that_waited_and_is_refused_then_is_put_aside(tmp_path: Pat
         async def aside() -> list[str]:
             return [item.subject for item in (await hub.repairs.list(RepairFilter())).items]
 
-        assert await eventually(aside, within=20) == ["R-1"]
+        assert await eventually(aside) == ["R-1"]
 
 
 async def test_a_return_that_says_nothing_but_spaces_is_taken(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from hub.api.case_kind import CASE_KIND
 from hub.app import Hub
 from hub.cli.generated import add_commands
 from hub.settings import Settings
-from tests.eventually import eventually
+from hub.testing.kit import eventually
 from tests.system.department import CONFIG, GRID, report_gas
 from tests.system.errands import ERRAND, ERRAND_KIND
 from tests.system.hubs import api_of

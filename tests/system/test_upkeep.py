@@ -22,8 +22,7 @@ from hub.contract import Capability, Crosswalk, ReportKind, StandingState
 from hub.model.assignments.state import AssignmentState
 from hub.repairs import Repair, RepairKind
 from hub.serving import services_of
-from hub.testing.kit import QuietServer
-from tests.eventually import eventually
+from hub.testing.kit import QuietServer, eventually
 from tests.system.audited import NAME, Bench, Office, bench
 
 CODES = {"RQ01": "燃气泄漏", "RQ02": "燃气停供"}

@@ -19,9 +19,9 @@ from hub.errors import Withdrawn
 from hub.model.actors import SYSTEM
 from hub.model.assignments.commands import Resend
 from hub.model.assignments.state import Assignment, AssignmentState, AttemptOutcome
+from hub.testing.kit import eventually
 from hub.testing.process import SimulatorProcess
 from hub.webhooks import Signer, new_secret
-from tests.eventually import eventually
 from tests.system.department import Department, report_gas, running_hub, scripted
 from tests.system.test_dispatch import assignment_of, until
 
@@ -35,7 +35,7 @@ async def again(hub: Hub, outcome: Outcome, adapter: str, tries: int) -> Assignm
         found = await assignment_of(hub, outcome, adapter)
         return found.state is AssignmentState.DELIVERED and len(found.attempts) == tries
 
-    await eventually(reached, within=10)
+    await eventually(reached)
     return await assignment_of(hub, outcome, adapter)
 
 
@@ -83,7 +83,7 @@ async def test_shut_door_pauses_until_an_operator_resumes_and_costs_no_attempt(t
         async def paused() -> bool:
             return any(status.name == "police" and status.state == "paused" for status in await hub.adapters.statuses())
 
-        await eventually(paused, within=10)
+        await eventually(paused)
         found = await assignment_of(hub, outcome, "police")
         assert (found.state, found.tries, found.attempts[-1].error) == (AssignmentState.SENDING, 0, "withdrawn")
         assert len(department.calls) == 1

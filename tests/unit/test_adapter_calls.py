@@ -27,7 +27,7 @@ from hub.contract import (
 )
 from hub.errors import AdapterFault, Refused
 from hub.model.case.state import Channel
-from tests.eventually import eventually
+from hub.testing.kit import eventually
 
 NOW = datetime(2026, 3, 2, 15, tzinfo=UTC)
 

@@ -16,7 +16,7 @@ from hub.api.tracing import name_of
 from hub.bus import Entry
 from hub.errors import BusUnavailable
 from hub.settings import ApiSettings
-from tests.eventually import eventually
+from hub.testing.kit import eventually
 from tests.unit.api_world import STREET, MemoryBucket, World
 
 OTHER_STREET = "320113002"

@@ -23,7 +23,7 @@ async def served(folder: Path, *, heartbeat: float = 15.0) -> AsyncIterator[tupl
         )
         server = QuietServer(config)
         serving = asyncio.create_task(server.serve())
-        await eventually(lambda: server.started, within=10)
+        await eventually(lambda: server.started)
         port = server.servers[0].sockets[0].getsockname()[1]
         try:
             async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}/api/v1", timeout=10) as client:
@@ -116,7 +116,7 @@ async def test_left_streams_are_forgotten(tmp_path: Path, monkeypatch: pytest.Mo
             refused = await client.get("/changes", headers=world.as_("viewer"))
             assert refused.status_code == 503
             assert refused.headers["retry-after"]
-        await eventually(lambda: not world.app.state.streams, within=5)
+        await eventually(lambda: not world.app.state.streams)
 
 
 async def test_one_token_can_not_hold_every_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,7 +129,7 @@ async def test_one_token_can_not_hold_every_stream(tmp_path: Path, monkeypatch: 
             assert refused.headers["retry-after"]
             async with client.stream("GET", "/changes", headers=world.as_("viewer")) as other:
                 assert other.status_code == 200
-        await eventually(lambda: not world.app.state.streams, within=5)
+        await eventually(lambda: not world.app.state.streams)
 
 
 async def test_streams_asked_for_at_once_are_counted_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,7 +139,7 @@ async def test_streams_asked_for_at_once_are_counted_too(tmp_path: Path, monkeyp
         async def opened() -> int:
             async with client.stream("GET", "/changes", headers=world.as_("admin")) as answer:
                 found.append(answer.status_code)
-                await eventually(lambda: len(found) == 6, within=5)
+                await eventually(lambda: len(found) == 6)
                 return answer.status_code
 
         found: list[int] = []

@@ -27,7 +27,7 @@ server.serve_forever()
 """
 
 
-async def until(predicate: Callable[[], bool], within: float = 20) -> None:
+async def until(predicate: Callable[[], bool], within: float = 60) -> None:
     async with asyncio.timeout(within):
         while not predicate():
             await asyncio.sleep(0.01)

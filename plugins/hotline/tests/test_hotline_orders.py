@@ -65,7 +65,7 @@ def _visits(inbox: Inbox) -> list[Report]:
 
 async def test_new_order_comes_as_a_case_with_its_caller(hotline: SimulatorProcess, inbox: Inbox) -> None:
     number = _put_in(hotline, urgency="特急")
-    await eventually(lambda: bool(inbox.items), within=10)
+    await eventually(lambda: bool(inbox.items))
     case = inbox.items[0]
     assert isinstance(case, IncomingCase)
     assert (case.ref, case.channel, case.place_name, case.severity) == (number, Channel.HOTLINE, "尧化街道", Severity.URGENT)
@@ -77,7 +77,7 @@ async def test_new_order_comes_as_a_case_with_its_caller(hotline: SimulatorProce
 async def test_order_put_in_twice_under_one_ref_comes_once(hotline: SimulatorProcess, inbox: Inbox) -> None:
     assert _put_in(hotline, ref="GD1") == _put_in(hotline, ref="GD1") == "GD1"
     _put_in(hotline, ref="GD2")
-    await eventually(lambda: {item.ref for item in inbox.items if isinstance(item, IncomingCase)} == {"GD1", "GD2"}, within=10)
+    await eventually(lambda: {item.ref for item in inbox.items if isinstance(item, IncomingCase)} == {"GD1", "GD2"})
     assert [item["order"] for item in hotline.control("GET", "/_sim/orders")["orders"]] == ["GD1", "GD2"]
 
 
@@ -87,8 +87,8 @@ async def test_order_whose_callback_is_not_confirmed_comes_by_poll(hotline: Simu
     poll = await adapter.poll(None)
     assert [item.ref for item in poll.items if isinstance(item, IncomingCase)] == [number]
     inbox.adapter = adapter
-    await eventually(lambda: len(inbox.items) == 1, within=10)
-    await eventually(lambda: hotline.control("GET", "/_sim/state")["unsent_callbacks"] == 0, within=10)
+    await eventually(lambda: len(inbox.items) == 1)
+    await eventually(lambda: hotline.control("GET", "/_sim/state")["unsent_callbacks"] == 0)
     assert (await adapter.poll(None)).items == [], "what was confirmed is not polled again"
 
 
@@ -98,7 +98,7 @@ async def test_callback_goes_out_after_the_hotline_was_killed(hotline: Simulator
     hotline.kill()
     inbox.adapter = adapter
     hotline.start()
-    await eventually(lambda: bool(inbox.items), within=10)
+    await eventually(lambda: bool(inbox.items))
     # at-least-once: killed after sending and before noting it, the simulator sends again
     assert {item.ref for item in inbox.items if isinstance(item, IncomingCase)} == {number}
 
@@ -107,7 +107,7 @@ async def test_caller_is_asked_after_the_result_and_the_order_closes(hotline: Si
     number = _put_in(hotline)
     for stage in ("taken", "resolved", "resolved"):
         await _adapter(inbox).inform(_notice(number, stage))
-    await eventually(lambda: bool(_visits(inbox)), within=10)
+    await eventually(lambda: bool(_visits(inbox)))
     visit = _visits(inbox)[0]
     assert (visit.ticket, visit.key, visit.reached, visit.satisfied, visit.solved) == (number, None, True, True, True)
     await _adapter(inbox).inform(_notice(number, "closed"))
@@ -118,10 +118,10 @@ async def test_caller_is_asked_after_the_result_and_the_order_closes(hotline: Si
 async def test_discontent_caller_is_asked_again_after_the_second_result(hotline: SimulatorProcess, inbox: Inbox) -> None:
     number = _put_in(hotline, satisfied=[False, True])
     await _adapter(inbox).inform(_notice(number, "resolved", 0))
-    await eventually(lambda: len(_visits(inbox)) == 1, within=10)
+    await eventually(lambda: len(_visits(inbox)) == 1)
     await _adapter(inbox).inform(_notice(number, "reopened", 1))
     await _adapter(inbox).inform(_notice(number, "resolved", 2))
-    await eventually(lambda: len(_visits(inbox)) == 2, within=10)
+    await eventually(lambda: len(_visits(inbox)) == 2)
     assert [visit.satisfied for visit in _visits(inbox)] == [False, True]
     assert len({visit.id for visit in _visits(inbox)}) == 2
 
@@ -171,7 +171,7 @@ async def test_people_decide_the_same_for_the_same_seed(tmp_path: Path) -> None:
                 for number in range(8):
                     _put_in(hotline, ref=f"GD{number}")
                     await adapter.inform(_notice(f"GD{number}", "resolved"))
-                await eventually(lambda inbox=inbox: len({v.ticket for v in _visits(inbox)}) == 8, within=10)  # type: ignore[misc]
+                await eventually(lambda inbox=inbox: len({v.ticket for v in _visits(inbox)}) == 8)  # type: ignore[misc]
                 answers.append(
                     {visit.id: (visit.satisfied, visit.rating) for visit in _visits(inbox) if visit.id.endswith("-1")}
                 )

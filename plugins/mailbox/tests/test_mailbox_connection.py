@@ -193,4 +193,4 @@ async def test_mail_goes_out_and_comes_in_over_tls(security: str, certificate: P
                 await adapter.deliver(sample_assignment())
             with pytest.raises(Unavailable, match="not trusted"):
                 await adapter.poll(None)
-        await eventually(lambda: len(asyncio.all_tasks()) < 20, within=5)
+        await eventually(lambda: len(asyncio.all_tasks()) < 20)

@@ -166,8 +166,8 @@ async def test_simulated_people_bring_photos_and_survive_a_kill(desk_process: Si
                 reports = [item for item in inbox.items if isinstance(item, Report)]
                 return {item.key: len(item.files) for item in reports if item.kind is ReportKind.RESOLVED}
 
-            await eventually(lambda: resolved() == dict.fromkeys(keys, 1), within=30)
-            await eventually(lambda: desk_process.control("GET", "/_sim/state")["unsent_callbacks"] == 0, within=10)
+            await eventually(lambda: resolved() == dict.fromkeys(keys, 1))
+            await eventually(lambda: desk_process.control("GET", "/_sim/state")["unsent_callbacks"] == 0)
 
 
 async def test_people_give_back_when_told_so(returning_process: SimulatorProcess) -> None:
@@ -176,7 +176,7 @@ async def test_people_give_back_when_told_so(returning_process: SimulatorProcess
         async with running_adapter(PageAdapter, adapter_settings(returning_process.url, SECRET), timeout=5) as adapter:
             inbox.adapter = adapter
             await adapter.deliver(sample_assignment(unit="landscaping"))
-            await eventually(lambda: any(_kind(item) is ReportKind.RETURNED for item in inbox.items), within=20)
+            await eventually(lambda: any(_kind(item) is ReportKind.RETURNED for item in inbox.items))
     assert [ticket["state"] for ticket in returning_process.tickets()] == ["returned"]
 
 

@@ -202,7 +202,7 @@ async def test_urgent_incident_is_taken_within_seconds_at_any_pace(police: Simul
             states = {ticket["ticket"]: ticket["state"] for ticket in police.tickets()}
             return states[urgent.ticket] == "accepted" and states[ordinary.ticket] == "received"
 
-        await eventually(taken, within=5)
+        await eventually(taken)
         poll = await adapter.poll(None)
     assert [(item.kind, item.ticket) for item in poll.items if isinstance(item, Report)] == [
         (ReportKind.ACCEPTED, urgent.ticket)
@@ -215,7 +215,7 @@ async def test_finished_incident_cannot_be_recalled(tmp_path: Path) -> None:
         async with running_adapter(PoliceAdapter, adapter_settings(police.url, SECRET)) as adapter:
             assignment = sample_assignment()
             receipt = await adapter.deliver(assignment)
-            await eventually(lambda: police.tickets()[0]["state"] == "done", within=10)
+            await eventually(lambda: police.tickets()[0]["state"] == "done")
             with pytest.raises(Refused, match="已办结"):
                 await adapter.recall(replace(assignment, ticket=receipt.ticket), "重复")
 
@@ -226,7 +226,7 @@ async def test_returned_incident_is_not_theirs_to_recall(tmp_path: Path) -> None
         async with running_adapter(PoliceAdapter, adapter_settings(police.url, SECRET)) as adapter:
             assignment = sample_assignment()
             receipt = await adapter.deliver(assignment)
-            await eventually(lambda: police.tickets()[0]["state"] == "returned", within=10)
+            await eventually(lambda: police.tickets()[0]["state"] == "returned")
             await adapter.recall(replace(assignment, ticket=receipt.ticket), "重复")
             poll = await adapter.poll(None)
     assert [item.kind for item in poll.items if isinstance(item, Report)] == [ReportKind.ACCEPTED, ReportKind.RETURNED]

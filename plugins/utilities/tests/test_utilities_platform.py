@@ -185,7 +185,7 @@ async def test_changes_come_in_pages_and_each_once(start: Callable[..., Simulato
     settings = {**adapter_settings(platform.url, SECRET), "page_size": 3}
     async with running_adapter(UtilitiesAdapter, settings, timeout=5) as adapter:
         keys = {(await _delivered(adapter)).key for _ in range(5)}
-        await eventually(lambda: all(ticket["state"] == "completed" for ticket in platform.tickets()), within=10)
+        await eventually(lambda: all(ticket["state"] == "completed" for ticket in platform.tickets()))
         seen: list[str] = []
         cursor: str | None = None
         pages = 0

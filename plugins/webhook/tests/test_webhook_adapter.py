@@ -81,7 +81,7 @@ async def receiving() -> AsyncIterator[Receiver]:
     server = QuietServer(uvicorn.Config(app, lifespan="off", log_level="warning", access_log=False))
     serving = asyncio.create_task(server.serve([listener]))
     try:
-        await eventually(lambda: server.started, within=10)
+        await eventually(lambda: server.started)
         yield receiver
     finally:
         server.should_exit = True
