@@ -54,6 +54,8 @@ class AdapterContract(Poisoned):
     adapter_settings: ClassVar[staticmethod[[str, str], Mapping[str, object]]]
     simulator_options: ClassVar[Sequence[str]] = ()
     unit: ClassVar[str] = "dept.sample"
+    patience: ClassVar[float] = PATIENCE
+    """Seconds within which what the department does has to be heard of."""
     """A unit the adapter serves."""
 
     def assignment(self, **changes: Any) -> Assignment:
@@ -387,13 +389,12 @@ class AdapterContract(Poisoned):
         *,
         files: Set[str] = frozenset(),
         polling: bool = True,
-        within: float = PATIENCE,
     ) -> list[Report]:
         """Wait until reports of all `kinds` and `files` (SHA-256, hex) came about the assignment; all reports about it so far."""
         adapter = _adapter(inbox)
         polled: list[Report] = []
         cursor: str | None = None
-        give_up = time.monotonic() + within
+        give_up = time.monotonic() + self.patience
         while time.monotonic() < give_up:
             if polling and self.declares(Capability.POLL):
                 poll = await adapter.poll(cursor)
@@ -406,7 +407,8 @@ class AdapterContract(Poisoned):
                 return reports
             await asyncio.sleep(0.05)
         raise AssertionError(
-            f"no {kinds} with {len(files)} files within {within} s; rejected callbacks: {[str(r) for r in inbox.rejections]}"
+            f"no {kinds} with {len(files)} files within {self.patience} s;"
+            f" rejected callbacks: {[str(r) for r in inbox.rejections]}"
         )
 
 

@@ -29,7 +29,7 @@ from hub.model.assignments.state import Role, delivery_key
 from hub.model.case.state import Severity, case_id
 from hub.outbound import departmental_client
 
-PATIENCE = 60.0
+PATIENCE = 45.0
 """Seconds to wait for what has to come: long, because a slow machine is nobody's fault and waiting costs nothing when all is well."""
 
 _CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"

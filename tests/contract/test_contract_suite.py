@@ -31,6 +31,7 @@ class TestBroken{number}(AdapterContract):
     adapter_class = Broken{number}
     simulator_module = "hub_hotline.simulator"
     adapter_settings = staticmethod(adapter_settings)
+    patience = 5.0
 """
 MUTANTS = {
     "sends again blindly under a new key": (
@@ -189,7 +190,7 @@ def failed(tmp_path_factory: pytest.TempPathFactory) -> frozenset[str]:
     chosen = [f"{file}::TestBroken{number}::{test}" for number, (_, test) in enumerate(MUTANTS.values())]
     options = ["-q", "-c", str(ROOT / "pyproject.toml"), "-p", "no:cacheprovider", "--tb=line"]
     command = [sys.executable, "-m", "pytest", *options, *chosen]
-    result = subprocess.run(command, capture_output=True, text=True, cwd=directory, check=False, timeout=110)
+    result = subprocess.run(command, capture_output=True, text=True, cwd=directory, check=False, timeout=280)
     assert result.returncode == 1, result.stdout
     return frozenset(re.findall(r"^FAILED \S*::(TestBroken\d+::test_\w+)", result.stdout, re.MULTILINE))
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from hub.app import Hub
 from hub.contract import AdapterInstance
 from hub.settings import Settings
+from hub.testing.kit import PATIENCE
 from tests.system.department import CONFIG, instance
 from tests.system.hubs import KEY, OneBus
 from tests.system.remote_office import OfficeAdapter
@@ -38,7 +39,7 @@ async def killable(bus: OneBus, name: str, office: Office) -> AsyncIterator[asyn
     )
     try:
         assert child.stdout is not None
-        assert (await asyncio.wait_for(child.stdout.readline(), timeout=30)).strip() == b"runs"
+        assert (await asyncio.wait_for(child.stdout.readline(), timeout=PATIENCE)).strip() == b"runs"
         yield child
     finally:
         with suppress(ProcessLookupError):

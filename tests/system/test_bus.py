@@ -18,7 +18,7 @@ from hub.bus.timers import set_timer
 from hub.cancellation import raise_if_cancelled
 from hub.errors import BusUnavailable
 from hub.model.case.state import case_id
-from hub.testing.kit import eventually
+from hub.testing.kit import PATIENCE, eventually
 
 CASE = case_id("320113001001001", "0000000001")
 
@@ -105,7 +105,7 @@ async def test_what_the_hub_cannot_do_now_comes_again_and_the_queue_goes_on(bus:
         first = await consumer.next()
         async with first.handling(lambda deliveries: 0.05 * deliveries):
             raise BusUnavailable("the ledger does not answer")
-        second = await asyncio.wait_for(consumer.next(), timeout=5)
+        second = await asyncio.wait_for(consumer.next(), timeout=PATIENCE)
         assert (second.data, second.deliveries) == (b"one", 2)
         async with second.handling():
             await second.ack(confirmed=True)

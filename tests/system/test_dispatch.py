@@ -225,7 +225,7 @@ async def test_an_open_breaker_defers_without_spending_attempts_and_stops_nobody
         for outcome in outcomes:
             await until(hub, outcome, "property", AssignmentState.DELIVERED)
         for outcome in outcomes:
-            await until(hub, outcome, "police", AssignmentState.DELIVERED, within=20)
+            await until(hub, outcome, "police", AssignmentState.DELIVERED)
         cases: list[Case] = [case for o in outcomes if (case := await case_of(hub, o.state.id)) is not None]
         spent = sum(len(a.attempts) for case in cases for a in case.assignments if a.adapter == "police")
         assert spent <= len(outcomes) + 8

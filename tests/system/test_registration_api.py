@@ -13,6 +13,7 @@ import pytest
 
 from hub.serving import Running, serve
 from hub.settings import Settings
+from hub.testing.kit import PATIENCE
 from tests.system.department import CONFIG
 from tests.system.test_registration import SECRET, DeskAdapter
 
@@ -31,7 +32,7 @@ async def served(tmp_path: Path) -> AsyncIterator[Running]:
         await stop.wait()
 
     task = asyncio.create_task(serve(settings, adapters=[], plugins=[DeskAdapter], any_port=True, started=started, stop=stop))
-    done, _ = await asyncio.wait({ready, task}, timeout=30, return_when=asyncio.FIRST_COMPLETED)
+    done, _ = await asyncio.wait({ready, task}, timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)
     assert ready in done, task
     yield ready.result()
     stop.set()

@@ -14,6 +14,7 @@ from typing import Any
 
 from hub.contract import Contact
 from hub.model.assignments.state import AssignmentState
+from hub.testing.kit import PATIENCE
 from tests.node.prepare import HERE, prepared
 from tests.system.department import report_gas
 from tests.system.remote_world import away, credentials_for, hub_with, until
@@ -50,7 +51,7 @@ async def client(creds: Path, documents: Path, journal: Path) -> AsyncIterator[l
     finally:
         if child.returncode is None:
             child.terminate()
-        assert await asyncio.wait_for(child.wait(), timeout=20) == 0
+        assert await asyncio.wait_for(child.wait(), timeout=PATIENCE) == 0
         await reading
 
 

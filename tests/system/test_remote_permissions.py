@@ -247,7 +247,7 @@ async def test_garbage_is_put_aside_and_a_flood_of_it_delays_nobody_else(hub: Hu
             await police.nc.publish("report.police.accepted", f"garbage {number} ".encode() * 100)
         await police.nc.flush()
         await other.asks("report.property.receipt", {**event, "data": {"key": key, "ticket": "P-1", "attempt": 1}})
-        await until(hub, outcome, "property", AssignmentState.DELIVERED, within=5)
+        await until(hub, outcome, "property", AssignmentState.DELIVERED)
 
         async def both() -> bool:
             return len(await _aside(hub)) >= 2

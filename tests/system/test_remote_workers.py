@@ -17,7 +17,7 @@ from hub.contract import CallbackRequest, Placement
 from hub.desk import Outcome
 from hub.model.assignments.state import AssignmentState
 from hub.remote.worker import WorkerStatus
-from hub.testing.kit import eventually
+from hub.testing.kit import PATIENCE, eventually
 from tests.system.department import report_gas
 from tests.system.remote_world import ROOT, Office, assignment_of, away, hub_with, until
 
@@ -115,7 +115,7 @@ async def test_workers_end_with_a_hub_that_was_killed(tmp_path: Path) -> None:
     )
     try:
         assert child.stdout is not None
-        worker = int((await asyncio.wait_for(child.stdout.readline(), timeout=30)).decode())
+        worker = int((await asyncio.wait_for(child.stdout.readline(), timeout=PATIENCE)).decode())
         assert _alive(worker)
     finally:
         child.kill()

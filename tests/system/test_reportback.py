@@ -116,7 +116,7 @@ async def test_a_report_by_ticket_waits_until_the_ticket_is_known(tmp_path: Path
     async with running_hub(tmp_path, {"police": scripted("police", department)}) as hub:
         assert await hub.reportback.take("police", Report(id="e1", kind=ReportKind.RESOLVED, ticket="T-0", note="好了")) is None
         outcome = await report_gas(hub)
-        await until(hub, outcome, "police", AssignmentState.RESOLVED, within=20)
+        await until(hub, outcome, "police", AssignmentState.RESOLVED)
 
 
 async def test_polled_items_are_taken_once_and_the_cursor_survives_a_restart(tmp_path: Path) -> None:

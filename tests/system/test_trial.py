@@ -19,6 +19,7 @@ from hub.contract import AdapterInstance, Report, ReportKind
 from hub.serving import Running, serve
 from hub.settings import Settings
 from hub.testing.cassette import Cassette
+from hub.testing.kit import PATIENCE
 from hub.testing.process import SimulatorProcess
 from tests.system.department import CONFIG, Department, running_hub, scripted
 
@@ -52,7 +53,7 @@ async def serving(path: Path, instances: list[AdapterInstance]) -> AsyncIterator
         await stop.wait()
 
     task = asyncio.create_task(serve(settings, adapters=instances, any_port=True, started=up, stop=stop))
-    done, _ = await asyncio.wait({ready, task}, timeout=30, return_when=asyncio.FIRST_COMPLETED)
+    done, _ = await asyncio.wait({ready, task}, timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)
     assert ready in done, task
     yield ready.result()
     stop.set()
