@@ -62,9 +62,8 @@ def test_new_plugin_passes_its_own_tests_at_once(
 
 def test_new_plugins_are_typed_strictly(written: dict[Kind, Path]) -> None:
     packages = [next(directory.glob("hub_*")) for directory in written.values()]
-    result = called(
-        written[Kind.SOAP], "-m", "mypy", "--cache-dir", str(ROOT / ".mypy_cache" / "new-plugins"), *map(str, packages)
-    )
+    # What the check of the hub has found out about the hub is not found out again.
+    result = called(written[Kind.SOAP], "-m", "mypy", "--cache-dir", str(ROOT / ".mypy_cache"), *map(str, packages))
     assert result.returncode == 0, result.stdout + result.stderr
 
 
