@@ -1,6 +1,6 @@
-"""The data directory belongs to one hub at a time, which knows whose it was before. Owns `hub.lock` in it.
+"""The data directory belongs to one hub at a time, which knows whose it was before. Owns `hub.lock` and `demo.lock` in it.
 
-Called by the composition root.
+Called by the composition root, and by the demo before it starts its departments.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ class DataLock:
 
 
 @contextlib.contextmanager
-def alone_in(data: Path) -> Iterator[DataLock]:
+def alone_in(data: Path, lock_file: str = "hub.lock") -> Iterator[DataLock]:
     """Have the data directory for oneself; raises ConfigError when another hub runs on it."""
-    with (data / "hub.lock").open("a+") as file:
+    with (data / lock_file).open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as problem:

@@ -26,7 +26,9 @@ from hub import logs
 from hub.api import create_app
 from hub.api.services import Instances, Services
 from hub.app import Hub
+from hub.bus.streams import LEDGER, worked
 from hub.errors import ConfigError, HubError, LedgerDamaged
+from hub.linkage import DURABLE
 
 if TYPE_CHECKING:
     from hub.contract import Adapter, AdapterInstance, CallbackRequest
@@ -204,6 +206,7 @@ def accept_loss(settings: Settings) -> int:
 
     async def accept() -> str | None:
         async with Hub.open(settings, instances=(), check=False) as hub:
+            await _no_other_serves(hub)
             mark = await hub.ledger.accept_loss()
             log.warning("loss accepted", sequence=mark.sequence)
         for name in ("views.db", "views.db-wal", "views.db-shm"):
@@ -219,10 +222,17 @@ def forget_secrets(settings: Settings) -> int:
 
     async def forget() -> str | None:
         async with Hub.open(settings, instances=(), check=False) as hub:
+            await _no_other_serves(hub)
             log.warning("secrets forgotten", count=await hub.sealing.forget_all())
         return None
 
     return _outcome(forget)
+
+
+async def _no_other_serves(hub: Hub) -> None:
+    """Raise ConfigError while another hub serves on the same bus: it would go on with what is taken away here."""
+    if await worked(hub.bus, LEDGER, DURABLE):
+        raise ConfigError("another hub serves on this bus: stop every hub first", key="bus")
 
 
 def _outcome(run: Callable[[], Awaitable[str | None]]) -> int:

@@ -223,15 +223,16 @@ async def issue(request: Request, services: ServicesHere, caller: CallerHere) ->
     caller.require(ADMINS)
     body = await read_body(request, TokenBody)
     district = services.district()
-    area = body.area or caller.token.area
-    _within_own(caller, area)
-    if not district.policy.is_area(area):
-        raise InvalidInput(f"no such area: {area}", subject="area")
     unit = district.directory.get(body.unit) if body.unit is not None else None
     if body.unit is not None and unit is None:
         raise InvalidInput(f"no such unit: {body.unit}", subject="unit")
-    if unit is not None and unit.level is not None:
-        _within_own(caller, unit.code, subject="unit")
+    own = unit.code if unit is not None and unit.level is not None else None  # the area that the unit is there for
+    if own is not None:
+        _within_own(caller, own, subject="unit")
+    area = body.area or own or caller.token.area
+    _within_own(caller, area)
+    if not district.policy.is_area(area):
+        raise InvalidInput(f"no such area: {area}", subject="area")
     if body.role == "department" and unit is not None and unit.kind is not UnitKind.DEPARTMENT:
         raise InvalidInput(f"{unit.code} is no department", subject="unit")
     secret, token = await services.tokens.issue(

@@ -227,6 +227,17 @@ async def forget_consumer(bus: Bus, stream: str, durable: str) -> None:
             raise
 
 
+async def worked(bus: Bus, stream: str, durable: str) -> bool:
+    """Whether some process waits for messages of a durable consumer now; a killed one still does for two seconds."""
+    try:
+        answer = await bus.api(f"CONSUMER.INFO.{stream}.{durable}")
+    except JetStreamRefused as problem:
+        if problem.status == 404:
+            return False
+        raise
+    return int(answer["num_waiting"]) > 0
+
+
 async def consumer_backlog(bus: Bus, stream: str, durable: str) -> tuple[int, int]:
     """(waiting, in flight) of a durable consumer; zeros when it does not exist."""
     try:

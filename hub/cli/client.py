@@ -192,8 +192,8 @@ def problem_line(answer: httpx.Response) -> str:
         return f"{answer.status_code} {answer.reason_phrase}"
     title = str(problem.get("title") or answer.reason_phrase)
     detail = str(problem.get("detail") or "")
-    line = title if not detail or detail == title else f"{title}: {detail}"
-    fields = [_field(error) for error in problem.get("errors") or () if isinstance(error, dict)]
+    line = (detail or title) if not detail or detail.startswith(title) else f"{title}: {detail}"
+    fields = [_field(error, line) for error in problem.get("errors") or () if isinstance(error, dict)]
     new = [text for text in fields if text and text not in line]
     trace = problem.get("trace_id")
     return "".join(
@@ -205,12 +205,13 @@ def problem_line(answer: httpx.Response) -> str:
     )
 
 
-def _field(error: Mapping[str, Any]) -> str:
+def _field(error: Mapping[str, Any], said: str) -> str:
+    """Which field is wrong, and how when `said` does not say it already."""
     where = next((error[name] for name in ("field", "pointer", "subject", "name", "loc") if error.get(name)), "")
     if isinstance(where, list):
         where = ".".join(map(str, where))
     what = next((error[name] for name in ("detail", "message", "reason", "msg") if error.get(name)), "")
-    return f"{where}: {what}" if where and what else str(where or what)
+    return f"{where}: {what}" if where and what and what not in said else str(where or what)
 
 
 def _query(values: Mapping[str, object]) -> dict[str, str]:

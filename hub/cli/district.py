@@ -136,7 +136,7 @@ def issue(
         str, typer.Option(help="admin, operator, clerk, grid_worker, department, devops or viewer.", show_default=False)
     ],
     unit: Annotated[str | None, typer.Option(help="The unit it acts for.", show_default=False)] = None,
-    area: Annotated[str | None, typer.Option(help="Area it is limited to.", show_default=False)] = None,
+    area: Annotated[str | None, typer.Option(help="Area it is limited to.", show_default="the unit's own, else yours")] = None,
     scope: Annotated[
         list[str] | None, typer.Option(help="Only this of what its role may; may be repeated.", show_default=False)
     ] = None,

@@ -24,6 +24,7 @@ import structlog
 from hub import logs
 from hub.config import District, load_district
 from hub.contract import AdapterInstance
+from hub.data_lock import alone_in
 from hub.demo.client import HubClient
 from hub.demo.crew import PAGE, Badges, Crew
 from hub.demo.display import Display, Standing
@@ -62,7 +63,8 @@ def run(settings: Settings, options: DemoOptions) -> int:
     with (settings.data / "logs" / "hub.log").open("a", encoding="utf-8") as stream:
         logs.setup(level=settings.log_level, json=settings.log_json, stream=stream)
         try:
-            return int(run_loop(Demo(settings, options).run))
+            with alone_in(settings.data, "demo.lock"):  # its simulators and its ports are touched before the hub takes its own
+                return int(run_loop(Demo(settings, options).run))
         except HubError as problem:
             log.error("the demo ends", code=problem.code, reason=problem.message)
             sys.stderr.write(f"hub: {problem.message}\n")

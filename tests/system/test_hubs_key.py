@@ -67,8 +67,11 @@ async def test_when_the_key_is_lost_the_secrets_are_forgotten_and_hubs_start_wit
     async with one_bus(tmp_path, extra=[DeskAdapter]) as bus:
         async with bus.hub("a") as a:
             await a.registration.add("gasworks", "desk", Patch(settings={"url": "a", "secret": SECRET}), BY)
+            said = await hub_command(bus, "b", "secrets", "forget", "--yes", succeeds=False, HUB_SECRETS_KEY=OTHER)
+            assert "another hub serves on this bus" in said
         with pytest.raises(ConfigError, match="hub secrets forget"):
             await starts(bus, "a", secrets_key=OTHER)
+        await asyncio.sleep(2.5)  # a hub that was killed is still waited for by the bus for so long
         await hub_command(bus, "a", "secrets", "forget", "--yes", HUB_SECRETS_KEY=OTHER)
         connection = await Bus.connect(bus.server.url)
         assert await (await Bucket.open(connection, "SECRETS")).entries() == {}
@@ -82,9 +85,13 @@ async def test_when_the_key_is_lost_the_secrets_are_forgotten_and_hubs_start_wit
             await starts(bus, "b")
 
 
-async def hub_command(bus: OneBus, name: str, *words: str, **environ: str) -> None:
-    """A command of `hub`, as the operator of the hub `name` gives it; it must succeed."""
+async def hub_command(bus: OneBus, name: str, *words: str, succeeds: bool = True, **environ: str) -> str:
+    """A command of `hub`, as the operator of the hub `name` gives it, and what it prints."""
     own = {"HUB_DATA": str(bus.directory / name), "HUB_CONFIG": str(bus.config), "HUB_NATS__URL": bus.server.url}
     program = Path(sys.executable).with_name("hub")
-    child = await asyncio.create_subprocess_exec(program, *words, env={**os.environ, **own, **environ})
-    assert await asyncio.wait_for(child.wait(), timeout=60) == 0
+    child = await asyncio.create_subprocess_exec(
+        program, *words, env={**os.environ, **own, **environ}, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    said = (await asyncio.wait_for(child.communicate(), timeout=60))[0].decode()
+    assert (child.returncode == 0) is succeeds, said
+    return said

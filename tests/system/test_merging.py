@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -155,10 +156,12 @@ async def test_what_is_said_on_a_merged_case_reaches_the_one_that_goes_on(tmp_pa
         await merged(client, b, c)
         await client.post(f"/cases/{a}/comment", json={"text": "灯杆漏电危险"})
 
-        async def known() -> bool:
-            return "灯杆漏电危险" in (await client.get(f"/cases/{c}/timeline", params={"fresh": True})).text
+        async def said() -> list[str]:
+            state = await client.get(f"/cases/{c}/timeline", params={"fresh": True})
+            return re.findall(r"（[^（]*留言）*灯杆漏电危险", state.text)
 
-        await eventually(known)
+        (text,) = await eventually(said)
+        assert re.fullmatch(rf"（.+ 在已并入的 {a} 上留言）灯杆漏电危险", text), "said once whose it is, however long the chain"
 
 
 async def test_a_merge_into_an_ended_case_is_refused_and_leaves_both_as_they_were(tmp_path: Path) -> None:

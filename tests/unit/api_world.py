@@ -1,7 +1,8 @@
 """A hub without a server, for tests of views and API: everything real over a bus, buckets and files in memory."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import uvicorn
 from fastapi import FastAPI
 
 from hub.adapters import AdapterStatus
@@ -36,6 +38,7 @@ from hub.privacy import Vault
 from hub.reactions import Reactions
 from hub.repairs import Repair
 from hub.settings import ApiSettings, Open311Settings
+from hub.testing.kit import QuietServer, eventually
 from hub.testing.memory import MemoryBucket, MemoryLedger
 from hub.views import Projector, Views
 
@@ -264,4 +267,23 @@ class World:
         return case
 
 
-__all__ = ["START", "STREET", "SYSTEM", "Clock", "MemoryLedger", "World", "district", "new_case_id", "person"]
+@asynccontextmanager
+async def served(folder: Path, *, heartbeat: float = 15.0) -> AsyncIterator[tuple[World, httpx.AsyncClient]]:
+    """A world behind a real server, and a client for it."""
+    async with World.make(folder, heartbeat=heartbeat) as world:
+        config = uvicorn.Config(
+            world.app, port=0, lifespan="off", log_level="critical", access_log=False, timeout_graceful_shutdown=1
+        )
+        server = QuietServer(config)
+        serving = asyncio.create_task(server.serve())
+        await eventually(lambda: server.started)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        try:
+            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}/api/v1", timeout=10) as client:
+                yield world, client
+        finally:
+            server.should_exit = True
+            await serving
+
+
+__all__ = ["START", "STREET", "SYSTEM", "Clock", "MemoryLedger", "World", "district", "new_case_id", "person", "served"]

@@ -143,6 +143,13 @@ async def test_token_that_makes_no_sense_is_refused(world: World, body: dict[str
     assert answer.json()["errors"][0]["field"] == field
 
 
+async def test_token_of_a_unit_reaches_no_further_than_what_the_unit_is_there_for(world: World) -> None:
+    for unit, area in ((STREET, STREET), ("police", world.district.code), (None, world.district.code)):
+        body = {"name": "x", "role": "clerk"} | ({} if unit is None else {"unit": unit})
+        made = await world.client.post("/tokens", json=body, headers=world.as_("admin"))
+        assert made.json()["area"] == area, unit
+
+
 async def test_only_the_hash_of_a_token_is_stored() -> None:
     bucket = MemoryBucket()
     secret, token = await Tokens(bucket).issue(name="x", role="viewer", unit=None, area="320113")

@@ -2,35 +2,14 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
 import pytest
-import uvicorn
 
 from hub.api import stream
-from hub.testing.kit import QuietServer, eventually
-from tests.unit.api_world import STREET, World
-
-
-@asynccontextmanager
-async def served(folder: Path, *, heartbeat: float = 15.0) -> AsyncIterator[tuple[World, httpx.AsyncClient]]:
-    async with World.make(folder, heartbeat=heartbeat) as world:
-        config = uvicorn.Config(
-            world.app, port=0, lifespan="off", log_level="critical", access_log=False, timeout_graceful_shutdown=1
-        )
-        server = QuietServer(config)
-        serving = asyncio.create_task(server.serve())
-        await eventually(lambda: server.started)
-        port = server.servers[0].sockets[0].getsockname()[1]
-        try:
-            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}/api/v1", timeout=10) as client:
-                yield world, client
-        finally:
-            server.should_exit = True
-            await serving
+from hub.testing.kit import eventually
+from tests.unit.api_world import STREET, World, served
 
 
 async def take(answer: httpx.Response, count: int) -> list[dict[str, object]]:

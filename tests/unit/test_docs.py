@@ -1,5 +1,6 @@
 """The documentation is tested: generated parts are current, commands parse, Python runs, links lead somewhere."""
 
+import asyncio
 import importlib.util
 import inspect
 import re
@@ -18,6 +19,7 @@ import yaml
 import hub
 from hub import hookspecs
 from hub.settings import Settings
+from tests.unit.api_world import served
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -191,6 +193,17 @@ def test_other_python_blocks_can_be_imported(tmp_path: Path) -> None:
         assert spec is not None, page
         assert spec.loader is not None
         spec.loader.exec_module(importlib.util.module_from_spec(spec))
+
+
+async def test_the_example_of_the_interface_opens_a_case_and_says_its_id(tmp_path: Path) -> None:
+    (text,) = [text for page, text in blocks("python") if page.name == "api.md" and "def report_lamp" in text]
+    example: dict[str, Any] = {}
+    exec(compile(text.partition("if __name__")[0], "docs/api.md", "exec"), example)
+    async with served(tmp_path) as (world, client):
+        hub_url = str(client.base_url).removesuffix("/api/v1/")
+        id = await asyncio.to_thread(example["report_lamp"], hub_url, world.secrets["admin"])
+        answer = await client.get(f"/cases/{id}", headers=world.as_("admin"))
+        assert answer.json()["title"] == "路灯不亮"
 
 
 def anchors(page: Path) -> set[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from hub.model.actors import SYSTEM
 from hub.model.aggregate import Commit, Event
 from hub.model.assignments.effects import EFFECTFUL as OF_ASSIGNMENTS
 from hub.model.assignments.effects import told_departments
@@ -79,6 +80,8 @@ def effects(commit: Commit[Event], case: Case) -> Iterator[Effect]:
 def _passed_on(commit: Commit[Event], event: Event, case: Case) -> c.CaseCommand | None:
     """What is said on a merged case goes to the case that goes on, and so to its holder."""
     match event:
+        case e.Commented(text=text) if commit.actor == SYSTEM:
+            return c.Comment(text=text)  # it came from a case merged into this one, and says whose it is
         case e.Commented(text=text):
             return c.Comment(text=f"（{commit.actor.name} 在已并入的 {case.id} 上留言）{text}")
         case e.Attached(attachment=attachment, note=note):
