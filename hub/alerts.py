@@ -30,7 +30,7 @@ log = structlog.get_logger("hub.alerts")
 
 DURABLE = "alerts"
 KEEP_TRYING = timedelta(days=1)
-_decode = msgspec.json.Decoder(Alert).decode
+_alerts = msgspec.json.Decoder(Alert)
 _FIRST_DELAY, _LONGEST_DELAY = 2.0, 600.0
 
 
@@ -167,7 +167,7 @@ class Alerts:
                 await self._notify(name, await consumer.next())
 
     async def _notify(self, name: str, delivery: Delivery) -> None:
-        alert = await read_or_put_aside(delivery, _decode, self._note, adapter=name)
+        alert = await read_or_put_aside(delivery, _read_alert, self._note, adapter=name)
         if alert is None:
             return
         async with delivery.handling():
@@ -186,6 +186,14 @@ class Alerts:
                     await delivery.retry(min(_LONGEST_DELAY, _FIRST_DELAY * 2.0 ** min(delivery.deliveries, 10)))
             else:
                 await delivery.ack()
+
+
+def _read_alert(raw: bytes) -> Alert:
+    """An alert from its queue; raises ValueError."""
+    alert = _alerts.decode(raw)
+    if alert.at.utcoffset() is None:
+        raise ValueError("its time has no offset")
+    return alert
 
 
 __all__ = ["Alerts", "alerts_of"]

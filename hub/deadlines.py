@@ -15,12 +15,14 @@ from hub import telemetry
 from hub.bus.connection import Bus
 from hub.bus.pull import Delivery, PullConsumer
 from hub.bus.streams import TIMERS, ensure_consumer
-from hub.bus.timers import DUE, set_timer
+from hub.bus.timers import DUE
 from hub.cancellation import raise_if_cancelled
 from hub.desk import Desks
 from hub.errors import InvalidInput, LedgerDamaged, NotAllowed
 from hub.model.actors import SYSTEM
 from hub.model.aggregate import MatterId, parse_id
+from hub.put_aside import NO_ADAPTER, Note, unreadable
+from hub.waking import wake_when_due
 
 log = structlog.get_logger("hub.deadlines")
 
@@ -30,9 +32,10 @@ DURABLE = "deadlines"
 class Deadlines:
     """Works due timers."""
 
-    def __init__(self, bus: Bus, desks: Desks) -> None:
+    def __init__(self, bus: Bus, desks: Desks, note: Note) -> None:
         self._bus = bus
         self._desks = desks
+        self._note = note
 
     async def run(self) -> None:
         """Work due timers for ever."""
@@ -48,7 +51,8 @@ class Deadlines:
             try:
                 await self._wake(parse_id(text))
             except (InvalidInput, NotAllowed, LedgerDamaged, ValueError) as problem:
-                log.error("timer without effect", matter=text, reason=str(problem))
+                log.error("timer put aside", matter=text, reason=str(problem))
+                await self._note(unreadable(delivery, str(problem), adapter=NO_ADAPTER))
                 await delivery.stop()
             else:
                 await delivery.ack()
@@ -63,6 +67,5 @@ class Deadlines:
         links = [trace for trace in (folded.opening_trace, folded.last_trace) if trace is not None]
         with telemetry.span("process timer.due", kind="consumer", root=True, links=links, matter=id):
             outcome = await desk.execute(id, aggregate.wake, actor=SYSTEM, cause=folded.last_trace)
-            due = aggregate.next_due(outcome.state)
-            if not outcome.events and due is not None:
-                await set_timer(self._bus, id, due)
+            if not outcome.events:  # it fired too early
+                await wake_when_due(self._bus, desk, outcome.folded)

@@ -21,7 +21,7 @@ import msgspec
 import structlog
 
 from hub import telemetry
-from hub.errors import BusUnavailable, InvalidInput, LedgerConflict, NotAllowed
+from hub.errors import BusUnavailable, InvalidInput, LedgerConflict, NotAllowed, Undecided
 from hub.ledger_codec import command_digest, digest
 from hub.marks import plain, reworded
 from hub.model.aggregate import IDS_KEPT, Aggregate, Aggregates, Command, Commit, Event, Folded, MatterId, tag_of
@@ -41,6 +41,11 @@ X = TypeVar("X", bound=Command)
 
 _TRIES = 12
 """Conflicts in a row before the caller is told; each means that somebody else's commit succeeded."""
+
+
+ANSWER_WITHIN = 10.0
+"""Seconds in which another matter's answer has to come; it takes milliseconds while the bus is there."""
+_LOOK_AGAIN = 0.05
 
 
 def utc_now() -> datetime:
@@ -179,8 +184,21 @@ class Desk(Generic[S, C, E]):
 
         `command_id` makes it idempotent per matter; with `strict` the same id with another content is refused, else it counts as
         the same (departments repeat a report with a fresh time). Raises TransitionRefused/InvalidInput (nothing changed), NotAllowed
-        when there is no such matter, BusUnavailable when it is not known to be stored, LedgerConflict after many lost races.
+        when there is no such matter, BusUnavailable when it is not known to be stored, LedgerConflict after many lost races,
+        Undecided when another matter's answer does not come within ten seconds.
         """
+        give_up = time.monotonic() + ANSWER_WITHIN
+        while True:
+            try:
+                return await self._execute(id, command, actor, command_id, cause, strict)
+            except Undecided:
+                if time.monotonic() > give_up:
+                    raise
+            await asyncio.sleep(_LOOK_AGAIN)
+
+    async def _execute(
+        self, id: MatterId, command: C, actor: Actor, command_id: str | None, cause: str | None, strict: bool
+    ) -> Outcome[S]:
         identity = command_id or f"{random.getrandbits(64):016x}"
         async with _Alone(self._locks, id):
             before = self._cache.get(id)
@@ -196,14 +214,14 @@ class Desk(Generic[S, C, E]):
                     return Outcome(before, repeated=True)
                 if before is None and type(command) not in self.aggregate.opens:
                     raise NotAllowed(f"no such {self.aggregate.name}", subject=id)
-                refusal: InvalidInput | None = None
+                refusal: InvalidInput | Undecided | None = None
                 events: tuple[E, ...] = ()
                 rules, now = self._rules(), self._clock()
                 try:
                     events = self.aggregate.decide(
                         None if before is None else before.state, command, actor=actor, rules=rules, now=now, id=id
                     )
-                except InvalidInput as problem:
+                except (InvalidInput, Undecided) as problem:
                     refusal = problem
                 if not events and not fresh and before is not None:
                     # Nothing is to be done as far as this process knows; another one may have changed the matter since.
@@ -286,9 +304,7 @@ class Desk(Generic[S, C, E]):
             sequence, raw = await self._ledger.append(commit, after=0 if before is None else before.sequence)
             if self._metrics is not None:
                 self._metrics.sent(f"ledger.{kind.name}", time.perf_counter() - started)
-            after = msgspec.structs.replace(
-                after, digest=digest(raw), sequence=sequence, wake_at=after.wake_at if wake is None else wake
-            )
+            after = msgspec.structs.replace(after, digest=digest(raw), sequence=sequence)
             span.set("hub.commit", commit.number)
         self._keep(after)
         return Outcome(after, commit)

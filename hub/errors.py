@@ -9,6 +9,7 @@
     ├─ ConfigError           at start only; names file, line and key
     ├─ PluginError           at start only; names the plugin and the rule broken
     ├─ LedgerConflict        someone else committed first; reload and decide again
+    │  └─ Undecided          another matter's answer is awaited; decide again when it is there
     ├─ LedgerDamaged         the ledger is behind its checkpoint or a chain is broken; the hub refuses to serve
     ├─ BusUnavailable        the message bus does not answer; nothing was accepted (HTTP 503)
     └─ DeliveryError         raised by an adapter
@@ -101,6 +102,12 @@ class LedgerConflict(HubError):
     """Another commit on the same case came first; reload and decide again."""
 
     code = "ledger_conflict"
+
+
+class Undecided(LedgerConflict):
+    """Another matter's answer is awaited that this decision depends on; decide again when it is there."""
+
+    code = "undecided"
 
 
 class LedgerDamaged(HubError):

@@ -8,7 +8,6 @@ nothing durable but its place in the stream. Started by the composition root.
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime
 from typing import Any, Protocol
 
 import msgspec
@@ -18,9 +17,8 @@ from hub import telemetry
 from hub.bus.connection import Bus
 from hub.bus.pull import PullConsumer
 from hub.bus.streams import LEDGER, ensure_consumer
-from hub.bus.timers import set_timer
 from hub.cancellation import raise_if_cancelled
-from hub.desk import Desk, Desks
+from hub.desk import Desks
 from hub.errors import BusUnavailable
 from hub.model.aggregate import MATTERS, Commit, Folded, tag_of
 from hub.model.effects import (
@@ -36,6 +34,7 @@ from hub.model.effects import (
     encode_task,
 )
 from hub.model.records import Source
+from hub.waking import wake_when_due
 
 log = structlog.get_logger("hub.linkage")
 
@@ -111,18 +110,8 @@ class Linkage:
                     *(self._dispatch(message) if isinstance(message, Task) else self._react(message) for message in messages)
                 )
         if commit.wake_at is not None:
-            await self._wake(desk, await desk.known(commit.id) or folded)
-
-    async def _wake(self, desk: Desk[Any, Any, Any], folded: Folded[Any]) -> None:
-        """Set the timer by the state, not by the commit: an older commit may come again after a newer one, here or elsewhere.
-
-        Whoever sets it looks afterwards whether the matter has gone on: the last one to set it has then seen the newest state.
-        """
-        at: datetime | None = None
-        while (due := desk.aggregate.next_due(folded.state)) is not None and due != at:
-            await set_timer(self._bus, folded.id, due)
-            at = due
-            folded = await desk.load(folded.id) or folded
+            # By the state, for an older commit may come again after a newer one, here or elsewhere.
+            await wake_when_due(self._bus, desk, await desk.known(commit.id) or folded)
 
     async def _messages(self, commit: Commit[Any], folded: Folded[Any], effect: Effect) -> list[Task | Reaction]:
         """An effect as it waits in the queues; a notice is one for each source that listens."""

@@ -94,7 +94,8 @@ class Reactions:
         if asked is not None and not source.aggregate.awaits(asked.state, command):
             return  # it was answered already, and this came once more
         try:
-            await target.execute(to, command, actor=SYSTEM, command_id=reaction.id, cause=telemetry.traceparent())
+            # Not strict: made anew from a later state it may say more, and it is the same command all the same.
+            await target.execute(to, command, actor=SYSTEM, command_id=reaction.id, cause=telemetry.traceparent(), strict=False)
         except (InvalidInput, NotAllowed) as problem:
             if bytes(reaction.refused) == b"null":
                 log.info("reaction refused", to=to, command=tag_of(command), reason=problem.message)

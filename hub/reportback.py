@@ -45,6 +45,7 @@ from hub.model.assignments.commands import Accept, Progress, RecordDelivered, Re
 from hub.model.assignments.state import Assignment, parse_delivery_key
 from hub.model.case.commands import CaseCommand, Comment, Visit
 from hub.model.case.state import CaseId
+from hub.model.effects import Aware
 from hub.model.records import Attachment
 from hub.privacy import mask_file_name, mask_text
 from hub.put_aside import NO_ADAPTER, read_or_put_aside
@@ -89,10 +90,10 @@ class Taken(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     adapter: str
     id: str
     kind: ReportKind
-    since: datetime
+    since: Aware
     key: str | None = None
     ticket: str | None = None
-    at: datetime | None = None
+    at: Aware | None = None
     by: str | None = None
     note: str | None = None
     files: tuple[Attachment, ...] = ()

@@ -14,7 +14,7 @@ from hub.api.present import Presenter, attention_for, own_assignments
 from hub.api.problems import Failure
 from hub.api.scopes import KeyScope
 from hub.api.tokens import Role
-from hub.desk import Outcome
+from hub.desk import ANSWER_WITHIN, Outcome
 from hub.errors import InvalidInput, TransitionRefused
 from hub.model.aggregate import Command, Commit, Folded, tag_of
 from hub.model.case import CASE
@@ -26,9 +26,6 @@ from hub.views import CASES, TimelineEntry
 if TYPE_CHECKING:
     from hub.api.auth import Caller
     from hub.api.services import Services
-
-ANSWER_WITHIN = 10.0
-"""Seconds a merge waits for the other case's answer, and an erasure for its end; both go on afterwards all the same."""
 
 _WORK = ("accept", "progress", "resolve", "return", "comment", "ask")
 _GRID = (*_WORK, "triage", "claim", "dispatch", "escalate", "settle", "urge", "visit", "resume")
@@ -165,7 +162,7 @@ async def _merged(services: Services, command: Merge, outcome: Outcome[Case]) ->
     case = outcome.state
     if case.merging is None and case.merged_into == command.into:
         return outcome
-    found = await _wait_for(services, outcome, (CaseMerged, MergeRefused))
+    found = await _wait_for(services, outcome, (CaseMerged, MergeRefused), into=command.into)
     if found is None:
         return outcome
     for event in found.events:
@@ -174,26 +171,31 @@ async def _merged(services: Services, command: Merge, outcome: Outcome[Case]) ->
     return await _newest(services, outcome, found)
 
 
-async def _wait_for(services: Services, outcome: Outcome[Case], kinds: tuple[type[Any], ...]) -> Commit[Any] | None:
-    """The first commit behind the command's own with one of these events; None when it does not come in time."""
+async def _wait_for(
+    services: Services, outcome: Outcome[Case], kinds: tuple[type[Any], ...], **fields: object
+) -> Commit[Any] | None:
+    """The first commit behind the command's own with one of these events; None when it does not come in time, and goes on."""
     id = outcome.folded.id
     if not outcome.events:  # given before: the answer may be there already
         commit: Commit[Any]
         for _, commit in reversed(await services.ledger.commits(id)):
-            if _has(commit, kinds):
+            if _has(commit, kinds, fields):
                 return commit
     try:
         async with asyncio.timeout(ANSWER_WITHIN):
             async for _, following, _ in services.ledger.follow(outcome.sequence, subject=CASE.subject(id)):
-                if _has(following, kinds):
+                if _has(following, kinds, fields):
                     return following
     except TimeoutError:
         return None
     return None
 
 
-def _has(commit: Commit[Any], kinds: tuple[type[Any], ...]) -> bool:
-    return any(isinstance(event, kinds) for event in commit.events)
+def _has(commit: Commit[Any], kinds: tuple[type[Any], ...], fields: Mapping[str, object]) -> bool:
+    return any(
+        isinstance(event, kinds) and all(getattr(event, name) == value for name, value in fields.items())
+        for event in commit.events
+    )
 
 
 async def _newest(services: Services, outcome: Outcome[Case], answered: Commit[Any]) -> Outcome[Case]:

@@ -29,6 +29,7 @@ from hub.errors import (
     NotAllowed,
     PluginError,
     TransitionRefused,
+    Undecided,
 )
 from hub.marks import plain
 from hub.open311.errors import asks_here, refusal
@@ -182,6 +183,8 @@ def _hub_error(request: Request, error: Exception) -> Response:
             return problem(scope, 422, "plugin_error", error.message)
         case DeliveryError():
             return problem(scope, 502, "department_failed", error.message)
+        case Undecided():
+            return problem(scope, 503, "undecided", f"{error.message}; try again.", headers={"Retry-After": "1"})
         case LedgerConflict():
             return problem(
                 scope, 503, "conflict", "Others changed it again and again; try again.", headers={"Retry-After": "1"}

@@ -162,7 +162,10 @@ async def _read(services: Services, caller: Caller, after: int, queue: asyncio.Q
                 continue
             folded = await services.desks.known(commit.id, number=commit.number)
             if folded is not None and caller.sees(folded.state):
-                content = encode(change_of(sequence, commit, kind, folded.state, caller))
+                told = change_of(sequence, commit, kind, folded.state, caller)
+                if told is None:
+                    continue
+                content = encode(told)
                 await queue.put(b"id: %d\nevent: change\ndata: %s\n\n" % (sequence, content))
     finally:
         task = asyncio.current_task()
@@ -170,8 +173,8 @@ async def _read(services: Services, caller: Caller, after: int, queue: asyncio.Q
             await queue.put(None)
 
 
-def change_of(sequence: int, commit: Commit[Any], kind: Kind[Any], state: Any, caller: Caller) -> dict[str, object]:
-    """What a stream tells of a commit; a department does not see what concerns others' assignments."""
+def change_of(sequence: int, commit: Commit[Any], kind: Kind[Any], state: Any, caller: Caller) -> dict[str, object] | None:
+    """What a stream tells of a commit; None for a department when all of it concerns others' assignments."""
     mine = None
     if caller.scope.unit is not None:
         mine = {item.id for item in getattr(state, "assignments", ()) if item.unit == caller.scope.unit}
@@ -180,6 +183,8 @@ def change_of(sequence: int, commit: Commit[Any], kind: Kind[Any], state: Any, c
         fields = msgspec.to_builtins(event)
         if concerns(fields, mine):
             events.append({"type": fields["type"]} | {name: fields[name] for name in _TOLD if name in fields})
+    if not events:
+        return None
     told = Change(
         sequence=sequence,
         aggregate=commit.aggregate,

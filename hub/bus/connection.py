@@ -11,6 +11,7 @@ import itertools
 import json
 import secrets
 import ssl
+import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -40,6 +41,10 @@ class PubAck(msgspec.Struct):
 
 
 _decode_ack = msgspec.json.Decoder(PubAck).decode
+
+
+_RELOADS_WITHIN = 2.0
+"""Seconds in which a server that reads its configuration anew (a credential was issued) answers again; nothing was done meanwhile."""
 
 
 class _Client(Client):
@@ -393,7 +398,14 @@ class Bus:
 
     async def _request(self, subject: str, data: bytes) -> Msg:
         try:
-            return await self.nc.request(subject, data, timeout=self._timeout)
+            give_up = time.monotonic() + _RELOADS_WITHIN
+            while True:
+                try:
+                    return await self.nc.request(subject, data, timeout=self._timeout)
+                except nats.errors.NoRespondersError:
+                    if time.monotonic() > give_up:
+                        raise
+                await asyncio.sleep(0.05)
         except (TimeoutError, nats.errors.Error, ConnectionError) as problem:
             raise BusUnavailable(f"no answer from the bus for {subject}", subject=subject) from problem
 

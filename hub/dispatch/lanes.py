@@ -158,7 +158,7 @@ class Dispatch:
 
     async def _one(self, name: str, delivery: Delivery) -> None:
         """Carry one task out and end its delivery in every case."""
-        task = await read_or_put_aside(delivery, decode_task, self._note, adapter=name)
+        task = await read_or_put_aside(delivery, self._read, self._note, adapter=name)
         if task is None:
             return
         async with delivery.handling(lambda _: HUB_BUSY_DELAY):
@@ -182,6 +182,12 @@ class Dispatch:
                 self._hands[name] -= 1
                 if self._metrics is not None:
                     self._metrics.processed(f"dispatch.{task.adapter}", time.perf_counter() - started)
+
+    def _read(self, raw: bytes) -> Task:
+        """A task from its queue; raises ValueError."""
+        task = decode_task(raw)
+        self._desks.of(task.matter)
+        return task
 
     async def _work(self, running: Instance, task: Task, delivery: Delivery) -> None:
         """One task in a span of its own; what the lifecycle does not want any more (recalled meanwhile, ended) is dropped."""

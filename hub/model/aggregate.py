@@ -97,7 +97,7 @@ class Folded(msgspec.Struct, Generic[S], frozen=True, gc=False, omit_defaults=Tr
     """A matter's state in its envelope.
 
     `number` counts its commits, `digest` is the last commit's hash, `sequence` its place in the ledger's stream. `commands` holds
-    the commands seen by their ids (not in snapshots). `wake_at` is when its timer fires.
+    the commands seen by their ids (not in snapshots).
     """
 
     id: MatterId
@@ -105,7 +105,6 @@ class Folded(msgspec.Struct, Generic[S], frozen=True, gc=False, omit_defaults=Tr
     number: int
     digest: str
     sequence: int
-    wake_at: datetime | None = None
     opening_trace: str | None = None
     last_trace: str | None = None
     commands: Grown[str, CommandRecord] = NO_COMMANDS
@@ -235,7 +234,6 @@ class Aggregate(Generic[S, C, E]):
                 number=number,
                 digest=digest,
                 sequence=sequence,
-                wake_at=commit.wake_at,
                 opening_trace=trace,
                 last_trace=trace,
                 commands=NO_COMMANDS.with_(commit.command_id, record),
@@ -246,7 +244,6 @@ class Aggregate(Generic[S, C, E]):
             number=number,
             digest=digest,
             sequence=sequence,
-            wake_at=before.wake_at if commit.wake_at is None else commit.wake_at,
             opening_trace=before.opening_trace,
             last_trace=before.last_trace if trace is None else trace,
             commands=before.commands.with_(commit.command_id, record),
@@ -255,14 +252,15 @@ class Aggregate(Generic[S, C, E]):
     def wake_at(self, before: Folded[S] | None, after: S, now: datetime) -> datetime | None:
         """What the commit between `before` and `after` has to say about the matter's timer; None: leave the timer as it is.
 
-        A timer that is set too early does no harm (the matter is asked and answers with nothing), one that is missing does.
+        It is told by the states alone, for the timer is set by the newest state whenever somebody comes to it: the timer that is
+        there then fires no later than `before` was due, unless it has fired or there was none. One that is set too early does no
+        harm (the matter is asked and answers with nothing), one that is missing does.
         """
         due = self.next_due(after)
         if due is None:
             return None
-        if before is None or before.wake_at is None or before.wake_at <= now or due < before.wake_at:
-            return due
-        return None
+        known = None if before is None else self.next_due(before.state)
+        return due if known is None or due < known or known <= now else None
 
 
 class Aggregates:

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+
+Aware = Annotated[datetime, msgspec.Meta(tz=True)]
+"""A time with its offset; one without is no message of the hub's."""
 
 
 class TaskKind(StrEnum):
@@ -73,7 +76,7 @@ class Task(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=Tr
     kind: TaskKind
     matter: str
     number: int
-    at: datetime
+    at: Aware
     adapter: str
     effect: str
     assignment: str | None = None

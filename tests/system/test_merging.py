@@ -15,7 +15,7 @@ import pytest
 from hub.app import Hub
 from hub.contract import Capability
 from hub.model.actors import SYSTEM
-from hub.model.case.commands import AttachReport, Merge, Settle, Visit
+from hub.model.case.commands import AttachReport, Merge, Resolve, Settle, Visit
 from hub.model.case.state import Case, CaseId, Channel, Stage
 from hub.model.records import Source
 from hub.testing.kit import eventually
@@ -162,6 +162,48 @@ async def test_what_is_said_on_a_merged_case_reaches_the_one_that_goes_on(tmp_pa
 
         (text,) = await eventually(said)
         assert re.fullmatch(rf"（.+ 在已并入的 {a} 上留言）灯杆漏电危险", text), "said once whose it is, however long the chain"
+
+
+async def test_what_is_said_while_the_next_case_is_being_merged_goes_all_the_way(tmp_path: Path) -> None:
+    async with served(tmp_path) as (hub, client):
+        for turn in range(5):
+            a, b, c = await opened(hub), await opened(hub), await opened(hub)
+            await merged(client, a, b)
+            text = f"第{turn}次说"
+            await asyncio.gather(merged(client, b, c), client.post(f"/cases/{a}/comment", json={"text": text}))
+
+            async def known(case: str = c, text: str = text) -> bool:
+                return text in (await client.get(f"/cases/{case}/timeline", params={"fresh": True})).text
+
+            await eventually(known)
+
+
+async def test_a_case_is_closed_or_merged_but_never_both(tmp_path: Path) -> None:
+    async with served(tmp_path) as (hub, client):
+        for _ in range(5):
+            a, b = await opened(hub), await opened(hub)
+            for item in (await stands(hub, a)).assignments:
+                await hub.desk.execute(a, Resolve(assignment=item.id, note="已修复"), actor=SYSTEM)
+            assert (await stands(hub, a)).stage is Stage.RESOLVED
+            await asyncio.gather(
+                client.post(f"/cases/{a}/merge", json={"into": b}),
+                client.post(f"/cases/{a}/visit", json={"reached": True, "satisfied": True}),
+            )
+            ours, theirs = await stands(hub, a), await stands(hub, b)
+            assert (ours.stage, ours.merged_into, a in theirs.absorbed) in (
+                (Stage.MERGED, b, True),
+                (Stage.CLOSED, None, False),
+            )
+
+
+async def test_a_refused_merge_stays_refused_when_it_comes_again_with_its_key(tmp_path: Path) -> None:
+    async with served(tmp_path) as (hub, client):
+        a, b, c = await opened(hub), await opened(hub), await opened(hub)
+        await client.post(f"/cases/{b}/void", json={"reason": "误报"})
+        first = {"headers": {"Idempotency-Key": "k1"}, "json": {"into": b}}
+        assert (await client.post(f"/cases/{a}/merge", **first)).status_code == 409
+        await merged(client, a, c)
+        assert (await client.post(f"/cases/{a}/merge", **first)).status_code == 409
 
 
 async def test_a_merge_into_an_ended_case_is_refused_and_leaves_both_as_they_were(tmp_path: Path) -> None:

@@ -24,6 +24,8 @@ from tests.system.remote_world import Office, away, credentials_for, hub_with, p
 from tests.system.test_plugin_kinds import BY, Group
 
 POISON = (b"{}", b"\xff", b'{"x":' + b"[" * 100_000)
+NO_OFFSET = b"2026-03-02T10:00:00"
+"""A time that is well-formed and says nothing."""
 
 
 async def put_aside(hub: Hub, number: int = len(POISON)) -> list[RepairItem]:
@@ -80,9 +82,12 @@ async def test_a_notifiers_queue_goes_on(tmp_path: Path) -> None:
         await hub.registration.add("group", "group", Patch(), BY)
         for raw in POISON:
             await hub.bus.publish("alert.group", raw)
+        await hub.bus.publish("alert.group", b'{"id":"x","kind":"overdue","text":"x","at":"%b"}' % NO_OFFSET)
         await hub.alerts.tell(Alert(id="a", kind=AlertKind.OVERDUE, text="已超时", at=datetime.now(UTC)))
         await eventually(lambda: [alert.id for alert in Group.told] == ["a"])
-        check(await put_aside(hub), "ALERTS", "alert.group", "group")
+        *unreadable, senseless = await put_aside(hub, len(POISON) + 1)
+        check(unreadable, "ALERTS", "alert.group", "group")
+        assert "offset" in senseless.text
 
 
 async def test_what_an_adapter_elsewhere_reports_is_counted_once_a_kind_and_its_queue_goes_on(tmp_path: Path) -> None:
@@ -97,6 +102,30 @@ async def test_what_an_adapter_elsewhere_reports_is_counted_once_a_kind_and_its_
         async with process("police", creds, office, tmp_path / "remote"):
             outcome = await report_gas(hub)
             await until(hub, outcome, "police", AssignmentState.DELIVERED)
+
+
+@pytest.mark.parametrize(
+    ("subject", "raw"),
+    [
+        ("waiting.police.accepted", b'{"adapter":"police","id":"x","kind":"accepted","since":"%b"}' % NO_OFFSET),
+        (
+            "dispatch.police.x",
+            b'{"id":"x","kind":"deliver","matter":"nonsense","number":1,"at":"%bZ","adapter":"police","effect":"x"}'
+            % NO_OFFSET,
+        ),
+        ("timer.due.nonsense", b""),
+    ],
+)
+async def test_what_is_well_formed_and_makes_no_sense_is_put_aside_too(
+    tmp_path: Path, police: Department, subject: str, raw: bytes
+) -> None:
+    async with running_hub(tmp_path, {"police": scripted("police", police)}, concurrency=1) as hub:
+        await hub.bus.publish(subject, raw)
+        (item,) = await put_aside(hub, 1)
+        assert item.details["subject"] == subject
+        outcome = await report_gas(hub)
+        await until(hub, outcome, "police", AssignmentState.DELIVERED)
+        assert not hub.fatal.done()
 
 
 async def test_orders_that_can_not_be_read_elsewhere_come_back_as_repairs(tmp_path: Path) -> None:

@@ -34,6 +34,8 @@ class Play:
         self.now = now
         self.folded_now: Folded[Case] | None = None
         self.commits: list[bytes] = []
+        self.wakes: list[datetime | None] = []
+        """What each commit says of the timer."""
 
     @property
     def case(self) -> Case:
@@ -73,6 +75,7 @@ class Play:
             wake = CASE.wake_at(before, after.state, self.now)
             raw = CODEC.encode(msgspec.structs.replace(draft, wake_at=wake))
             self.commits.append(raw)
+            self.wakes.append(wake)
             # Folded anew from the bytes: what was stored is what counts.
             self.folded_now = CASE.fold(before, CODEC.decode(raw), digest=digest(raw), sequence=number * 10)
         return events

@@ -137,10 +137,13 @@ async def test_department_sees_effects_on_its_own_assignments_only(world: World)
         streamed = [
             event["effect"]
             for commit in world.ledger.all()
-            for event in change_of(1, commit, CASE_KIND, told.state, caller)["events"]
+            if (change := change_of(1, commit, CASE_KIND, told.state, caller)) is not None
+            for event in change["events"]
             if "effect" in event
         ]
         assert streamed == [body["effect"] for body in effects]
+        changes = [change_of(1, commit, CASE_KIND, told.state, caller) for commit in world.ledger.all()]
+        assert (None in changes) == (who != "admin"), "what only concerns others is not told at all"
 
 
 async def test_request_that_may_not_see_a_case_is_not_filed_under_it(world: World, tmp_path: Path) -> None:

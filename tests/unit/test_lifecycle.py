@@ -4,10 +4,9 @@ from datetime import timedelta
 
 import pytest
 
-from hub.errors import InvalidInput, TransitionRefused
+from hub.errors import InvalidInput, TransitionRefused, Undecided
 from hub.model.areas import AreaCode, Level, UnitCode
 from hub.model.assignments.state import AssignmentState, Role
-from hub.model.case import CASE
 from hub.model.case import commands as c
 from hub.model.case import events as e
 from hub.model.case.state import CaseId, Channel, Severity, Stage
@@ -403,18 +402,27 @@ def test_void_needs_the_authority_the_policy_names() -> None:
         play.do(c.Void(reason="误报"), person(GRID))
 
 
-def test_a_case_that_waits_for_the_answer_to_a_merge_is_not_voided_but_not_for_ever() -> None:
+@pytest.mark.parametrize("hours", [0, 100])
+def test_nothing_that_depends_on_the_answer_to_a_merge_is_decided_before_it_is_there(hours: int) -> None:
     play = dispatched()
     play.do(c.Merge(into=OTHER), person(COMMUNITY))
+    play.wait(hours=hours)
     assert play.do(c.Merge(into=OTHER), person(COMMUNITY)) == ()
-    with pytest.raises(TransitionRefused, match="it is being merged into"):
-        play.do(c.Void(reason="误报"), person(COMMUNITY))
-    play.wait(minutes=2)
-    asked = play.do(c.Merge(into=OTHER), person(COMMUNITY))
-    assert names(asked) == ["case.merge_asked"], "the first answer never came: asked again"
-    play.wait(minutes=2)
-    play.do(c.Void(reason="误报"), person(COMMUNITY))
-    assert not CASE.awaits(play.case, c.Absorb(other=play.id, stamp=only(asked, e.MergeAsked).stamp))
+    report = c.AttachReport(channel=Channel.RESIDENT, text="又坏了", area=GRID, reported_at=play.now)
+    for command in (c.Void(reason="误报"), c.Merge(into=THIRD), c.Comment(text="漏电"), report):
+        with pytest.raises(Undecided, match="it is being merged into"):
+            play.do(command, person(COMMUNITY))
+    play.do(c.FinishMerge(into=OTHER))
+    assert names(play.do(c.Comment(text="漏电"), person(COMMUNITY))) == ["case.commented", "case.passed_on"]
+
+
+def test_a_resolved_case_is_not_closed_while_it_is_being_merged() -> None:
+    play = resolved()
+    play.do(c.Merge(into=OTHER), person(COMMUNITY))
+    with pytest.raises(Undecided):
+        play.do(c.Visit(reached=True, satisfied=True), person(COMMUNITY))
+    play.do(c.RefuseMerge(into=OTHER, reason="the case has ended"))
+    assert names(play.do(c.Visit(reached=True, satisfied=True), person(COMMUNITY)))[-1] == "case.closed"
 
 
 def test_a_case_that_waits_takes_only_who_asked_before_it() -> None:

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from msgspec.structs import replace
 
-from hub.errors import InvalidInput
+from hub.errors import InvalidInput, Undecided
 from hub.model.actors import SYSTEM, Actor
 from hub.model.assignments.state import AssignmentState, AttemptOutcome, Role
 from hub.model.case import commands as c
@@ -149,6 +149,9 @@ class LifecycleMachine(RuleBasedStateMachine):
         self.play = Play()
         self.earlier = 0
         """How many assignments were made before the case was reopened."""
+        self.timer: datetime | None = None
+        self.heard = 0
+        """How many commits linkage has come to."""
 
     @property
     def case(self) -> Case:
@@ -197,10 +200,10 @@ class LifecycleMachine(RuleBasedStateMachine):
             return
         self.check_step(before, command, first)
 
-    def decided(self, command: c.CaseCommand, actor: Actor) -> tuple[InvalidInput | None, tuple[e.CaseEvent, ...]]:
+    def decided(self, command: c.CaseCommand, actor: Actor) -> tuple[InvalidInput | Undecided | None, tuple[e.CaseEvent, ...]]:
         try:
             return None, decide(self.case, command, actor=actor, rules=self.play.rules, now=self.play.now, id=self.play.id)
-        except InvalidInput as problem:
+        except (InvalidInput, Undecided) as problem:
             return problem, ()
 
     def check_step(self, before: Case, command: c.CaseCommand, events: tuple[e.CaseEvent, ...]) -> None:
@@ -332,7 +335,7 @@ class LifecycleMachine(RuleBasedStateMachine):
             self.play.now = max(self.play.now, due)
         self.attempt(c.CheckDeadlines(), SYSTEM)
         due = self.case.next_due
-        assert due is None or due > self.play.now
+        assert due is None or due > self.play.now or self.case.merging is not None
 
     # --- rules: and what should not ---
 
@@ -445,13 +448,36 @@ class LifecycleMachine(RuleBasedStateMachine):
             assert item.adapter is not None or not item.attempts
             assert [a.number for a in item.attempts] == list(range(1, len(item.attempts) + 1))
 
+    # --- the timer, as linkage and deadlines keep it ---
+
+    def set_timer(self) -> None:
+        if self.case.next_due is not None:
+            self.timer = self.case.next_due
+
+    @precondition(lambda self: self.play.folded_now is not None and self.heard < len(self.play.wakes))
+    @rule()
+    def linkage_comes_to_it(self) -> None:
+        """However late: what is set is when the case as it is now is due."""
+        if any(wake is not None for wake in self.play.wakes[self.heard :]):
+            self.set_timer()
+        self.heard = len(self.play.wakes)
+
+    @precondition(lambda self: self.timer is not None and self.timer <= self.play.now)
+    @rule()
+    def timer_goes_off(self) -> None:
+        self.timer, before = None, len(self.play.commits)
+        self.attempt(c.CheckDeadlines(), SYSTEM)
+        if len(self.play.commits) == before:
+            self.set_timer()
+
     @invariant()
     def every_limit_has_a_timer(self) -> None:
         """A timer set too early is harmless, a missing one is not."""
-        if self.play.folded_now is not None and (due := self.case.next_due) is not None:
-            wake = self.play.envelope.wake_at
-            assert wake is not None
-            assert wake <= max(due, self.play.now)
+        if self.play.folded_now is None or any(wake is not None for wake in self.play.wakes[self.heard :]):
+            return
+        if (due := self.case.next_due) is not None:
+            assert self.timer is not None
+            assert self.timer <= max(due, self.play.now)
 
 
 TestLifecycle = LifecycleMachine.TestCase

@@ -272,6 +272,7 @@ def visit(d: CaseDeciding, command: c.Visit) -> None:
 
 
 def _end(d: CaseDeciding, outcome: str) -> None:
+    d.must_be_settled()
     recall_open(d, "the case is closed")
     d.emit(e.CaseClosed(outcome=outcome))
 
@@ -313,7 +314,7 @@ def void(d: CaseDeciding, command: c.Void) -> None:
     d.live()
     d.needs_authority("void")
     d.text("reason", command.reason)
-    merging.must_not_merge(d)
+    d.must_be_settled()
     merging.must_have_seen(d)
     recall_open(d, command.reason)
     d.emit(e.CaseVoided(reason=command.reason))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from hub.errors import Undecided
 from hub.model.actors import Actor, ActorKind
 from hub.model.aggregate import Command, MatterId
 from hub.model.areas import Level, Unit
@@ -60,6 +61,12 @@ class CaseDeciding(WorkDeciding[Case]):
         case = self.stages(*stages)
         self.must_run()
         return case
+
+    def must_be_settled(self) -> None:
+        """Raise Undecided while the case waits for the answer of the one it is being merged into."""
+        waits = self.state.merging
+        if waits is not None:
+            raise Undecided(f"it is being merged into {waits.into}", subject=self.id)
 
     def may_deliver(self) -> None:
         """Refuse unless deliveries may be tried again; support may go on after the case is resolved."""

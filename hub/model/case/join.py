@@ -73,5 +73,6 @@ def resolve_case(d: CaseDeciding, by: UnitCode | None, note: str | None) -> None
         run_on(d, None)
     d.emit(e.CaseResolved(by=by, note=note))
     if not d.rules.visits.visit_required(d.state.channel, d.state.category or "", d.severity):
+        d.must_be_settled()
         recall_open(d, "the case is closed")
         d.emit(e.CaseClosed(outcome="no_visit"))

@@ -5,6 +5,9 @@ finished on the first (`CaseMerged`, `MergeRefused`). Each step is a commit of o
 other. A refusal changes nothing on the other case. Merges are ordered by a stamp: a case that waits for an answer takes only cases
 that asked before it did, and one that took a case asks later than that case. So no chain of merges closes to a ring, whatever
 the timing, and an open case is always left.
+
+While a case waits for the answer nothing is decided on it that depends on the answer: whether it ends by itself, is merged into yet
+another one, or who hears what is said on it (`must_be_settled`). The answer always comes: it waits in a durable queue.
 """
 
 from __future__ import annotations
@@ -19,8 +22,6 @@ from hub.model.case import events as e
 from hub.model.case.deciding import CaseDeciding
 from hub.model.case.state import MERGE_SEEN, Case, parse_case_id
 
-ANSWER_WITHIN = timedelta(minutes=1)
-"""An answer that takes longer holds nothing up any more: the merge can be asked for again, or the case be voided."""
 _TICK = timedelta(microseconds=1)
 
 
@@ -32,10 +33,9 @@ def merge(d: CaseDeciding, command: c.Merge) -> None:
     d.live()
     d.needs_authority("merge")
     _check_other(d, command.into, "into")
-    if _waits(d):
-        if case.merging is not None and case.merging.into == command.into:
-            return
-        must_not_merge(d)
+    if case.merging is not None and case.merging.into == command.into:
+        return
+    d.must_be_settled()
     if command.into in case.absorbed:
         d.refuse(f"{command.into} was merged into this case")
     stamp = d.now if case.latest_stamp is None else max(d.now, case.latest_stamp + _TICK)
@@ -82,19 +82,6 @@ def awaits(case: Case, command: Command) -> bool:
     return True
 
 
-def _waits(d: CaseDeciding) -> bool:
-    """Whether the case still waits for another's answer; one that did not come in time is not waited for."""
-    waits = d.state.merging
-    return waits is not None and d.now < waits.stamp + ANSWER_WITHIN
-
-
-def must_not_merge(d: CaseDeciding) -> None:
-    """Refuse while the case waits for another's answer."""
-    waits = d.state.merging
-    if waits is not None and _waits(d):
-        d.refuse(f"it is being merged into {waits.into}")
-
-
 def must_have_seen(d: CaseDeciding) -> None:
     """Refuse for a moment after another case came in: whoever voids this one may not know that it carries the other."""
     case = d.state
@@ -103,7 +90,8 @@ def must_have_seen(d: CaseDeciding) -> None:
 
 
 def pass_on(d: CaseDeciding) -> None:
-    """What was said on a merged case goes to the case that goes on, and so to its holder."""
+    """What was said on a merged case goes to the case that goes on, and so to its holder; while it merges, that waits."""
+    d.must_be_settled()
     into = d.state.merged_into
     if into is not None:
         d.emit(e.PassedOn(to=into))
