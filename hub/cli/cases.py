@@ -65,8 +65,8 @@ def list_cases(
             late=late or None,
             attention=attention or None,
             q=q,
-            since=since and session.time_of(since).isoformat(),
-            until=until and session.time_of(until).isoformat(),
+            since=since and session.time_of(since, "--since").isoformat(),
+            until=until and session.time_of(until, "--until").isoformat(),
             sort=sort,
         )
     )
@@ -134,7 +134,7 @@ def report(
     key: Key = None,
 ) -> None:
     """Open a case."""
-    at = session.time_of(reported_at) if reported_at else datetime.now(UTC)
+    at = session.time_of(reported_at, "--reported-at") if reported_at is not None else datetime.now(UTC)
     contact = {field: value for field, value in (("name", name), ("phone", phone), ("address", address)) if value}
     body: dict[str, object] = {
         "channel": channel.value,

@@ -50,8 +50,8 @@ def list_deliveries(
             case=case,
             ticket=ticket,
             q=q,
-            since=None if since is None else session.time_of(since).isoformat(),
-            until=None if until is None else session.time_of(until).isoformat(),
+            since=None if since is None else session.time_of(since, "--since").isoformat(),
+            until=None if until is None else session.time_of(until, "--until").isoformat(),
         )
     )
     session.answer(

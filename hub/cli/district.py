@@ -146,7 +146,7 @@ def issue(
     given = (("name", name), ("role", role), ("unit", unit), ("area", area), ("scopes", scope))
     body: dict[str, object] = {field: value for field, value in given if value}
     if expires is not None:
-        body["expires_at"] = session.time_of(expires).isoformat()
+        body["expires_at"] = session.time_of(expires, "--expires").isoformat()
     session.answer(session.api.post("/tokens", body), lambda found: Text(str(found.get("token", ""))))
 
 

@@ -82,7 +82,7 @@ def _add(app: typer.Typer, kind: str, path: str, struct: type[Command]) -> None:
 
     def give(session: Session, matter: str, key: str | None, **values: Any) -> None:
         body = {
-            name: session.time_of(value).isoformat() if name in times else _json(value)
+            name: session.time_of(value, _flag(name)).isoformat() if name in times else _json(value)
             for name, value in values.items()
             if value not in (None, [], ())
         }
@@ -111,9 +111,17 @@ def told(command: str, id: str, answer: Any) -> str:
     values = answer if isinstance(answer, dict) else {}
     after = values.get("case", values.get("matter"))
     after = after if isinstance(after, dict) else {}
-    words = [f"✓ {after.get('id') or id} {command}"]
+    events = values.get("events") or ()
+    contradicts = any(str(name).endswith(".report_conflicted") for name in events)
+    words = [f"{'!' if contradicts else '✓'} {after.get('id') or id} {command}"]
     if after.get("stage"):
         words.append(word("stage", after["stage"]))
+    if contradicts:
+        words.append("（与现状不符，已记录，未改变）")
+    elif "events" in values and not events and not values.get("repeated"):
+        words.append("（无变化）")
+    if command == "ask" and after.get("asked"):
+        words.append(f"（申请 {after['asked'][-1]['id']}）")
     if values.get("repeated"):
         words.append("（此前已执行，未重复）")
     if values.get("attached"):
@@ -121,9 +129,13 @@ def told(command: str, id: str, answer: Any) -> str:
     return " ".join(words)
 
 
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
 def _parameter(name: str, hint: Any, *, required: bool, default: object) -> inspect.Parameter:
     kind = _bare(hint)
-    flag = f"--{name.replace('_', '-')}"
+    flag = _flag(name)
     declared: Any
     given: Any = inspect.Parameter.empty if required else None
     if _is_targets(hint):

@@ -52,7 +52,7 @@ def issue(
     """Issue a key, never wider than your own token. It is shown this once; the hub keeps only its hash."""
     body: dict[str, object] = {"name": name, "scopes": scope}
     if expires is not None:
-        body["expires_at"] = session.time_of(expires).isoformat()
+        body["expires_at"] = session.time_of(expires, "--expires").isoformat()
     if unit is not None:
         body["unit"] = unit
     session.answer(session.api.post("/keys", body), lambda found: Text(str(found.get("token", ""))))

@@ -89,12 +89,13 @@ class Session:
         if not typer.confirm(question):
             raise Failure("nothing was done")
 
-    def time_of(self, text: str) -> datetime:
-        """A time as typed: ISO 8601; without an offset it is the district's. Raises typer.BadParameter."""
+    def time_of(self, text: str, option: str) -> datetime:
+        """A time as typed: ISO 8601; without an offset it is the district's. Raises typer.BadParameter, which names the option."""
         try:
             at = datetime.fromisoformat(text)
         except ValueError:
-            raise typer.BadParameter(f"not a time: {text} (write 2026-03-02T15:40 or with an offset)") from None
+            problem = f"not a time: {text!r} (write 2026-03-02T15:40 or with an offset)"
+            raise typer.BadParameter(problem, param_hint=option) from None
         return at if at.tzinfo is not None else at.replace(tzinfo=self.zone)
 
 

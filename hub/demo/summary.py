@@ -101,7 +101,7 @@ class Summary:
         where = f"--data {data}"
         for command, says in (
             (f"hub case list --limit 20 {where}", "the work list"),
-            (f"hub case show {self.example or 'CASE'} {where}", "one case with its timeline"),
+            (f"hub case show {self.example or 'CASE'} {where}", "one case and who has it"),
             (f"hub trace {self.example or 'CASE'} {where}", "the same as one tree: levels, departments, retries, times"),
             (f"hub dead list {where}", "what could not be delivered"),
             (f"hub adapter list {where}", "how the departmental systems stand"),
