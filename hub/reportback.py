@@ -93,7 +93,7 @@ class Taken(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     since: Aware
     key: str | None = None
     ticket: str | None = None
-    at: Aware | None = None
+    at: datetime | None = None  # as it came; the lifecycle says no to one without offset
     by: str | None = None
     note: str | None = None
     files: tuple[Attachment, ...] = ()
