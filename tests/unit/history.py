@@ -3,6 +3,7 @@
 import asyncio
 import random
 from datetime import datetime, timedelta
+from typing import Any
 
 from hub.config import District
 from hub.desk import Desk
@@ -13,6 +14,7 @@ from hub.model.assignments.events import DeadLetter
 from hub.model.assignments.state import AssignmentState, AttemptOutcome
 from hub.model.case import CASE
 from hub.model.case import commands as c
+from hub.model.case.events import MergeAsked
 from hub.model.case.state import Case, CaseId, Channel, Severity
 from hub.model.records import Attachment, Source
 from hub.testing.memory import MemoryLedger
@@ -41,9 +43,22 @@ async def play(ledger: MemoryLedger, place: District, *, seed: int, cases: int, 
         assert folded is not None
         command, actor = _step(chance, folded.state, made, place, clock.at)
         try:
-            await desk.execute(id, command, actor=actor)
+            outcome = await desk.execute(id, command, actor=actor)
         except InvalidInput:
             continue
+        for event in outcome.events:
+            if isinstance(event, MergeAsked):
+                await _answer(desk, id, event)
+
+
+async def _answer(desk: Desk[Case, Any, Any], id: CaseId, asked: MergeAsked) -> None:
+    """What reactions do about a merge."""
+    try:
+        await desk.execute(asked.into, c.Absorb(other=id, stamp=asked.stamp), actor=SYSTEM)
+    except InvalidInput as problem:
+        await desk.execute(id, c.RefuseMerge(into=asked.into, reason=problem.message), actor=SYSTEM)
+    else:
+        await desk.execute(id, c.FinishMerge(into=asked.into), actor=SYSTEM)
 
 
 def play_now(ledger: MemoryLedger, place: District, *, seed: int, cases: int, steps: int) -> None:
