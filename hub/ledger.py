@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import json
 import os
+import threading
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -61,10 +62,11 @@ class Checkpoint:
 
 
 class CheckpointFile:
-    """The checkpoint on disk, outside the store; written atomically and flushed."""
+    """The checkpoint on disk, outside the store; written atomically and flushed, from whatever thread."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._alone = threading.Lock()  # a cancelled write goes on in its thread, beside the last one at the end
 
     def read(self) -> Checkpoint | None:
         """The last checkpoint, None when there is none yet. Raises LedgerDamaged when the file can't be read."""
@@ -80,11 +82,12 @@ class CheckpointFile:
         """Replace the checkpoint."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
         fresh = self._path.with_suffix(".new")
-        with fresh.open("w") as file:
-            json.dump({"sequence": checkpoint.sequence, "digest": checkpoint.digest, "at": checkpoint.at}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(self._path)
+        with self._alone:
+            with fresh.open("w") as file:
+                json.dump({"sequence": checkpoint.sequence, "digest": checkpoint.digest, "at": checkpoint.at}, file)
+                file.flush()
+                os.fsync(file.fileno())
+            fresh.replace(self._path)
 
 
 class Ledger:

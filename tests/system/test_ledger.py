@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from hub.app import Hub
 from hub.bus import Bus, EmbeddedServer
 from hub.errors import InvalidInput, LedgerDamaged, TransitionRefused
+from hub.ledger import Checkpoint, CheckpointFile
 from hub.ledger_codec import Codec
 from hub.model.actors import SYSTEM
 from hub.model.case import CASE
@@ -148,3 +150,12 @@ async def test_the_whole_ledger_verifies(tmp_path: Path) -> None:
         count, digest = await hub.ledger.verify()
         assert count == 20
         assert len(digest) == 64
+
+
+def test_checkpoints_written_at_the_same_time_leave_one_whole(tmp_path: Path) -> None:
+    file = CheckpointFile(tmp_path / "checkpoint.json")
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: file.write(Checkpoint(number, "00", "now")), range(400)))
+    found = file.read()
+    assert found is not None
+    assert found.digest == "00"

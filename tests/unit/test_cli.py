@@ -19,7 +19,7 @@ from hub.api.bodies import body_of, decode
 from hub.api.case_kind import CASE_KIND
 from hub.cli import app
 from hub.cli.client import find_token
-from hub.cli.generated import target, told
+from hub.cli.generated import target
 from hub.model.aggregate import tag_of
 from hub.model.case import CASE as CASES
 from hub.spans import SpanRecord
@@ -497,20 +497,6 @@ def test_the_token_never_shows_in_an_error(hub: Hub) -> None:
 )
 def test_wrong_usage_ends_with_two(hub: Hub, arguments: tuple[str, ...]) -> None:
     assert run(*arguments).exit_code == 2
-
-
-@pytest.mark.parametrize(
-    ("events", "fields", "said"),
-    [
-        (["assignment.returned"], {}, "✓ C return 已派单"),
-        (["assignment.report_conflicted"], {}, "! C return 已派单 （与现状不符，已记录，未改变）"),
-        ([], {}, "✓ C return 已派单 （无变化）"),
-        (["permission.asked"], {"asked": [{"id": "q1"}]}, "✓ C ask 已派单 （申请 q1）"),
-    ],
-)
-def test_what_a_command_came_to_is_said_as_it_is(events: list[str], fields: dict[str, Any], said: str) -> None:
-    answer = {"case": {"id": "C", "stage": "dispatched", **fields}, "events": events, "repeated": False}
-    assert told("ask" if fields else "return", "C", answer) == said
 
 
 def test_time_that_is_none_is_refused_by_the_name_of_its_option(hub: Hub) -> None:
