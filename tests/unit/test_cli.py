@@ -497,9 +497,3 @@ def test_the_token_never_shows_in_an_error(hub: Hub) -> None:
 )
 def test_wrong_usage_ends_with_two(hub: Hub, arguments: tuple[str, ...]) -> None:
     assert run(*arguments).exit_code == 2
-
-
-def test_time_that_is_none_is_refused_by_the_name_of_its_option(hub: Hub) -> None:
-    answer = run("case", "list", "--since", "yesterday")
-    assert answer.exit_code == 2
-    assert "--since" in answer.output

@@ -1,10 +1,14 @@
-"""What the generated commands say."""
+"""What commands say of what came of them, and of what was typed."""
 
-from typing import Any
+from datetime import UTC
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
+import typer
 
 from hub.cli.generated import told
+from hub.cli.session import Session
 
 
 @pytest.mark.parametrize(
@@ -19,3 +23,9 @@ from hub.cli.generated import told
 def test_what_a_command_came_to_is_said_as_it_is(events: list[str], fields: dict[str, Any], said: str) -> None:
     answer = {"case": {"id": "C", "stage": "dispatched", **fields}, "events": events, "repeated": False}
     assert told("ask" if fields else "return", "C", answer) == said
+
+
+def test_time_that_is_none_is_refused_by_the_name_of_its_option() -> None:
+    with pytest.raises(typer.BadParameter) as refusal:
+        Session.time_of(cast("Session", SimpleNamespace(zone=UTC)), "yesterday", "--since")
+    assert refusal.value.param_hint == "--since"
