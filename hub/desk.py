@@ -24,7 +24,8 @@ from hub import telemetry
 from hub.errors import BusUnavailable, InvalidInput, LedgerConflict, NotAllowed, Undecided
 from hub.ledger_codec import command_digest, digest
 from hub.marks import plain, reworded
-from hub.model.aggregate import IDS_KEPT, Aggregate, Aggregates, Command, Commit, Event, Folded, MatterId, tag_of
+from hub.model.aggregate import IDS_KEPT, Aggregate, Aggregates, Command, Commit, Event, Folded, MatterId, command_id_of, tag_of
+from hub.model.effects import React
 
 if TYPE_CHECKING:
     from hub.metrics import Metrics
@@ -367,6 +368,26 @@ class Desks:
     ) -> Outcome[Any]:
         """Do one command at the desk of that kind; see `Desk.execute`."""
         return await self.of(id).execute(MatterId(id), command, actor=actor, command_id=command_id, cause=cause, strict=strict)
+
+    async def followed(self, outcome: Outcome[Any], within: float) -> int:
+        """Wait until the commands that an outcome sets off have been given to the other matters; the last sequence of all.
+
+        After `within` seconds it is the outcome's own: they are given all the same.
+        """
+        commit, sequence = outcome.commit, outcome.sequence
+        if commit is None:
+            return sequence
+        give_up = time.monotonic() + within
+        for effect in self.of(commit.id).aggregate.effects(commit, outcome.state):
+            if not isinstance(effect, React):
+                continue
+            id = command_id_of(commit, effect)
+            while (other := await self.load(effect.to)) is None or id not in other.commands:
+                if time.monotonic() > give_up:
+                    return outcome.sequence
+                await asyncio.sleep(_LOOK_AGAIN)
+            sequence = max(sequence, other.sequence)
+        return sequence
 
     async def listeners(self, folded: Folded[Any]) -> list[Source]:
         """Every outside record that waits for word on a matter: its own, and those of all that went on in it, over any number of

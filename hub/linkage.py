@@ -20,7 +20,7 @@ from hub.bus.streams import LEDGER, ensure_consumer
 from hub.cancellation import raise_if_cancelled
 from hub.desk import Desks
 from hub.errors import BusUnavailable
-from hub.model.aggregate import MATTERS, Commit, Folded, tag_of
+from hub.model.aggregate import MATTERS, Commit, Folded, command_id_of
 from hub.model.effects import (
     Call,
     Effect,
@@ -160,11 +160,10 @@ class Linkage:
 
 def reaction_of(commit: Commit[Any], effect: React | Call) -> Reaction:
     """An effect inside the hub as it waits in its queue."""
-    own = f"{commit.id}:{commit.number}:{effect.event}"
     match effect:
         case React():
             return Reaction(
-                id=f"{own}:{effect.to}:{tag_of(effect.command)}",
+                id=command_id_of(commit, effect),
                 origin=commit.id,
                 number=commit.number,
                 to=effect.to,
@@ -174,7 +173,7 @@ def reaction_of(commit: Commit[Any], effect: React | Call) -> Reaction:
             )
         case Call():
             return Reaction(
-                id=f"{own}:{effect.procedure}",
+                id=f"{commit.id}:{commit.number}:{effect.event}:{effect.procedure}",
                 origin=commit.id,
                 number=commit.number,
                 procedure=effect.procedure,

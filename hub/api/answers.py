@@ -9,7 +9,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 from fastapi import Header, Query, Request
@@ -17,6 +17,10 @@ from starlette.responses import Response
 
 from hub.api.auth import Caller, services_of
 from hub.api.problems import Failure, FieldError
+
+if TYPE_CHECKING:
+    from hub.api.services import Services
+    from hub.desk import Outcome
 
 WAIT = 2.0
 """The most seconds a read waits for the read models."""
@@ -88,6 +92,13 @@ async def settle(request: Request, caller: Caller, *, fresh: bool) -> None:
     if wanted and not await services.views.wait_for(wanted, WAIT):
         detail = "The read models don't hold the latest commits yet. Ask again."
         raise Failure(503, "unavailable", detail, headers={"Retry-After": "1"})
+
+
+async def told_on(services: Services, outcome: Outcome[Any]) -> None:
+    """Wait until what was passed on to another matter can be read there, or for WAIT seconds: it arrives all the same."""
+    sequence = await services.desks.followed(outcome, WAIT)
+    if sequence > outcome.sequence:
+        await services.views.wait_for(sequence, WAIT)
 
 
 def needed(key: str | None) -> str:

@@ -17,7 +17,7 @@ import msgspec
 
 from hub.errors import LedgerDamaged
 from hub.model.actors import Actor
-from hub.model.effects import Effect
+from hub.model.effects import Effect, React
 from hub.model.grown import Grown
 from hub.model.records import Source
 
@@ -81,6 +81,11 @@ class Commit(msgspec.Struct, Generic[E], frozen=True, gc=False, omit_defaults=Tr
     traceparent: str | None = None
     cause: str | None = None
     v: int = 1
+
+
+def command_id_of(commit: Commit[Any], effect: React) -> str:
+    """The id of the command that a commit sets off in another matter: it is given once, whoever comes to it and however often."""
+    return f"{commit.id}:{commit.number}:{effect.event}:{effect.to}:{tag_of(effect.command)}"
 
 
 class CommandRecord(msgspec.Struct, frozen=True, gc=False, array_like=True):

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from hub.api.answers import told_on
 from hub.errors import InvalidInput, TransitionRefused
 from hub.model.actors import Actor, ActorKind
 from hub.model.aggregate import Folded
@@ -144,6 +145,7 @@ class Updater:
                 raise  # two at once with one update_id are not an error: the first is in
             return
         self.sequence = outcome.sequence
+        await told_on(self._services, outcome)
 
 
 def _word_of(case: Case, status: str, text: str) -> CaseCommand | None:

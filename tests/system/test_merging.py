@@ -164,6 +164,15 @@ async def test_what_is_said_on_a_merged_case_reaches_the_one_that_goes_on(tmp_pa
         assert re.fullmatch(rf"（.+ 在已并入的 {a} 上留言）灯杆漏电危险", text), "said once whose it is, however long the chain"
 
 
+async def test_who_says_something_on_a_merged_case_finds_it_where_it_went(tmp_path: Path) -> None:
+    async with served(tmp_path) as (hub, client):
+        a, b = await opened(hub), await opened(hub)
+        await merged(client, a, b)
+        for turn in range(5):
+            await client.post(f"/cases/{a}/comment", json={"text": f"第{turn}次说"})
+            assert f"第{turn}次说" in (await client.get(f"/cases/{b}/timeline")).text
+
+
 async def test_what_is_said_while_the_next_case_is_being_merged_goes_all_the_way(tmp_path: Path) -> None:
     async with served(tmp_path) as (hub, client):
         for turn in range(5):
