@@ -19,7 +19,7 @@ from hub.errors import InvalidInput, TransitionRefused
 from hub.model.aggregate import Command, Commit, Folded, tag_of
 from hub.model.case import CASE
 from hub.model.case.commands import EraseContact, Merge
-from hub.model.case.events import CaseMerged, ContactDestroyed, MergeRefused, PassedOn
+from hub.model.case.events import CaseMerged, ContactDestroyed, MergeRefused
 from hub.model.case.state import Case
 from hub.views import CASES, TimelineEntry
 
@@ -155,8 +155,7 @@ async def _after(services: Services, command: Command, outcome: Outcome[Case]) -
                 detail = "The contact is given to nobody any more; its key and files are destroyed as soon as possible."
                 raise Failure(503, "unavailable", detail, headers={"Retry-After": "5"})
             return await _newest(services, outcome, found)
-    if any(isinstance(event, PassedOn) for event in outcome.events):
-        await told_on(services, outcome)
+    await told_on(services, outcome)
     return outcome
 
 

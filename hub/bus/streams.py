@@ -229,21 +229,21 @@ async def forget_consumer(bus: Bus, stream: str, durable: str) -> None:
 
 async def worked(bus: Bus, stream: str, durable: str) -> bool:
     """Whether some process waits for messages of a durable consumer now; a killed one still does for two seconds."""
-    try:
-        answer = await bus.api(f"CONSUMER.INFO.{stream}.{durable}")
-    except JetStreamRefused as problem:
-        if problem.status == 404:
-            return False
-        raise
-    return int(answer["num_waiting"]) > 0
+    found = await _consumer(bus, stream, durable)
+    return found is not None and int(found["num_waiting"]) > 0
 
 
 async def consumer_backlog(bus: Bus, stream: str, durable: str) -> tuple[int, int]:
     """(waiting, in flight) of a durable consumer; zeros when it does not exist."""
+    found = await _consumer(bus, stream, durable)
+    return (0, 0) if found is None else (int(found["num_pending"]), int(found["num_ack_pending"]))
+
+
+async def _consumer(bus: Bus, stream: str, durable: str) -> dict[str, Any] | None:
+    """What the server says of a durable consumer; None when it does not exist."""
     try:
-        answer = await bus.api(f"CONSUMER.INFO.{stream}.{durable}")
+        return await bus.api(f"CONSUMER.INFO.{stream}.{durable}")
     except JetStreamRefused as problem:
         if problem.status == 404:
-            return 0, 0
+            return None
         raise
-    return int(answer["num_pending"]), int(answer["num_ack_pending"])

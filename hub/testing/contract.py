@@ -54,9 +54,9 @@ class AdapterContract(Poisoned):
     adapter_settings: ClassVar[staticmethod[[str, str], Mapping[str, object]]]
     simulator_options: ClassVar[Sequence[str]] = ()
     unit: ClassVar[str] = "dept.sample"
+    """A unit the adapter serves."""
     patience: ClassVar[float] = PATIENCE
     """Seconds within which what the department does has to be heard of."""
-    """A unit the adapter serves."""
 
     def assignment(self, **changes: Any) -> Assignment:
         """An assignment the department takes."""

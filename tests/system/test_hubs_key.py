@@ -15,7 +15,9 @@ from pydantic import SecretStr
 from hub.adapters.registration import Patch
 from hub.app import Hub
 from hub.bus import Bucket, Bus
+from hub.bus.streams import LEDGER, worked
 from hub.errors import ConfigError
+from hub.linkage import DURABLE
 from hub.testing.kit import eventually
 from tests.system.hubs import OneBus, one_bus
 from tests.system.test_registration import BY, SECRET, DeskAdapter
@@ -71,9 +73,13 @@ async def test_when_the_key_is_lost_the_secrets_are_forgotten_and_hubs_start_wit
             assert "another hub serves on this bus" in said
         with pytest.raises(ConfigError, match="hub secrets forget"):
             await starts(bus, "a", secrets_key=OTHER)
-        await asyncio.sleep(2.5)  # a hub that was killed is still waited for by the bus for so long
-        await hub_command(bus, "a", "secrets", "forget", "--yes", HUB_SECRETS_KEY=OTHER)
         connection = await Bus.connect(bus.server.url)
+
+        async def nobody_serves() -> bool:
+            return not await worked(connection, LEDGER, DURABLE)
+
+        await eventually(nobody_serves)
+        await hub_command(bus, "a", "secrets", "forget", "--yes", HUB_SECRETS_KEY=OTHER)
         assert await (await Bucket.open(connection, "SECRETS")).entries() == {}
         await connection.close()
         async with bus.hub("a", secrets_key=OTHER) as a:
