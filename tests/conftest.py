@@ -2,6 +2,10 @@
 
 import structlog
 
+from hub.testing import programs
+
 # As it is without a set-up, but without the locals of every frame in a traceback: a whole district takes a minute to print.
 _plain = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
 structlog.configure(processors=[*structlog.get_config()["processors"][:-1], _plain])
+
+programs.preload("hub.testing.simulator", "hub.app", "hub.remote.program")

@@ -1,6 +1,6 @@
 """Holding an adapter where it can be killed: a store on disk, and a process that hands one assignment over.
 
-`python -m hub.testing.durable` reads one order (JSON) on stdin: which class, which settings, which store, which assignment. Started by the
+`python -m hub.testing.durable FILE` reads one order (JSON): which class, which settings, which store, which assignment. Started by the
 contract suite, which kills it between sending and answer.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ import msgspec
 
 from hub.contract import Adapter, Assignment
 from hub.errors import DeliveryError
+from hub.testing.programs import Program, start_program
 
 
 class FileStore:
@@ -46,8 +48,8 @@ class FileStore:
 
 def start_handing(
     kind: type[Adapter], settings: Mapping[str, object], assignment: Assignment, store: Path
-) -> subprocess.Popen[bytes]:
-    """Start a process that delivers `assignment` and prints its ticket; the caller kills or awaits it."""
+) -> Program | subprocess.Popen[str]:
+    """Start a process that delivers `assignment` and prints its ticket; the caller kills or awaits it. `store` is a new directory."""
     order = {
         "module": kind.__module__,
         "name": kind.__qualname__,
@@ -55,12 +57,10 @@ def start_handing(
         "store": str(store),
         "assignment": msgspec.to_builtins(assignment),
     }
-    process = subprocess.Popen([sys.executable, "-m", "hub.testing.durable"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    if process.stdin is None:
-        raise RuntimeError("the process has no stdin")
-    process.stdin.write(json.dumps(order).encode())
-    process.stdin.close()
-    return process
+    store.mkdir(mode=0o700)  # the settings have secrets
+    written = store / ".order"
+    written.write_text(json.dumps(order), encoding="utf-8")
+    return start_program("hub.testing.durable", (str(written),), environment=os.environ, errors=store / ".stderr")
 
 
 async def _hand(order: Mapping[str, Any]) -> int:
@@ -82,4 +82,4 @@ async def _hand(order: Mapping[str, Any]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(_hand(json.load(sys.stdin))))
+    sys.exit(asyncio.run(_hand(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))))

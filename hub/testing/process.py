@@ -10,7 +10,6 @@ import os
 import select
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +17,8 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 import httpx
+
+from hub.testing.programs import Program, start_program
 
 
 class SimulatorProcess:
@@ -38,7 +39,7 @@ class SimulatorProcess:
         self.options = tuple(options)
         self.environment = dict(environment or {})
         self.url = ""
-        self._child: subprocess.Popen[str] | None = None
+        self._child: Program | subprocess.Popen[str] | None = None
 
     def start(self, *, within: float = 30.0) -> Self:
         """Start and wait for the ready line; after a kill it gets its former port again.
@@ -47,17 +48,13 @@ class SimulatorProcess:
         """
         self.data.mkdir(parents=True, exist_ok=True)
         port = self.url.rpartition(":")[2] or "0"
-        command = [sys.executable, "-m", self.module, "--data", str(self.data), *self.options]
-        if "--port" not in self.options:
-            command += ["--port", port]
-        with (self.data / "stderr.log").open("ab") as errors:
-            self._child = subprocess.Popen(
-                command,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                text=True,
-                env={**os.environ, "SIMULATOR_SECRET": self.secret, **self.environment},
-            )
+        own_port = () if "--port" in self.options else ("--port", port)
+        self._child = start_program(
+            self.module,
+            ("--data", str(self.data), *self.options, *own_port),
+            environment={**os.environ, "SIMULATOR_SECRET": self.secret, **self.environment},
+            errors=self.data / "stderr.log",
+        )
         line = self._ready_line(within)
         self.url = str(json.loads(line)["url"])
         return self

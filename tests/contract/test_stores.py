@@ -22,7 +22,7 @@ from hub.model.aggregate import Aggregates, Commit, Folded, MatterId
 from hub.model.case import CASE
 from hub.model.case.commands import Comment
 from hub.model.case.state import Case
-from hub.testing.kit import eventually
+from hub.testing.kit import PATIENCE, eventually
 from hub.testing.memory import MemoryBucket, MemoryBus, MemoryLedger
 from tests.unit.case_play import CODEC, Play
 
@@ -418,7 +418,7 @@ class TestBucket:
         for key in ("a", "b"):
             await bucket.put(key, b"1")
         seen = []
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             async for change in bucket.changes(">"):
                 seen.append(change.key)
                 if change.key == "a":

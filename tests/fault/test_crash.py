@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
-import subprocess
-import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -14,9 +13,8 @@ from typing import Any
 
 import pytest
 
+from hub.testing.programs import Program
 from tests.fault.ticket_office import Office
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -32,17 +30,14 @@ def office() -> Iterator[Office]:
 
 
 def run_one_case(data: Path, office: Office, step: int) -> tuple[int, str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.fault.one_case", str(data), office.url, str(step)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=90,
-        check=False,
-    )
-    if done.returncode not in (0, -signal.SIGKILL):
-        raise AssertionError(f"step {step}: exit {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
-    return done.returncode, done.stdout
+    errors = data.with_name("stderr.log")
+    hub = Program("tests.fault.one_case", (str(data), office.url, str(step)), environment=os.environ, errors=errors)
+    with hub.stdout:
+        said = hub.stdout.read()
+    code = hub.wait(90)
+    if code not in (0, -signal.SIGKILL):
+        raise AssertionError(f"step {step}: exit {code}\n{said[-3000:]}\n{errors.read_text()[-3000:]}")
+    return code, said
 
 
 def check_whole(result: dict[str, Any], office: Office, step: int) -> None:

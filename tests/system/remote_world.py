@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import socket
 import sqlite3
-import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from hub.model.assignments.state import Assignment, AssignmentState
 from hub.remote.credentials_file import CredentialsFile, write_credentials
 from hub.settings import Settings
 from hub.testing.kit import PATIENCE, eventually
+from hub.testing.programs import Program
 from tests.system.department import CONFIG, instance
 from tests.system.matters import case_of
 from tests.system.remote_office import OfficeAdapter
@@ -87,7 +88,7 @@ class Office:
 @asynccontextmanager
 async def process(
     name: str, creds: Path, office: Office, data: Path, *, die_at: str = "", more: tuple[str, ...] = ()
-) -> AsyncIterator[asyncio.subprocess.Process]:
+) -> AsyncIterator[Program]:
     """The adapter's process; `die_at` NAME: kill it (SIGKILL) when it comes to that step."""
     settings = data / f"{name}.yaml"
     data.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240 - a test
@@ -98,24 +99,15 @@ async def process(
     }
     settings.write_text(json.dumps({"adapters": {name: own}}))
     arguments = [name, "--creds", str(creds), "--settings", str(settings), "--data", str(data), *more]
-    with (data / f"{name}.log").open("ab") as output:
-        child = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "tests.system.remote_office",
-            die_at or "-",
-            *arguments,
-            stdout=output,
-            stderr=output,
-            cwd=ROOT,
-        )
+    child = Program(
+        "tests.system.remote_office", (die_at or "-", *arguments), environment=os.environ, errors=data / f"{name}.log"
+    )
     try:
         yield child
     finally:
-        if child.returncode is None:
-            with suppress(ProcessLookupError):
-                child.kill()
-            await child.wait()
+        child.kill()
+        await asyncio.to_thread(child.wait)
+        child.stdout.close()
 
 
 def free_port() -> int:

@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 
 from hub.app import Hub
-from hub.testing.kit import eventually
+from hub.testing.kit import PATIENCE, eventually
 from tests.system.department import report_gas
 from tests.system.hubs import api_of, two_hubs
 
@@ -56,7 +56,7 @@ async def test_the_streams_of_a_token_revoked_through_another_hub_end_and_the_ot
             async with asyncio.timeout(AT_ONCE):
                 assert not [line async for line in lines if line.startswith("data:")]
             outcome = await report_gas(a)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE):
                 while not (line := await anext(others)).startswith("data:"):
                     pass
             assert outcome.state.id in line

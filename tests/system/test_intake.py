@@ -26,6 +26,7 @@ from hub.model.case.events import CaseReported, Commented, ReportAttached
 from hub.model.case.state import CaseId, Channel
 from hub.model.records import Source
 from hub.serving import services_of
+from hub.testing.kit import PATIENCE
 from tests.system.department import running_hub
 from tests.system.intake_world import (
     DRY,
@@ -95,7 +96,7 @@ async def test_of_two_at_once_that_reach_the_ledger_together_neither_is_refused(
     together = asyncio.Barrier(2)
     for counter in counters:
         counter.waits_before(Report, together)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         outcomes = await asyncio.gather(
             *(one.report(key="k", said="same", reported_at=NOW - timedelta(n)) for n, one in enumerate(counters))
         )

@@ -239,9 +239,7 @@ async def test_a_draining_instance_ends_what_it_has_and_takes_nothing_new(hub: H
     async def drained() -> bool:
         return (await hub.adapters.status("gasworks")).state == "drained"
 
-    async with asyncio.timeout(15):
-        while not await drained():
-            await asyncio.sleep(0.05)
+    await eventually(drained)
     assert len(Desk.delivered) == 1
     case = await case_of(hub, first.state.id)
     assert case is not None

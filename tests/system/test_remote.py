@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import signal
 from pathlib import Path
 
 import httpx
@@ -69,7 +71,7 @@ async def test_what_waited_while_the_adapter_was_away_arrives_once_each(tmp_path
         creds = await credentials_for(hub, "police", tmp_path)
         async with process("police", creds, office, tmp_path / "remote", die_at="stored") as child:
             first = await report_gas(hub)
-            assert await child.wait() == -9  # its receipt is stored, and it does not know
+            assert await asyncio.to_thread(child.wait) == -9  # its receipt is stored, and it does not know
         await until(hub, first, "police", AssignmentState.DELIVERED)
         outcomes = [await report_gas(hub, text=f"{number}号楼楼道有燃气味，请尽快派人处理") for number in range(40)]
         for outcome in outcomes:
@@ -87,7 +89,7 @@ async def test_a_kill_at_any_step_files_one_ticket(tmp_path: Path, step: str) ->
         creds = await credentials_for(hub, "police", tmp_path)
         async with process("police", creds, office, tmp_path / "remote", die_at=step) as child:
             outcome = await report_gas(hub)
-            assert await child.wait() == -9
+            assert await asyncio.to_thread(child.wait) == -9
         # What a killed process held comes again after the acknowledgement wait; the test does not wait a minute for it.
         await hub.bus.api("CONSUMER.DELETE.ORDERS.remote-police")
         hub.orders._ensured.clear()
@@ -116,9 +118,9 @@ async def test_reports_made_while_the_hub_was_away_arrive_once_when_it_is_back(t
         await eventually(lambda: "polled 3" in office.heard())
         async with hub_with(tmp_path / "hub", away("police"), port=port) as hub:
             await until(hub, outcome, "police", AssignmentState.RESOLVED)
-            assert child.returncode is None
-            child.terminate()
-            assert await child.wait() == 0
+            assert child.poll() is None
+            child.send_signal(signal.SIGTERM)
+            assert await asyncio.to_thread(child.wait) == 0
         assert office.filed() == [key]
 
 

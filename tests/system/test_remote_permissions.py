@@ -27,7 +27,8 @@ from tests.system.department import Department, report_gas, scripted
 from tests.system.matters import case_of
 from tests.system.remote_world import assignment_of, away, hub_with, until
 
-WITHIN = 0.7
+SILENCE_S = 0.7
+"""How long a request that must not be answered is listened for."""
 
 
 class Intruder:
@@ -41,9 +42,21 @@ class Intruder:
         """The answer to a request; None when none came."""
         raw = data if isinstance(data, bytes) else json.dumps(data).encode()
         try:
-            return (await self.nc.request(subject, raw, timeout=WITHIN, old_style=True)).data
+            return (await self.nc.request(subject, raw, timeout=SILENCE_S, old_style=True)).data
         except (TimeoutError, nats.errors.Error):
             return None
+
+    async def is_answered(self, subject: str, data: object = b"") -> bytes:
+        """The answer to a request that has one; asked again like an adapter does, for a server that reloads its accounts has none."""
+        found: list[bytes] = []
+
+        async def answered() -> bool:
+            answer = await self.asks(subject, data)
+            found.extend([] if answer is None else [answer])
+            return bool(found)
+
+        await eventually(answered)
+        return found[0]
 
 
 @asynccontextmanager
@@ -80,8 +93,7 @@ async def test_it_reads_its_own_orders_and_nobody_elses(hub: Hub) -> None:
         await eventually(lambda name=name: _backlog(hub, name))
     async with intruder(hub, "police") as police:
         request = {"batch": 1, "expires": 500_000_000}
-        own = await police.asks("$JS.API.CONSUMER.MSG.NEXT.ORDERS.remote-police", request)
-        assert own is not None
+        own = await police.is_answered("$JS.API.CONSUMER.MSG.NEXT.ORDERS.remote-police", request)
         assert json.loads(own)["type"] == "city-hub.order.deliver.v1"
         assert await police.asks("$JS.API.CONSUMER.MSG.NEXT.ORDERS.remote-property", request) is None
         assert "permissions violation" in police.errors[-1]
@@ -161,8 +173,7 @@ async def test_answers_can_not_be_sent_to_where_they_would_be_stored(hub: Hub) -
             await police.nc.publish("contact.police", b"{}", reply=target)
             await police.nc.publish("beat.police", b"{}", reply=target)
         await police.nc.flush()
-        own = await police.asks("report.police.accepted", b"{}")  # everything before it has been worked on
-        assert own is not None
+        await police.is_answered("report.police.accepted", b"{}")  # everything before it has been worked on
     await hub.bus.api("STREAM.INFO.LEDGER")
     assert before == {stream: await _stored(hub, stream) for stream in before}
 
@@ -178,13 +189,13 @@ async def test_a_contact_is_given_for_an_open_assignment_of_its_own_only(hub: Hu
         assignment = await until(hub, outcome, name, AssignmentState.SENDING)
         keys[name] = f"{outcome.state.id}.{assignment.id}"
     async with intruder(hub, "police") as police:
-        answer = _answer(await police.asks("contact.police", {"key": keys["police"]}))
+        answer = _answer(await police.is_answered("contact.police", {"key": keys["police"]}))
         assert answer.contact is not None
         assert answer.contact.phone == "13900001111"
         case = await case_of(hub, outcome.state.id)
         assert case is not None
         for wrong in (keys["property"], f"{outcome.state.id}.a99", "x", ""):
-            refused = _answer(await police.asks("contact.police", {"key": wrong}))
+            refused = _answer(await police.is_answered("contact.police", {"key": wrong}))
             assert refused.contact is None
             assert refused.error
     commits = [commit for _, commit, _ in [found async for found in hub.ledger.follow(0, live=False)]]
@@ -200,7 +211,7 @@ async def test_an_adapter_whose_plugin_does_not_ask_for_contacts_gets_none(tmp_p
         await until(hub, outcome, "police", AssignmentState.SENDING)
         key = f"{outcome.state.id}.{(await assignment_of(hub, outcome, 'police')).id}"
         async with intruder(hub, "police") as police:
-            assert _answer(await police.asks("contact.police", {"key": key})) == Answer(error="no such contact")
+            assert _answer(await police.is_answered("contact.police", {"key": key})) == Answer(error="no such contact")
 
 
 async def _aside(hub: Hub) -> list[Any]:
@@ -208,8 +219,7 @@ async def _aside(hub: Hub) -> list[Any]:
     return list(page.items)
 
 
-def _answer(raw: bytes | None) -> Answer:
-    assert raw is not None
+def _answer(raw: bytes) -> Answer:
     return msgspec.json.decode(raw, type=Answer)
 
 
@@ -218,8 +228,8 @@ async def test_a_revoked_key_is_cut_off_at_once_and_the_others_go_on(hub: Hub) -
         (first, *_), connected = await hub.credentials.list("police"), hub.bus.nc.stats["reconnects"]
         assert await hub.credentials.revoke("police", first.key) == 1
         await eventually(lambda: not police.nc.is_connected)
-        assert await second.asks("report.police.accepted", b"{}") is not None
-        assert await other.asks("report.property.accepted", b"{}") is not None
+        assert await second.is_answered("report.police.accepted", b"{}")
+        assert await other.is_answered("report.property.accepted", b"{}")
         assert hub.bus.nc.stats["reconnects"] == connected
         with pytest.raises(NotAllowed):
             await hub.credentials.revoke("police", first.key)

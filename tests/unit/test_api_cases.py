@@ -15,6 +15,7 @@ from hub.model.actors import SYSTEM
 from hub.model.case.commands import Attach
 from hub.model.case.state import CaseId, Channel
 from hub.model.records import Attachment
+from hub.testing.kit import PATIENCE
 from tests.unit.api_world import STREET, World
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 32
@@ -44,7 +45,7 @@ async def test_report_opens_a_case_that_the_next_list_shows(world: World) -> Non
 async def test_views_that_are_behind_are_not_passed_off_as_up_to_date(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(answers, "WAIT", 0.05)
     seen = await world.report()
-    await world.views.wait_for(1, 5)
+    assert await world.views.wait_for(1, PATIENCE)
     await world.leave_views_behind()
     unseen = await world.report()
     own = ("/cases", "/summary", "/deliveries", f"/cases/{unseen['id']}", f"/cases/{unseen['id']}/timeline")

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from hub.api import stream
-from hub.testing.kit import eventually
+from hub.testing.kit import PATIENCE, eventually
 from tests.unit.api_world import STREET, World, served
 
 
@@ -139,6 +139,6 @@ async def test_stream_of_a_revoked_token_ends(tmp_path: Path) -> None:
             lines = answer.aiter_lines()
             assert await anext(lines) == "retry: 1000"
             await world.client.delete(f"/tokens/{issued.json()['id']}", headers=world.as_("admin"))
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(PATIENCE):
                 async for line in lines:
                     assert not line.startswith("data:")

@@ -19,7 +19,7 @@ from hub_open311.simulator import adapter_settings
 
 from hub import AdapterFault, Contact, Context, OutcomeUnknown, Refused, Report, ReportKind
 from hub.outbound import departmental_client
-from hub.testing.kit import MemoryStore, running_adapter, sample_assignment
+from hub.testing.kit import PATIENCE, MemoryStore, running_adapter, sample_assignment
 from hub.testing.process import SimulatorProcess
 
 SECRET = "key-of-the-city"
@@ -222,7 +222,7 @@ async def test_token_becomes_a_number_and_reports_find_their_assignment(batch: S
         assert receipt.ticket.startswith("token:")
         kinds: list[ReportKind] = []
         cursor: str | None = None
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while ReportKind.RESOLVED not in kinds:
                 poll = await adapter.poll(cursor)
                 cursor = poll.cursor

@@ -20,6 +20,8 @@ from hub_page.signing import SignatureWrong, check_signature, signed_headers, we
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hub.testing.kit import PATIENCE
+
 SECRET = "desk-test-secret"
 
 
@@ -276,7 +278,7 @@ async def test_courier_that_is_woken_sends_at_once(desk: Any) -> None:
     await asyncio.sleep(0)
     desk.store.take_step(desk.put_order(), Step.ACCEPT, version=0, note=None, by="物业")
     courier.wake()
-    await asyncio.wait_for(sent.wait(), timeout=2)
+    await asyncio.wait_for(sent.wait(), timeout=PATIENCE)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
