@@ -43,13 +43,16 @@ class Rulebook:
 
     def put_in_force(self, record: PolicyRecord) -> None:
         """Use a published policy from now on; raises ConfigError when it can't be read with the configured areas and units."""
-        policy = policy_from_sources(
-            record.sources,
-            self._configured.areas,
-            self._configured.directory,
-            version=record.version,
-            zone=self._configured.zone,
-        )
+        if self.differs_from(record):
+            policy = policy_from_sources(
+                record.sources,
+                self._configured.areas,
+                self._configured.directory,
+                version=record.version,
+                zone=self._configured.zone,
+            )
+        else:
+            policy = self._configured.policy.with_version(record.version)
         self._current = self._configured.with_policy(policy.with_bindings(self._bindings))
         log.info("policy in force", version=record.version)
 

@@ -6,6 +6,7 @@ imports once what all of them need, and each program is a fork of it: with an id
 
 from __future__ import annotations
 
+import functools
 import multiprocessing
 import os
 import runpy
@@ -13,26 +14,33 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import IO
 
-_CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["hub.testing.simulator"])
+_preloaded = ["hub.testing.simulator"]
 
 
 def preload(*modules: str) -> None:
-    """Have the server import these before it forks the first program; later is too late."""
-    _CONTEXT.set_forkserver_preload([*modules])
+    """Have the server import these as well; before it forks the first program, later is too late."""
+    _preloaded.extend(modules)
+
+
+@functools.cache
+def _forks() -> ForkServerContext:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(_preloaded)
+    return context
 
 
 class Program:
     """A forked program; it answers like `subprocess.Popen`. Ended with this process if nobody ended it before."""
 
     def __init__(self, module: str, arguments: Sequence[str], *, environment: Mapping[str, str], errors: Path) -> None:
-        reader, writer = _CONTEXT.Pipe(duplex=False)
+        reader, writer = _forks().Pipe(duplex=False)
         self.stdout: IO[str] = os.fdopen(os.dup(reader.fileno()), encoding="utf-8")
         reader.close()
-        self._process = _CONTEXT.Process(
+        self._process = _forks().Process(
             target=_run, args=(module, tuple(arguments), dict(environment), writer, str(errors)), daemon=True
         )
         self._process.start()

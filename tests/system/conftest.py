@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import functools
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
+from hub import app
 from hub.bus import Bus, EmbeddedServer, ensure_streams
+from hub.config import District, load_district
+from tests.system.department import CONFIG
 from tests.system.intake_world import Clock, Counter, Open, opener
+
+
+@pytest.fixture(scope="session", autouse=True)
+def shipped_district_is_read_once() -> Iterator[None]:
+    """Reading config/ takes longer than starting a hub, and nobody changes it while the tests run."""
+    shipped = functools.cache(lambda: load_district(CONFIG))
+
+    def read(directory: Path) -> District:
+        return shipped() if directory == CONFIG else load_district(directory)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(app, "load_district", read)
+        yield
 
 
 @pytest.fixture

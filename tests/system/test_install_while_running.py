@@ -107,6 +107,7 @@ async def test_plugin_installed_under_load_takes_its_share_and_harms_nobody(tmp_
         assert await hub.registration.look_for_plugins() == ["latecomer"]
         before = len(outcomes)
         await hub.registration.add("latecomer", "latecomer", Patch(units=("gas",)), By(actor=SYSTEM))
+        bound = len(outcomes)
         taken: list[str] = sys.modules[MODULE].taken
         await eventually(lambda: len(taken) >= 10 or loading.done())
         enough.set()
@@ -123,7 +124,9 @@ async def test_plugin_installed_under_load_takes_its_share_and_harms_nobody(tmp_
 
         await eventually(lambda: set(police.filed) | set(property_.filed) == owed(unit_is_gas=False))
         assert len(police.filed) + len(property_.filed) == len(owed(unit_is_gas=False))
-        since = {key for key in owed(unit_is_gas=True) if key.partition(".")[0] in {o.state.id for o in outcomes[before + 1 :]}}
+        since = {
+            key for key in owed(unit_is_gas=True) if key.partition(".")[0] in {o.state.id for o in outcomes[bound + 1 :]}
+        }  # one was on its way
         await eventually(lambda: since <= set(taken))
         assert len(taken) == len(set(taken))
         assert not hub.fatal.done()
