@@ -14,7 +14,7 @@ run: setup
 	$(BIN)/hub up --demo $(ARGS)
 
 test: setup browser-ready node-ready check
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 setup: $(STAMP)
 

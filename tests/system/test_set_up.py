@@ -66,6 +66,7 @@ def test_both_locks_install_with_the_oldest_and_the_newest_pip(machine: Machine)
     assert resolved.returncode == 0, resolved.stderr
 
 
+@pytest.mark.parametrize("machine", PIPS[1:], indirect=True)
 def test_a_lock_with_a_package_that_is_not_pinned_whole_is_refused(machine: Machine, tmp_path: Path) -> None:
     """The check above can fail: by a missing hash, a package added by hand, a file that is not the one that was locked."""
     text = (ROOT / "requirements-build.lock").read_text(encoding="utf-8")
