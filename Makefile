@@ -8,12 +8,16 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # The locks are complete, so nothing is resolved: what is released later can't change what is installed here. nkeys has no wheel.
 LOCKED := $(PIP) --no-deps --no-build-isolation --only-binary :all: --no-binary nkeys --require-hashes
 
-.PHONY: run test setup check unit system browser fault bench lock clean
+# What is compiled is kept, whatever the machine says: some hundred processes of a test run would compile it again.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: run test setup check gathered unit fault bench lock clean
 
 run: setup
 	$(BIN)/hub up --demo $(ARGS)
 
-test: setup browser-ready node-ready check
+test: setup
+	@$(MAKE) --no-print-directory -j 2 check gathered browser-ready node-ready
 	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 setup: $(STAMP)
@@ -29,7 +33,7 @@ $(STAMP): requirements-build.lock requirements.lock pyproject.toml $(wildcard pl
 	touch $@
 
 .PHONY: browser-ready
-browser-ready:
+browser-ready: setup
 	@deploy/install-browser
 
 .PHONY: node-ready
@@ -42,6 +46,10 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/mypy -p hub_hotline -p hub_mailbox -p hub_page -p hub_police -p hub_property -p hub_table -p hub_utilities -p hub_open311 -p hub_webhook
 	$(BIN)/lint-imports --config pyproject.toml
+
+# Collecting compiles the tests once; else each of the processes that run them would.
+gathered: setup
+	@$(BIN)/python -m pytest --collect-only -qq > /dev/null
 
 unit: setup
 	$(BIN)/python -m pytest tests/unit $(ARGS)
