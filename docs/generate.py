@@ -52,7 +52,7 @@ def command_list() -> str:
     """Every command of `hub` with its arguments and first line of help."""
     import typer.main
 
-    from hub.cli import app
+    from hub.surfaces.cli import app
 
     lines: list[str] = []
     _commands(typer.main.get_command(app), "hub", lines)
@@ -93,14 +93,14 @@ def _sibling(name: str) -> Any:
 
 def protocol_messages() -> str:
     """Every message of the protocol for adapters elsewhere."""
-    from hub.remote.documents import kinds_table
+    from hub.platform.remote.documents import kinds_table
 
     return kinds_table()
 
 
 def protocol_permissions() -> str:
     """What the key of an adapter elsewhere may do."""
-    from hub.remote.documents import permissions_table
+    from hub.platform.remote.documents import permissions_table
 
     return permissions_table()
 
@@ -131,7 +131,7 @@ def pages() -> list[Path]:
 
 def files() -> dict[Path, str]:
     """Every file that is generated as a whole, with its text as it should be now."""
-    from hub.remote.documents import documents
+    from hub.platform.remote.documents import documents
 
     return {DOCS / "protocol" / name: text for name, text in documents().items()}
 

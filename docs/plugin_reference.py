@@ -66,7 +66,7 @@ def manifest(language: str) -> str:
 
 def capabilities(language: str) -> str:
     """What can be declared, and the method behind it."""
-    from hub.adapters.plugins import METHODS
+    from hub.platform.adapters.plugins import METHODS
     from hub.contract import Adapter, Capability
 
     notes = _notes(Capability)

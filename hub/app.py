@@ -16,57 +16,57 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import structlog
 
-from hub import telemetry
-from hub.adapters import Adapters, Plugins
-from hub.adapters.registration import By, Patch, Registration
-from hub.adapters.registry import Registry
-from hub.adapters.sealing import Sealing
-from hub.adapters.watchdog import Watchdog
-from hub.alerts import Alerts
-from hub.api.case_kind import CASE_KIND
-from hub.api.kinds import Kind
-from hub.api.services import Upkeep
-from hub.api.tokens import Tokens
 from hub.bus import Bucket, Bus, EmbeddedServer, Objects, ensure_streams
+from hub.bus.cancellation import raise_if_cancelled
 from hub.bus.streams import DISPATCH, consumer_backlog
-from hub.cancellation import raise_if_cancelled
-from hub.catalogues import Catalogues
-from hub.classification import Classification
-from hub.config import load_district, policy_from_sources
+from hub.config.district import load_district, policy_from_sources
 from hub.contract import Alert, AlertKind, Contact, Placement
-from hub.crosswalk import Crosswalks
 from hub.data_lock import alone_in
-from hub.deadlines import Deadlines
-from hub.desk import Desk, Desks, Outcome, utc_now
-from hub.dispatch import Dispatch, durable_of
-from hub.erasure import Erasure
 from hub.errors import BusUnavailable, HubError, LedgerConflict, LedgerDamaged
-from hub.grading import tier_of
-from hub.handover import Handovers, of_case
-from hub.heard_words import HeardWords
-from hub.intake import Intake, entry_of
-from hub.ledger import POLICY, CheckpointFile, Ledger, decode_policy
-from hub.ledger_codec import Codecs
-from hub.linkage import Linkage
-from hub.metrics import Metrics
 from hub.model.actors import SYSTEM, Actor, ActorKind
 from hub.model.aggregate import Aggregates, MatterId
 from hub.model.case import CASE
 from hub.model.case.effects import ERASURE
 from hub.model.case.state import Case
-from hub.privacy import Vault
-from hub.reactions import Reactions
-from hub.reconciliation import Reconciliation
-from hub.remote.answers import Answers
-from hub.remote.credentials import Credentials, access_of
-from hub.remote.orders import Orders
-from hub.remote.worker import Workers
-from hub.repairs import Repairs
-from hub.reportback import ReportBack
-from hub.rulebook import Rulebook
-from hub.spans import SpanStore
-from hub.trial.trials import Trials
+from hub.observing import telemetry
+from hub.observing.metrics import Metrics
+from hub.observing.store import SpanStore
+from hub.platform.adapters import Adapters, Plugins
+from hub.platform.adapters.watchdog import Watchdog
+from hub.platform.classification import Classification
+from hub.platform.instances.registration import By, Patch, Registration
+from hub.platform.instances.registry import Registry
+from hub.platform.instances.sealing import Sealing
+from hub.platform.notifying import Alerts
+from hub.platform.remote.answers import Answers
+from hub.platform.remote.credentials import Credentials, access_of
+from hub.platform.remote.orders import Orders
+from hub.platform.remote.worker import Workers
+from hub.platform.trial.trials import Trials
+from hub.platform.upkeep.catalogues import Catalogues
+from hub.platform.upkeep.crosswalk import Crosswalks
+from hub.platform.upkeep.heard_words import HeardWords
+from hub.platform.upkeep.reconciliation import Reconciliation
+from hub.platform.upkeep.repairs import Repairs
+from hub.privacy.vault import Vault
+from hub.spine.dispatch import Dispatch, durable_of
+from hub.spine.effects.erasure import Erasure
+from hub.spine.effects.linkage import Linkage
+from hub.spine.effects.reactions import Reactions
+from hub.spine.handover import Handovers, of_case
+from hub.spine.ledger.codec import Codecs
+from hub.spine.ledger.desk import Desk, Desks, Outcome, utc_now
+from hub.spine.ledger.rulebook import Rulebook
+from hub.spine.ledger.store import POLICY, CheckpointFile, Ledger, decode_policy
+from hub.spine.ways_in.deadlines import Deadlines
+from hub.spine.ways_in.intake import Intake, entry_of
+from hub.spine.ways_in.reportback import ReportBack
+from hub.surfaces.api.case_kind import CASE_KIND
+from hub.surfaces.api.kinds import Kind
+from hub.surfaces.api.services import Upkeep
+from hub.surfaces.api.tokens import Tokens
 from hub.views import Projector, Views
+from hub.workshop.grading import tier_of
 
 if TYPE_CHECKING:
     from hub.contract import AdapterInstance, IncomingCase, Plugin

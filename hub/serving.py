@@ -22,13 +22,13 @@ from typing import TYPE_CHECKING, Any
 import structlog
 import uvicorn
 
-from hub import logs
-from hub.api import create_app
-from hub.api.services import Instances, Services
 from hub.app import Hub
 from hub.bus.streams import LEDGER, worked
 from hub.errors import ConfigError, HubError, LedgerDamaged
-from hub.linkage import DURABLE
+from hub.observing import logs
+from hub.spine.effects.linkage import DURABLE
+from hub.surfaces.api import create_app
+from hub.surfaces.api.services import Instances, Services
 
 if TYPE_CHECKING:
     from hub.contract import Adapter, AdapterInstance, CallbackRequest

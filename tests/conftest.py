@@ -8,4 +8,4 @@ from hub.testing import programs
 _plain = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
 structlog.configure(processors=[*structlog.get_config()["processors"][:-1], _plain])
 
-programs.preload("hub.app", "hub.remote.program")
+programs.preload("hub.app", "hub.platform.remote.far.program")

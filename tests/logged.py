@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import structlog
 
-from hub import logs
+from hub.observing import logs
 
 
 @contextmanager

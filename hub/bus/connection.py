@@ -24,7 +24,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 
-from hub.cancellation import raise_if_cancelled
+from hub.bus.cancellation import raise_if_cancelled
 from hub.errors import BusUnavailable, HubError, LedgerConflict
 
 WRONG_LAST_SEQUENCE = (10071, 10164)

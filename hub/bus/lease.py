@@ -17,10 +17,10 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
+from hub.bus.cancellation import raise_if_cancelled
 from hub.bus.connection import Bus, WrongSequence
 from hub.bus.exchange import Listening, Reply
 from hub.bus.streams import LEASES
-from hub.cancellation import raise_if_cancelled
 from hub.errors import BusUnavailable
 
 log = structlog.get_logger("hub.bus")

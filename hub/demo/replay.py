@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 
 import httpx
 
-from hub.config import District
+from hub.config.district import District
 from hub.demo.client import Problem
 from hub.demo.crew import Badges
 from hub.demo.requests_file import Request

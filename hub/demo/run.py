@@ -21,8 +21,7 @@ from typing import TYPE_CHECKING
 import httpx
 import structlog
 
-from hub import logs
-from hub.config import District, load_district
+from hub.config.district import District, load_district
 from hub.contract import AdapterInstance
 from hub.data_lock import alone_in
 from hub.demo.client import HubClient
@@ -39,6 +38,7 @@ from hub.demo.stories import play_all
 from hub.demo.summary import Summary
 from hub.errors import HubError
 from hub.model.case.state import Channel
+from hub.observing import logs
 from hub.serving import Running, run_loop, serve
 
 if TYPE_CHECKING:

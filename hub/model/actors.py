@@ -6,7 +6,7 @@ from enum import StrEnum
 
 import msgspec
 
-from hub.model.areas import Level, UnitCode
+from hub.model.district.areas import Level, UnitCode
 
 
 class ActorKind(StrEnum):

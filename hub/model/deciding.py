@@ -12,7 +12,7 @@ from typing import Generic, NoReturn, TypeVar
 from hub.errors import InvalidInput, TransitionRefused
 from hub.model.actors import Actor, ActorKind
 from hub.model.aggregate import Command, Event, Evolve, MatterId, tag_of
-from hub.model.rules import Rules
+from hub.model.policy.rules import Rules
 
 S = TypeVar("S")
 

@@ -10,14 +10,14 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from hub.model.categories import Category
+from hub.model.policy.categories import Category
 from hub.open311.asking import plus_again
 from hub.open311.errors import Open311Error
 from hub.open311.formats import Value
 from hub.settings import Open311Attribute, Open311Settings, Open311Value
 
 if TYPE_CHECKING:
-    from hub.config import District
+    from hub.config.district import District
 
 MOST_KEYWORDS = 12
 PLACE_DETAIL = "PLACE_DETAIL"

@@ -1,6 +1,6 @@
 """Errors as GeoReport v2 has them: an array of code and description, in the format that was asked for. Pure.
 
-Raised by this package; `hub.api.problems` uses `refusal` for what is refused before a request gets here (size, rate).
+Raised by this package; `hub.surfaces.api.problems` uses `refusal` for what is refused before a request gets here (size, rate).
 """
 
 from __future__ import annotations

@@ -14,14 +14,11 @@ from urllib.parse import urlsplit
 
 from starlette.datastructures import UploadFile
 
-from hub.api.files import MOST as MOST_FILE
-from hub.api.files import media_type_of, safe_name
 from hub.contract import Contact
 from hub.errors import InvalidInput
-from hub.intake import Entry, EntryFile
 from hub.model.actors import Actor, ActorKind
-from hub.model.areas import within
 from hub.model.case.state import Case, Channel
+from hub.model.district.areas import within
 from hub.model.records import Attachment, Source
 from hub.open311.asking import Asked, degrees, first_of
 from hub.open311.catalogue import PLACE_DETAIL, Catalogue
@@ -29,13 +26,16 @@ from hub.open311.errors import Open311Error
 from hub.open311.formats import Value
 from hub.open311.reading import SOURCE
 from hub.open311.wording import Spot, place_of, text_of
-from hub.privacy import mask_text
+from hub.privacy.masks import mask_text
+from hub.spine.ways_in.intake import Entry, EntryFile
+from hub.surfaces.api.files import MOST as MOST_FILE
+from hub.surfaces.api.files import media_type_of, safe_name
 
 if TYPE_CHECKING:
-    from hub.api.auth import Caller
-    from hub.api.services import Services
-    from hub.config import District
-    from hub.desk import Outcome
+    from hub.config.district import District
+    from hub.spine.ledger.desk import Outcome
+    from hub.surfaces.api.auth import Caller
+    from hub.surfaces.api.services import Services
 
 REFERENCES = ("fixmystreet_id", "external_id", "service_request_id_ext")
 """Attributes (and plain arguments) by which clients name a report of their own; the first that is sent counts."""

@@ -1,6 +1,6 @@
 """The routes of GeoReport v2 and of service discovery, as an application of its own: nothing in it answers but in Open311's words.
 
-Mounted at /open311 by hub/api/app.py. Addresses end in .json or .xml; without, the Accept header decides, XML by default.
+Mounted at /open311 by hub/surfaces/api/app.py. Addresses end in .json or .xml; without, the Accept header decides, XML by default.
 """
 
 from __future__ import annotations
@@ -19,9 +19,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from hub.api.auth import caller_from
-from hub.api.limits import CALLER_KEY
-from hub.api.scopes import KeyScope
 from hub.errors import BusUnavailable, HubError, InvalidInput, LedgerConflict, NotAllowed
 from hub.model.case.state import CaseId
 from hub.open311.asking import MOST, Asked, flag, page, read, span
@@ -33,11 +30,14 @@ from hub.open311.reading import CLOSED, OPEN, SOURCE, Known, Published, Reader
 from hub.open311.reporting import Reporter, reference, refused
 from hub.open311.showing import Shower
 from hub.open311.updating import Updater, updated, updates_of
+from hub.surfaces.api.auth import caller_from
+from hub.surfaces.api.limits import CALLER_KEY
+from hub.surfaces.api.scopes import KeyScope
 
 if TYPE_CHECKING:
-    from hub.api.auth import Caller
-    from hub.api.services import Services
     from hub.model.case.state import Case
+    from hub.surfaces.api.auth import Caller
+    from hub.surfaces.api.services import Services
 
 log = structlog.get_logger("hub.open311")
 

@@ -17,10 +17,10 @@ from hub.open311.catalogue import Catalogue
 from hub.open311.formats import Value
 from hub.open311.reading import CLOSED, Happened, Known
 from hub.open311.wording import PICTURE, parts_of, rounded, spot_of
-from hub.privacy import mask_address
+from hub.privacy.masks import mask_address
 
 if TYPE_CHECKING:
-    from hub.config import District
+    from hub.config.district import District
 
 MOST_DESCRIPTION = 4000
 JOINED = "您反映的事项已并入正在办理的同一事项。"

@@ -10,7 +10,6 @@ import hashlib
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from hub.api.answers import told_on
 from hub.errors import InvalidInput, TransitionRefused
 from hub.model.actors import Actor, ActorKind
 from hub.model.aggregate import Folded
@@ -21,10 +20,11 @@ from hub.open311.errors import Open311Error
 from hub.open311.formats import Value
 from hub.open311.reading import SOURCE, Happened
 from hub.open311.showing import Shower
-from hub.privacy import mask_text
+from hub.privacy.masks import mask_text
+from hub.surfaces.api.answers import told_on
 
 if TYPE_CHECKING:
-    from hub.api.services import Services
+    from hub.surfaces.api.services import Services
 
 STATES = frozenset(
     (

@@ -11,8 +11,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from hub.intake import MOST_PLACE
 from hub.open311.errors import Open311Error
+from hub.spine.ways_in.intake import MOST_PLACE
 
 EXTRAS = "〔附加信息〕"
 PICTURE = "图片"

@@ -26,8 +26,8 @@ import msgspec
 
 from hub.contract import Assignment
 from hub.errors import InvalidInput
-from hub.trial.sample import recorded_sample
-from hub.trial.values import Body, Exchange, Trial
+from hub.platform.trial.sample import recorded_sample
+from hub.platform.trial.values import Body, Exchange, Trial
 
 VERSION = 1
 
@@ -111,7 +111,7 @@ class Cassette:
     ticket: str | None = None
     """What the department filed it under."""
     outcome: str = ""
-    """What the trial came to, as `hub.trial.values.Trial` has it."""
+    """What the trial came to, as `hub.platform.trial.values.Trial` has it."""
     free: tuple[str, ...] = field(default_factory=lambda: tuple(FREE))
     """Names of the values (see FREE) that may differ from what was recorded."""
 

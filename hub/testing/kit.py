@@ -27,7 +27,7 @@ from starlette.routing import Route
 from hub.contract import Adapter, AdapterStore, Assignment, CallbackRejected, CallbackRequest, Context, IncomingCase, Report
 from hub.model.assignments.state import Role, delivery_key
 from hub.model.case.state import Severity, case_id
-from hub.outbound import departmental_client
+from hub.platform.adapters.outbound import departmental_client
 
 PATIENCE = 45.0
 """Seconds to wait for what has to come: long, because a slow machine is nobody's fault and waiting costs nothing when all is well."""

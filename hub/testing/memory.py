@@ -18,8 +18,8 @@ from hub.bus.buckets import Change, Entry, KeyExists, checked_key, checked_patte
 from hub.bus.connection import Bus, Message, WrongSequence
 from hub.bus.streams import LEDGER, stream_configs
 from hub.errors import BusUnavailable, LedgerConflict
-from hub.ledger import CheckpointFile, Ledger
 from hub.model.aggregate import MATTERS
+from hub.spine.ledger.store import CheckpointFile, Ledger
 
 if TYPE_CHECKING:
     from hub.model.aggregate import Aggregates, Commit

@@ -19,10 +19,10 @@ from typing import Any, ClassVar
 import pytest
 import structlog
 
-from hub.adapters.running import Running, build
 from hub.contract import Adapter, AdapterInstance, Assignment, Capability, Context, Receipt
 from hub.errors import AdapterFault, DeliveryError, HubError, OutcomeUnknown, Unavailable
-from hub.outbound import departmental_client
+from hub.platform.adapters.outbound import departmental_client
+from hub.platform.adapters.running import Running, build
 from hub.testing.callbacks import webhook_secret
 from hub.testing.durable import FileStore, start_handing
 from hub.testing.kit import MemoryStore, eventually, running_adapter

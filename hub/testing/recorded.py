@@ -20,8 +20,8 @@ from typing import ClassVar
 import pytest
 
 from hub.contract import Adapter, AdapterInstance
+from hub.platform.trial.trying import try_plugin
 from hub.testing.cassette import Cassette, replaying
-from hub.trial.trying import try_plugin
 
 DEPARTMENT = "http://department.invalid"
 """Where the department's system is while cassettes are replayed."""

@@ -19,7 +19,7 @@ import structlog
 from sqlalchemy import Connection, select, update
 from sqlalchemy.exc import DBAPIError
 
-from hub.cancellation import raise_if_cancelled
+from hub.bus.cancellation import raise_if_cancelled
 from hub.errors import HubError, LedgerDamaged
 from hub.model.aggregate import Commit, Event, Folded, MatterId
 from hub.model.assignments.state import Assigned

@@ -17,9 +17,9 @@ from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 
 from hub.errors import InvalidInput
 from hub.model.aggregate import Folded
-from hub.model.areas import Level
 from hub.model.assignments.events import DeadLetter
 from hub.model.case.state import Case, CaseId, Channel, Severity, Stage
+from hub.model.district.areas import Level
 from hub.views.schema import assignments, cases, micros
 from hub.views.search import Search
 

@@ -5,7 +5,7 @@ addresses: which addresses may be called. Pure but for the resolver of `addresse
 may import.
 """
 
-from hub.outbound import parse_retry_after
+from hub.platform.adapters.outbound import parse_retry_after
 from hub.webhooks.addresses import AddressForbidden, AddressGuard, NameUnknown, Target, forbidden
 from hub.webhooks.messages import MOST_PAYLOAD, PayloadTooLarge, envelope, event_id, fitted
 from hub.webhooks.schedule import ATTEMPTS, RETRY_DELAYS, SCHEDULE

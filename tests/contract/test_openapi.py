@@ -27,15 +27,15 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from hub.api.case_kind import CASE_KIND
-from hub.api.tokens import Role
 from hub.model.actors import SYSTEM
 from hub.model.aggregate import tag_of
-from hub.model.areas import AreaCode
 from hub.model.case import CASE
 from hub.model.case import commands as c
 from hub.model.case.state import CaseId, Channel
+from hub.model.district.areas import AreaCode
 from hub.settings import ApiSettings
+from hub.surfaces.api.case_kind import CASE_KIND
+from hub.surfaces.api.tokens import Role
 from hub.testing.kit import QuietServer
 from tests.unit.api_world import World
 

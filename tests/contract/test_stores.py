@@ -16,12 +16,12 @@ import pytest_asyncio
 from hub.bus import Bucket, Bus, Change, EmbeddedServer, Entry, KeyExists, Objects, WrongSequence, ensure_streams
 from hub.bus.streams import DISPATCH, FILES, KEYS, LEDGER
 from hub.errors import BusUnavailable, InvalidInput, LedgerConflict, LedgerDamaged
-from hub.ledger import CheckpointFile, Ledger
 from hub.model.actors import SYSTEM
 from hub.model.aggregate import Aggregates, Commit, Folded, MatterId
 from hub.model.case import CASE
 from hub.model.case.commands import Comment
 from hub.model.case.state import Case
+from hub.spine.ledger.store import CheckpointFile, Ledger
 from hub.testing.kit import PATIENCE, eventually
 from hub.testing.memory import MemoryBucket, MemoryBus, MemoryLedger
 from tests.unit.case_play import CODEC, Play

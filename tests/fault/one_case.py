@@ -18,19 +18,19 @@ from typing import Any
 
 import httpx
 
-from hub import logs
 from hub.app import Hub
 from hub.bus.connection import Bus
 from hub.bus.pull import Delivery
 from hub.contract import Adapter, AdapterInstance, Assignment, Capability, Manifest, Receipt, Report, ReportKind
 from hub.errors import OutcomeUnknown
-from hub.intake import Entry
 from hub.model.actors import SYSTEM
 from hub.model.assignments.state import AssignmentState
 from hub.model.case.commands import Visit
 from hub.model.case.state import Channel, Severity, Stage
+from hub.observing import logs
 from hub.serving import run_loop
 from hub.settings import Settings
+from hub.spine.ways_in.intake import Entry
 
 DATA, OFFICE, STEP = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 CONFIG = Path(__file__).parents[2] / "config"

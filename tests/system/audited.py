@@ -9,10 +9,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from hub.api.services import Upkeep
 from hub.app import Hub
 from hub.bus import Bucket
-from hub.catalogues import Catalogues
 from hub.contract import (
     Adapter,
     Assignment,
@@ -25,12 +23,14 @@ from hub.contract import (
     Standing,
     StandingState,
 )
-from hub.crosswalk import Crosswalks
 from hub.model.assignments.state import AssignmentState, delivery_key
 from hub.model.case.state import Case, CaseId
-from hub.reconciliation import Reconciliation
-from hub.repairs import RepairFilter, RepairItem, Repairs
-from hub.run_book import Run
+from hub.platform.upkeep.catalogues import Catalogues
+from hub.platform.upkeep.crosswalk import Crosswalks
+from hub.platform.upkeep.reconciliation import Reconciliation
+from hub.platform.upkeep.repairs import RepairFilter, RepairItem, Repairs
+from hub.platform.upkeep.run_book import Run
+from hub.surfaces.api.services import Upkeep
 from hub.testing.kit import eventually
 from tests.system.department import report_gas, running_hub
 

@@ -10,7 +10,7 @@ import pytest
 
 from hub import app
 from hub.bus import Bus, EmbeddedServer, ensure_streams
-from hub.config import District, load_district
+from hub.config.district import District, load_district
 from tests.system.department import CONFIG
 from tests.system.intake_world import Clock, Counter, Open, opener
 

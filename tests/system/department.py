@@ -27,12 +27,12 @@ from hub.contract import (
     Report,
     ReportKind,
 )
-from hub.desk import Outcome, utc_now
 from hub.errors import OutcomeUnknown
-from hub.intake import Entry
 from hub.model.actors import SYSTEM
 from hub.model.case.state import Channel, Severity
 from hub.settings import Settings
+from hub.spine.ledger.desk import Outcome, utc_now
+from hub.spine.ways_in.intake import Entry
 
 CONFIG = Path(__file__).parents[2] / "config"
 GRID = "320113001001001"

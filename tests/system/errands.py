@@ -9,14 +9,9 @@ from typing import Any, get_args
 import msgspec
 from sqlalchemy import BigInteger, Column, MetaData, String, Table, Text
 
-from hub.api.auth import Caller
-from hub.api.kinds import Kind, Showing
-from hub.api.models import TimelineItem
-from hub.api.present import actor_answer
-from hub.api.tokens import Role
 from hub.model.actors import Actor
 from hub.model.aggregate import NO_COMMANDS, Aggregate, Command, Commit, Event, Folded, MatterId
-from hub.model.areas import AreaCode, Level, UnitCode
+from hub.model.district.areas import AreaCode, Level, UnitCode
 from hub.model.effects import Effect, React
 from hub.model.limits import clock
 from hub.model.limits import evolve as on_limits
@@ -24,7 +19,12 @@ from hub.model.limits.commands import CheckDeadlines, LimitCommand
 from hub.model.limits.deciding import LimitDeciding
 from hub.model.limits.events import LimitEvent
 from hub.model.limits.state import DeadlineKind, Limited
-from hub.model.rules import LadderAction, Limit, Rules, Step
+from hub.model.policy.rules import LadderAction, Limit, Rules, Step
+from hub.surfaces.api.auth import Caller
+from hub.surfaces.api.kinds import Kind, Showing
+from hub.surfaces.api.models import TimelineItem
+from hub.surfaces.api.present import actor_answer
+from hub.surfaces.api.tokens import Role
 from hub.views import Projection, TimelineEntry
 
 

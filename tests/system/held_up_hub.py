@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 
 from hub import app
-from hub.adapters.watchdog import Watchdog
 from hub.contract import Adapter, Assignment, Manifest, Receipt
+from hub.platform.adapters.watchdog import Watchdog
 from tests.system.department import report_gas, running_hub
 
 GIVE_UP_AFTER = 1.0
@@ -40,7 +40,7 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    from hub import logs
+    from hub.observing import logs
 
     app.Watchdog = functools.partial(Watchdog, limit=0.2, give_up_after=GIVE_UP_AFTER)  # type: ignore[assignment,misc]
     logs.setup("error")

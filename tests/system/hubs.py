@@ -15,13 +15,13 @@ from typing import Any
 import httpx
 import uvicorn
 
-from hub.api import create_app
 from hub.app import Hub
 from hub.bus import EmbeddedServer
 from hub.contract import Adapter, AdapterInstance, Plugin
-from hub.desk import utc_now
 from hub.serving import services_of
 from hub.settings import Settings
+from hub.spine.ledger.desk import utc_now
+from hub.surfaces.api import create_app
 from hub.testing.kit import QuietServer, eventually
 from tests.system.department import CONFIG, instance
 

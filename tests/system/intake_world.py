@@ -12,13 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from hub.bus import Bucket, Bus, Objects
-from hub.classification import Classified
-from hub.config import load_district
+from hub.config.district import load_district
 from hub.contract import CaseText, Contact, Suggestion
-from hub.desk import Desk, Outcome
 from hub.errors import BusUnavailable
-from hub.intake import Classify, Entry, EntryFile, Intake
-from hub.ledger import CheckpointFile, Ledger
 from hub.model.actors import SYSTEM, Actor
 from hub.model.aggregate import Aggregates
 from hub.model.case import CASE
@@ -26,7 +22,11 @@ from hub.model.case.commands import CaseCommand
 from hub.model.case.events import CaseEvent
 from hub.model.case.state import Case, CaseId, Channel, Severity
 from hub.model.records import Attachment
-from hub.privacy import Vault
+from hub.platform.classification import Classified
+from hub.privacy.vault import Vault
+from hub.spine.ledger.desk import Desk, Outcome
+from hub.spine.ledger.store import CheckpointFile, Ledger
+from hub.spine.ways_in.intake import Classify, Entry, EntryFile, Intake
 from tests.system.department import CONFIG, GRID
 
 NOW = datetime(2026, 11, 23, 2, 0, tzinfo=UTC)

@@ -55,7 +55,7 @@ async def main(data: str, url: str, books: str) -> None:
 
 
 if __name__ == "__main__":
-    from hub import logs
+    from hub.observing import logs
 
     logs.setup("error")
     asyncio.run(main(*sys.argv[1:]))

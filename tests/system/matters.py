@@ -3,10 +3,10 @@
 from typing import Any
 
 from hub.app import Hub
-from hub.desk import Desk
-from hub.ledger import CheckpointFile, Ledger
 from hub.model.case import CASE
 from hub.model.case.state import Case, CaseId
+from hub.spine.ledger.desk import Desk
+from hub.spine.ledger.store import CheckpointFile, Ledger
 
 
 async def case_of(hub: Hub, id: CaseId) -> Case | None:

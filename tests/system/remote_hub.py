@@ -21,7 +21,7 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    from hub import logs
+    from hub.observing import logs
 
     logs.setup("error")
     asyncio.run(main())

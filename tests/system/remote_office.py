@@ -143,8 +143,8 @@ if __name__ == "__main__":
     import tests.system.remote_office as this
 
     this._DIE_AT = sys.argv.pop(1)
-    from hub.remote import __main__ as entry
-    from hub.remote.program import run
+    from hub.platform.remote.far import __main__ as entry
+    from hub.platform.remote.far.program import run
 
     entry.run = lambda options: run(options, plugins=(this.OfficeAdapter,), step=this.step)  # type: ignore[assignment]
     sys.exit(entry.main())

@@ -15,10 +15,10 @@ from typing import Any
 
 from hub.app import Hub
 from hub.contract import AdapterInstance, Placement
-from hub.desk import Outcome
 from hub.model.assignments.state import Assignment, AssignmentState
-from hub.remote.credentials_file import CredentialsFile, write_credentials
+from hub.platform.remote.credentials_file import CredentialsFile, write_credentials
 from hub.settings import Settings
+from hub.spine.ledger.desk import Outcome
 from hub.testing.kit import PATIENCE, eventually
 from hub.testing.programs import Program
 from tests.system.department import CONFIG, instance

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from hub.bus import Bucket, Bus, EmbeddedServer, PullConsumer, WrongSequence, ensure_streams
+from hub.bus.cancellation import raise_if_cancelled
 from hub.bus.streams import DISPATCH, LEDGER, TIMERS, ensure_consumer, stream_state
 from hub.bus.timers import set_timer
-from hub.cancellation import raise_if_cancelled
 from hub.errors import BusUnavailable
 from hub.model.case.state import case_id
 from hub.testing.kit import PATIENCE, eventually

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from hub.adapters.registration import By, Patch
 from hub.bus import Bucket, Bus
 from hub.contract import Capability, Crosswalk, ReportKind
-from hub.crosswalk import Tables
 from hub.errors import InvalidInput, LedgerConflict, NotAllowed
-from hub.heard_words import MOST_WORDS, OTHERS, HeardWords
 from hub.model.actors import SYSTEM
-from hub.repairs import RepairKind
+from hub.platform.instances.registration import By, Patch
+from hub.platform.upkeep.crosswalk import Tables
+from hub.platform.upkeep.heard_words import MOST_WORDS, OTHERS, HeardWords
+from hub.platform.upkeep.repairs import RepairKind
 from tests.system.audited import NAME, Office, bench
 
 CODES = {"RQ01": "燃气泄漏", "RQ02": "燃气停供", "SD01": "水管爆裂"}

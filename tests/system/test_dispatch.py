@@ -12,12 +12,12 @@ import pytest
 
 from hub.app import Hub
 from hub.contract import Capability
-from hub.desk import Outcome
 from hub.errors import AdapterFault, CredentialsRejected, InvalidInput, OutcomeUnknown, Refused, Unavailable
 from hub.model.actors import SYSTEM
 from hub.model.assignments.commands import Drop, Recall, Replay
 from hub.model.assignments.state import Assignment, AssignmentState, AttemptOutcome
 from hub.model.case.state import Case
+from hub.spine.ledger.desk import Outcome
 from hub.testing.kit import PATIENCE, eventually
 from tests.system.department import Department, report_gas, running_hub, scripted
 from tests.system.matters import case_of, second_desk

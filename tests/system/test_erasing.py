@@ -8,14 +8,14 @@ import pytest
 
 from hub.bus import Bucket
 from hub.bus.streams import FILES, REACTIONS, stream_state
-from hub.desk import utc_now
 from hub.errors import BusUnavailable, TransitionRefused
-from hub.intake import Entry
 from hub.model.actors import SYSTEM
-from hub.model.areas import AreaCode
 from hub.model.case.commands import AccessContact, EraseContact
 from hub.model.case.events import ContactDestroyed, ContactErased
 from hub.model.case.state import CaseId, Channel
+from hub.model.district.areas import AreaCode
+from hub.spine.ledger.desk import utc_now
+from hub.spine.ways_in.intake import Entry
 from hub.testing.kit import eventually
 from tests.system.department import GRID
 from tests.system.hubs import one_bus

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hub.app import GAVE_UP, HELD_UP
-from hub.repairs import RepairFilter
+from hub.platform.upkeep.repairs import RepairFilter
 from hub.testing.kit import eventually
 from tests.system.department import Department, running_hub, scripted
 

@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from hub.adapters.registration import Patch
 from hub.app import Hub
 from hub.bus.streams import LEASES
 from hub.contract import Adapter, Capability, IncomingCase, Poll
@@ -22,9 +21,10 @@ from hub.model.actors import SYSTEM
 from hub.model.aggregate import Event
 from hub.model.assignments.events import AssignmentAccepted, AssignmentProgressed
 from hub.model.case.state import CaseId, Channel
-from hub.remote import messages
-from hub.remote.protocol import encode
-from hub.repairs import Repair
+from hub.platform.instances.registration import Patch
+from hub.platform.remote import messages
+from hub.platform.remote.protocol import encode
+from hub.platform.upkeep.repairs import Repair
 from hub.testing.kit import eventually
 from tests.system.department import GRID, Department, report_gas, scripted
 from tests.system.hubs import one_bus, two_hubs

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from hub.adapters.registration import Patch
 from hub.app import Hub
 from hub.bus import Bucket, Bus
 from hub.bus.streams import LEDGER, worked
 from hub.errors import ConfigError
-from hub.linkage import DURABLE
+from hub.platform.instances.registration import Patch
+from hub.spine.effects.linkage import DURABLE
 from hub.testing.kit import eventually
 from tests.system.hubs import OneBus, one_bus
 from tests.system.test_registration import BY, SECRET, DeskAdapter

@@ -8,11 +8,11 @@ from pathlib import Path
 from hub.bus.streams import TIMERS
 from hub.contract import Report, ReportKind
 from hub.model.actors import SYSTEM, Actor, ActorKind
-from hub.model.areas import UnitCode
 from hub.model.assignments.commands import Accept, Dispatch, Resolve, Target
 from hub.model.assignments.state import AssignmentState
 from hub.model.case.commands import Comment, Escalate, Reopen, Settle, Visit
 from hub.model.case.state import Channel, Stage
+from hub.model.district.areas import UnitCode
 from hub.model.limits.commands import Extend, Suspend
 from hub.model.limits.state import DeadlineKind
 from hub.testing.kit import eventually

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import msgspec
 
-from hub.adapters.registration import Patch
 from hub.app import Hub
 from hub.bus.streams import TIMERS
 from hub.bus.timers import set_audit
 from hub.errors import Refused
-from hub.reconciliation import Due
-from hub.run_book import Run, RunState
+from hub.platform.instances.registration import Patch
+from hub.platform.upkeep.reconciliation import Due
+from hub.platform.upkeep.run_book import Run, RunState
 from hub.testing.kit import eventually
 from tests.system.audited import NAME, Office, audited
 from tests.system.department import Department, report_gas, scripted

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from hub.adapters.registration import By, Patch
-from hub.desk import Outcome
 from hub.model.actors import SYSTEM
+from hub.platform.instances.registration import By, Patch
+from hub.spine.ledger.desk import Outcome
 from hub.testing.kit import eventually
 from tests.system.department import Department, report_gas, running_hub, scripted
 

@@ -16,16 +16,16 @@ import httpx
 import msgspec
 import pytest
 
-from hub.api import create_app
-from hub.desk import Outcome
 from hub.errors import BusUnavailable, InvalidInput
-from hub.intake import Entry, Reservation
 from hub.model.actors import SYSTEM, Actor, ActorKind
 from hub.model.case.commands import AttachReport, Report, Void
 from hub.model.case.events import CaseReported, Commented, ReportAttached
 from hub.model.case.state import CaseId, Channel
 from hub.model.records import Source
 from hub.serving import services_of
+from hub.spine.ledger.desk import Outcome
+from hub.spine.ways_in.intake import Entry, Reservation
+from hub.surfaces.api import create_app
 from hub.testing.kit import PATIENCE
 from tests.system.department import running_hub
 from tests.system.intake_world import (

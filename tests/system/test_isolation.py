@@ -13,10 +13,10 @@ from typing import Any, ClassVar
 
 import pytest
 
-from hub.adapters.registration import By, Patch
 from hub.contract import Adapter, Assignment, Capability, Health, Manifest, Poll, Receipt, Report, ReportKind
 from hub.model.actors import SYSTEM
 from hub.model.assignments.state import AssignmentState
+from hub.platform.instances.registration import By, Patch
 from hub.testing.kit import eventually
 from tests.system.department import Department, report_gas, running_hub, scripted
 from tests.system.matters import case_of

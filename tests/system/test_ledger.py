@@ -12,12 +12,12 @@ import pytest
 from hub.app import Hub
 from hub.bus import Bus, EmbeddedServer
 from hub.errors import InvalidInput, LedgerDamaged, TransitionRefused
-from hub.ledger import Checkpoint, CheckpointFile
-from hub.ledger_codec import Codec
 from hub.model.actors import SYSTEM
 from hub.model.case import CASE
 from hub.model.case.commands import Comment, Escalate, Void
 from hub.settings import Settings
+from hub.spine.ledger.codec import Codec
+from hub.spine.ledger.store import Checkpoint, CheckpointFile
 from tests.system.department import CONFIG, report_gas, running_hub
 from tests.system.matters import second_desk
 

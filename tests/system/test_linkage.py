@@ -8,9 +8,6 @@ from pathlib import Path
 
 from hub.bus import Bus
 from hub.bus.streams import DISPATCH, stream_state
-from hub.desk import Desk, Desks
-from hub.ledger import CheckpointFile, Ledger
-from hub.linkage import Linkage
 from hub.model.actors import SYSTEM
 from hub.model.aggregate import Aggregates
 from hub.model.case import CASE
@@ -18,6 +15,9 @@ from hub.model.case import commands as c
 from hub.model.case.state import Channel, case_id
 from hub.model.effects import Task, decode_task
 from hub.model.records import Source
+from hub.spine.effects.linkage import Linkage
+from hub.spine.ledger.desk import Desk, Desks
+from hub.spine.ledger.store import CheckpointFile, Ledger
 from hub.testing.kit import eventually
 from tests.unit.fake_rules import COMMUNITY, GRID, SEWER, FakeRules, person
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from hub.scaffold import Kind, NewPlugin, write
+from hub.workshop.scaffold import Kind, NewPlugin, write
 
 pytestmark = pytest.mark.timeout(400)  # four suites at once, on two cores that others use too
 ROOT = Path(__file__).resolve().parents[2]

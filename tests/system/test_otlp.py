@@ -13,10 +13,10 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from hub import telemetry
-from hub.metrics import SENT, Metrics
+from hub.observing import telemetry
+from hub.observing.metrics import SENT, Metrics
+from hub.observing.store import SpanStore
 from hub.settings import Settings
-from hub.spans import SpanStore
 
 CASE = "320113001001001-0123456789"
 CAUSE = f"00-{'c' * 32}-{'d' * 16}-01"

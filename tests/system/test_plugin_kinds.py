@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 
 import pytest
 
-from hub.adapters.registration import By, Patch
 from hub.app import Hub
 from hub.contract import (
     Alert,
@@ -31,7 +30,8 @@ from hub.contract import (
 from hub.errors import Refused, Unavailable
 from hub.model.actors import SYSTEM
 from hub.model.case.state import Channel, Severity
-from hub.repairs import RepairFilter
+from hub.platform.instances.registration import By, Patch
+from hub.platform.upkeep.repairs import RepairFilter
 from hub.testing.kit import eventually
 from tests.system.department import GRID, Department, report_gas, running_hub, scripted
 

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from hub.adapters.registration import Patch
 from hub.app import Hub
 from hub.bus import Bus, PullConsumer
 from hub.bus.streams import DISPATCH, ensure_consumer, ensure_report_stream, stream_state
 from hub.contract import Alert, AlertKind
 from hub.errors import BusUnavailable
 from hub.model.assignments.state import AssignmentState
-from hub.put_aside import read_or_put_aside
-from hub.repairs import Repair, RepairFilter, RepairItem, RepairKind
+from hub.platform.instances.registration import Patch
+from hub.platform.upkeep.repairs import Repair, RepairFilter, RepairItem, RepairKind
+from hub.spine.aside.put_aside import read_or_put_aside
 from hub.testing.kit import eventually
 from tests.system.department import Department, accepted, report_gas, running_hub, scripted
 from tests.system.remote_world import Office, away, credentials_for, hub_with, process, until

@@ -8,8 +8,6 @@ from typing import Any, ClassVar
 import pytest
 from pydantic import SecretStr
 
-from hub.adapters.book import Canary, Change, switch
-from hub.adapters.registration import By, Patch
 from hub.app import Hub
 from hub.contract import (
     Adapter,
@@ -28,6 +26,8 @@ from hub.contract import (
 from hub.errors import InvalidInput, LedgerConflict, NotAllowed
 from hub.model.actors import SYSTEM
 from hub.model.assignments.state import AssignmentState
+from hub.platform.instances.book import Canary, Change, switch
+from hub.platform.instances.registration import By, Patch
 from hub.settings import Settings
 from hub.testing.kit import eventually
 from tests.system.department import CONFIG, Department, report_gas, running_hub, scripted

@@ -20,8 +20,8 @@ from hub.app import Hub
 from hub.contract import Contact
 from hub.errors import NotAllowed
 from hub.model.assignments.state import AssignmentState
-from hub.remote.messages import Answer
-from hub.repair_items import RepairFilter
+from hub.platform.remote.messages import Answer
+from hub.spine.aside.repair_items import RepairFilter
 from hub.testing.kit import eventually
 from tests.system.department import Department, report_gas, scripted
 from tests.system.matters import case_of

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from hub.app import Hub
 from hub.contract import CallbackRequest, Placement
-from hub.desk import Outcome
 from hub.model.assignments.state import AssignmentState
-from hub.remote.worker import WorkerStatus
+from hub.platform.remote.worker import WorkerStatus
+from hub.spine.ledger.desk import Outcome
 from hub.testing.kit import PATIENCE, eventually
 from tests.system.department import report_gas
 from tests.system.remote_world import ROOT, Office, assignment_of, away, hub_with, until

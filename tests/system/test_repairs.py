@@ -10,8 +10,8 @@ import pytest
 
 from hub.bus import Bucket, Bus
 from hub.errors import InvalidInput, NotAllowed
-from hub.heard_words import HeardWords
-from hub.repairs import Repair, RepairFilter, RepairKind, Repairs, RepairState
+from hub.platform.upkeep.heard_words import HeardWords
+from hub.platform.upkeep.repairs import Repair, RepairFilter, RepairKind, Repairs, RepairState
 
 KEY = "320113001001001-0f3k9m2p7q.a1"
 

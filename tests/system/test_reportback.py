@@ -11,17 +11,17 @@ import pytest
 
 from hub.app import Hub
 from hub.contract import CallbackRequest, Capability, Contact, IncomingCase, Notice, Report, ReportedFile, ReportKind
-from hub.desk import Outcome
 from hub.errors import Unavailable
 from hub.model.actors import SYSTEM, Actor, ActorKind
-from hub.model.areas import UnitCode
 from hub.model.assignments.commands import Recall, Resolve
 from hub.model.assignments.events import ReportConflicted
 from hub.model.assignments.state import AssignmentState
 from hub.model.case.commands import Void
 from hub.model.case.state import Case, Channel, Stage
+from hub.model.district.areas import UnitCode
 from hub.model.records import Source
-from hub.repairs import RepairFilter, RepairKind
+from hub.platform.upkeep.repairs import RepairFilter, RepairKind
+from hub.spine.ledger.desk import Outcome
 from hub.testing.kit import eventually
 from tests.system.department import GRID, Department, accepted, report_gas, resolved, running_hub, scripted
 from tests.system.matters import case_of

@@ -11,10 +11,10 @@ import httpx
 import typer
 from typer.testing import CliRunner
 
-from hub.api.case_kind import CASE_KIND
 from hub.app import Hub
-from hub.cli.generated import add_commands
 from hub.settings import Settings
+from hub.surfaces.api.case_kind import CASE_KIND
+from hub.surfaces.cli.generated import add_commands
 from hub.testing.kit import eventually
 from tests.system.department import CONFIG, GRID, report_gas
 from tests.system.errands import ERRAND, ERRAND_KIND

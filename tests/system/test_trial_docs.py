@@ -14,9 +14,9 @@ import pytest
 from hub_utilities import UtilitiesAdapter
 
 from hub.contract import AdapterInstance
+from hub.platform.trial.trying import try_plugin
 from hub.testing.cassette import Cassette, replaying
 from hub.testing.process import SimulatorProcess
-from hub.trial.trying import try_plugin
 from tests.system.test_trial import SECRET, adapter_settings, run, serving
 
 DOCS = Path(__file__).parents[2] / "docs" / "plugins"

@@ -16,12 +16,12 @@ import httpx
 import uvicorn
 from typer.testing import CliRunner, Result
 
-from hub.api.app import create_app
-from hub.cli import app as hub_command
 from hub.contract import Capability, Crosswalk, ReportKind, StandingState
 from hub.model.assignments.state import AssignmentState
-from hub.repairs import Repair, RepairKind
+from hub.platform.upkeep.repairs import Repair, RepairKind
 from hub.serving import services_of
+from hub.surfaces.api.app import create_app
+from hub.surfaces.cli import app as hub_command
 from hub.testing.kit import QuietServer, eventually
 from tests.system.audited import NAME, Bench, Office, bench
 

@@ -7,7 +7,7 @@ import asyncio
 from hub.bus import Bucket, Bus
 from hub.contract import Contact
 from hub.model.case.state import parse_case_id
-from hub.privacy import Vault
+from hub.privacy.vault import Vault
 
 CASE = parse_case_id("320113001001001-0123456789")
 CONTACT = Contact(name="张三", phone="13812341234", address="尧化街道尧佳路8号")

@@ -14,11 +14,11 @@ from hub_webhook.simulator import adapter_settings
 
 from hub.app import Hub
 from hub.contract import CallbackRejected, CallbackRequest, Capability
-from hub.desk import Outcome
 from hub.errors import Withdrawn
 from hub.model.actors import SYSTEM
 from hub.model.assignments.commands import Resend
 from hub.model.assignments.state import Assignment, AssignmentState, AttemptOutcome
+from hub.spine.ledger.desk import Outcome
 from hub.testing.kit import eventually
 from hub.testing.process import SimulatorProcess
 from hub.webhooks import Signer, new_secret

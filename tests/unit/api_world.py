@@ -13,31 +13,31 @@ import httpx
 import uvicorn
 from fastapi import FastAPI
 
-from hub.adapters import AdapterStatus
-from hub.api import Services, create_app
-from hub.api.case_kind import CASE_KIND
-from hub.api.tokens import Tokens
 from hub.bus import Objects
 from hub.bus.streams import FILES
-from hub.config import District, load_district
+from hub.config.district import District, load_district
 from hub.contract import CallbackRejected, CallbackRequest
-from hub.desk import Desk, Desks
-from hub.erasure import Erasure
 from hub.errors import NotAllowed
-from hub.intake import Intake
-from hub.ledger_codec import Codecs
-from hub.linkage import reaction_of
 from hub.model.actors import SYSTEM, Actor, ActorKind
 from hub.model.aggregate import Aggregates
-from hub.model.areas import Level, UnitCode
 from hub.model.case import CASE
 from hub.model.case.effects import ERASURE
 from hub.model.case.state import Case, CaseId, case_id
+from hub.model.district.areas import Level, UnitCode
 from hub.model.effects import Call, React
-from hub.privacy import Vault
-from hub.reactions import Reactions
-from hub.repairs import Repair
+from hub.platform.adapters import AdapterStatus
+from hub.platform.upkeep.repairs import Repair
+from hub.privacy.vault import Vault
 from hub.settings import ApiSettings, Open311Settings
+from hub.spine.effects.erasure import Erasure
+from hub.spine.effects.linkage import reaction_of
+from hub.spine.effects.reactions import Reactions
+from hub.spine.ledger.codec import Codecs
+from hub.spine.ledger.desk import Desk, Desks
+from hub.spine.ways_in.intake import Intake
+from hub.surfaces.api import Services, create_app
+from hub.surfaces.api.case_kind import CASE_KIND
+from hub.surfaces.api.tokens import Tokens
 from hub.testing.kit import QuietServer, eventually
 from hub.testing.memory import MemoryBucket, MemoryLedger
 from hub.views import Projector, Views

@@ -5,7 +5,6 @@ from typing import Any
 
 import msgspec
 
-from hub.ledger_codec import Codec, command_digest, digest
 from hub.model.actors import SYSTEM, Actor
 from hub.model.aggregate import Commit, Event, Folded
 from hub.model.assignments.commands import RecordDelivered, StartDelivery
@@ -15,8 +14,9 @@ from hub.model.case.commands import CaseCommand, Report
 from hub.model.case.events import CaseEvent
 from hub.model.case.state import Case, Channel, case_id
 from hub.model.limits.state import Deadline, DeadlineKind
-from hub.model.policy import Policy
-from hub.model.rules import Rules
+from hub.model.policy.policy import Policy
+from hub.model.policy.rules import Rules
+from hub.spine.ledger.codec import Codec, command_digest, digest
 from tests.unit.fake_rules import GRID, LAMP, FakeRules
 
 CODEC = Codec(CASE)

@@ -4,12 +4,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from hub.model.actors import Actor, ActorKind
-from hub.model.areas import AreaCode, Level, Unit, UnitCode, UnitKind
 from hub.model.assignments.commands import Target
 from hub.model.assignments.state import Role
 from hub.model.case.state import Channel, Severity
+from hub.model.district.areas import AreaCode, Level, Unit, UnitCode, UnitKind
 from hub.model.limits.state import DeadlineKind
-from hub.model.rules import LadderAction, Limit, Matter, Plan, Rules, Step
+from hub.model.policy.rules import LadderAction, Limit, Matter, Plan, Rules, Step
 
 DISTRICT = AreaCode("320113")
 STREET = AreaCode("320113001")

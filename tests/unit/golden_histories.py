@@ -12,16 +12,16 @@ from typing import Any
 
 import msgspec
 
-from hub.ledger_codec import digest
 from hub.model.aggregate import Event, Folded
-from hub.model.areas import UnitCode
 from hub.model.assignments.events import DeadLetter
 from hub.model.case import CASE
 from hub.model.case import commands as c
 from hub.model.case.state import Case, CaseId, Channel
+from hub.model.district.areas import UnitCode
 from hub.model.grown import Grown
 from hub.model.limits.state import DeadlineKind
 from hub.model.records import Attachment, Source
+from hub.spine.ledger.codec import digest
 from tests.unit.case_play import CODEC, Play
 from tests.unit.fake_rules import COMMUNITY, DISTRICT, GAS, GRID, LAMP, NOISE, SEWER, STREET, department, person
 

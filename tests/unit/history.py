@@ -5,18 +5,18 @@ import random
 from datetime import datetime, timedelta
 from typing import Any
 
-from hub.config import District
-from hub.desk import Desk
+from hub.config.district import District
 from hub.errors import InvalidInput
 from hub.model.actors import SYSTEM, Actor, ActorKind
-from hub.model.areas import AreaCode, UnitCode
 from hub.model.assignments.events import DeadLetter
 from hub.model.assignments.state import AssignmentState, AttemptOutcome
 from hub.model.case import CASE
 from hub.model.case import commands as c
 from hub.model.case.events import MergeAsked
 from hub.model.case.state import Case, CaseId, Channel, Severity
+from hub.model.district.areas import AreaCode, UnitCode
 from hub.model.records import Attachment, Source
+from hub.spine.ledger.desk import Desk
 from hub.testing.memory import MemoryLedger
 from tests.unit.api_world import Clock, new_case_id, person
 

@@ -8,10 +8,6 @@ from typing import Any
 
 import pytest
 
-from hub.adapters import soundness
-from hub.adapters.calls import Calls, TookTooLong
-from hub.adapters.rates import Rate
-from hub.adapters.watchdog import Watchdog
 from hub.contract import (
     Audit,
     CallbackRejected,
@@ -27,6 +23,10 @@ from hub.contract import (
 )
 from hub.errors import AdapterFault, Refused
 from hub.model.case.state import Channel
+from hub.platform.adapters import soundness
+from hub.platform.adapters.calls import Calls, TookTooLong
+from hub.platform.adapters.rates import Rate
+from hub.platform.adapters.watchdog import Watchdog
 from hub.testing.kit import eventually
 
 NOW = datetime(2026, 3, 2, 15, tzinfo=UTC)
@@ -94,7 +94,7 @@ async def test_a_call_that_takes_too_long_is_cancelled() -> None:
 
 
 async def test_a_call_that_ignores_its_cancellation_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hub.adapters.calls.GRACE", 0.05)
+    monkeypatch.setattr("hub.platform.adapters.calls.GRACE", 0.05)
     let_go = asyncio.Event()
 
     async def stubborn() -> None:

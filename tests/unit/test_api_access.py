@@ -9,13 +9,13 @@ from typing import Any
 import httpx
 import pytest
 
-from hub.api.files import safe_name
-from hub.api.limits import BodyLimit, RateLimit
-from hub.api.tokens import Tokens
-from hub.api.tracing import name_of
 from hub.bus import Entry
 from hub.errors import BusUnavailable
 from hub.settings import ApiSettings
+from hub.surfaces.api.files import safe_name
+from hub.surfaces.api.limits import BodyLimit, RateLimit
+from hub.surfaces.api.tokens import Tokens
+from hub.surfaces.api.tracing import name_of
 from hub.testing.kit import eventually
 from tests.unit.api_world import STREET, MemoryBucket, World
 

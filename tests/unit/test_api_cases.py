@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from hub.api import answers
 from hub.contract import Contact
-from hub.intake import Entry, EntryFile
 from hub.model.actors import SYSTEM
 from hub.model.case.commands import Attach
 from hub.model.case.state import CaseId, Channel
 from hub.model.records import Attachment
+from hub.spine.ways_in.intake import Entry, EntryFile
+from hub.surfaces.api import answers
 from hub.testing.kit import PATIENCE
 from tests.unit.api_world import STREET, World
 

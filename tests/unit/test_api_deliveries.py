@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from hub.adapters import AdapterStatus
 from hub.model.actors import SYSTEM, Actor, ActorKind
-from hub.model.areas import UnitCode
 from hub.model.assignments.state import parse_delivery_key
 from hub.model.case import commands as c
 from hub.model.case.state import CaseId
+from hub.model.district.areas import UnitCode
+from hub.platform.adapters import AdapterStatus
 from tests.unit.api_world import World, person
 from tests.unit.test_api_operations import dead_case
 

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.types import Message, Receive, Scope, Send
 
-from hub.api.limits import BodyLimit, address_of
+from hub.surfaces.api.limits import BodyLimit, address_of
 
 SCOPE: Scope = {"type": "http", "method": "POST", "path": "/api/v1/cases", "headers": [], "query_string": b""}
 

@@ -7,16 +7,16 @@ from pathlib import Path
 import httpx
 import pytest
 
-from hub import telemetry
-from hub.api import hooks
 from hub.contract import CallbackRejected, CallbackRequest
 from hub.model.actors import SYSTEM
-from hub.model.areas import UnitCode
 from hub.model.assignments.events import DeadLetter
 from hub.model.case import commands as c
 from hub.model.case.state import CaseId
+from hub.model.district.areas import UnitCode
+from hub.observing import telemetry
+from hub.observing.store import SpanStore
 from hub.settings import Settings
-from hub.spans import SpanStore
+from hub.surfaces.api import hooks
 from tests.unit.api_world import STREET, World, person
 
 SENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"

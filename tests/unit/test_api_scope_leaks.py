@@ -8,18 +8,18 @@ import httpx
 import msgspec
 import pytest
 
-from hub import telemetry
-from hub.api.auth import caller_from
-from hub.api.case_kind import CASE_KIND
-from hub.api.present import Presenter
-from hub.api.stream import change_of
-from hub.desk import Outcome
-from hub.intake import Entry
 from hub.model.actors import SYSTEM, Actor
 from hub.model.assignments.commands import RecordEffect
 from hub.model.case.state import CaseId
+from hub.observing import telemetry
+from hub.observing.store import SpanStore
 from hub.settings import Settings
-from hub.spans import SpanStore
+from hub.spine.ledger.desk import Outcome
+from hub.spine.ways_in.intake import Entry
+from hub.surfaces.api.auth import caller_from
+from hub.surfaces.api.case_kind import CASE_KIND
+from hub.surfaces.api.present import Presenter
+from hub.surfaces.api.stream import change_of
 from tests.unit.api_world import STREET, World
 
 OTHER_STREET = "320113002"

@@ -14,18 +14,18 @@ ROOT = Path(__file__).resolve().parents[2]
 HUB = ROOT / "hub"
 PLUGINS = ROOT / "plugins"
 
-CATCHES_ALL = ("hub/adapters/", "hub/app.py", "hub/cli/")
+CATCHES_ALL = ("hub/platform/adapters/", "hub/app.py", "hub/surfaces/cli/")
 """Where any exception may be caught: at the plugins' border, and at the border of the process."""
 
 CONSTRUCTS = ("hub/app.py",)
 STAGES = {
-    "hub.intake": "Intake",
-    "hub.linkage": "Linkage",
-    "hub.dispatch": "Dispatch",
-    "hub.reportback": "ReportBack",
-    "hub.deadlines": "Deadlines",
-    "hub.desk": "Desk",
-    "hub.ledger": "Ledger",
+    "hub.spine.ways_in.intake": "Intake",
+    "hub.spine.effects.linkage": "Linkage",
+    "hub.spine.dispatch": "Dispatch",
+    "hub.spine.ways_in.reportback": "ReportBack",
+    "hub.spine.ways_in.deadlines": "Deadlines",
+    "hub.spine.ledger.desk": "Desk",
+    "hub.spine.ledger.store": "Ledger",
 }
 DEPARTMENTS = ("police", "hotline", "property", "utilities")
 

@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hub.config import areas_csv, load_areas, read_areas
+from hub.config.district import areas_csv, load_areas, read_areas
 from hub.errors import ConfigError
-from hub.model.areas import AreaCode, GridKind, Level, UnitKind
-from hub.model.areatree import AreaTree, check_areas
-from hub.model.grids import HOUSEHOLDS_PER_GRID, estimate_households, generate_grids
-from hub.model.units import Directory
+from hub.model.district.areas import AreaCode, GridKind, Level, UnitKind
+from hub.model.district.areatree import AreaTree, check_areas
+from hub.model.district.grids import HOUSEHOLDS_PER_GRID, estimate_households, generate_grids
+from hub.model.district.units import Directory
 
 HERE = Path(__file__).parent / "districts"
 CONFIG = Path(__file__).parents[2] / "config"

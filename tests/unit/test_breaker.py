@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hub.breaker import PROBES, Breaker, BreakerState
+from hub.platform.adapters.breaker import PROBES, Breaker, BreakerState
 
 
 class Clock:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hub.model.calendar import WorkingHours, is_working_day, knows_year
+from hub.model.limits.calendar import WorkingHours, is_working_day, knows_year
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 OFFICE = WorkingHours([(time(9), time(12)), (time(13, 30), time(17, 30))], SHANGHAI)

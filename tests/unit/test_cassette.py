@@ -15,11 +15,11 @@ from pydantic import SecretStr
 
 from hub.contract import Adapter, AdapterInstance, AdapterSettings, Assignment, Capability, Health, Manifest, Receipt
 from hub.errors import InvalidInput, OutcomeUnknown, Unavailable
-from hub.outbound import departmental_client
+from hub.platform.adapters.outbound import departmental_client
+from hub.platform.trial.sample import default_sample
+from hub.platform.trial.trying import try_plugin
+from hub.platform.trial.values import Body, Trial
 from hub.testing.cassette import Asked, Cassette, CassetteMismatch, difference, raw_of, replaying
-from hub.trial.sample import default_sample
-from hub.trial.trying import try_plugin
-from hub.trial.values import Body, Trial
 
 URL = "http://lamps.test"
 KEY = "320113001001001-01jd8x2m9qk3v5wz.a1"

@@ -15,15 +15,15 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 from typer.testing import CliRunner, Result
 
-from hub.api.bodies import body_of, decode
-from hub.api.case_kind import CASE_KIND
-from hub.cli import app
-from hub.cli.client import find_token
-from hub.cli.generated import target
 from hub.model.aggregate import tag_of
 from hub.model.case import CASE as CASES
-from hub.spans import SpanRecord
-from hub.trace import assemble
+from hub.observing.case_trace import assemble
+from hub.observing.store import SpanRecord
+from hub.surfaces.api.bodies import body_of, decode
+from hub.surfaces.api.case_kind import CASE_KIND
+from hub.surfaces.cli import app
+from hub.surfaces.cli.client import find_token
+from hub.surfaces.cli.generated import target
 
 CASE = "320113001001001-0f3k9m2p7q"
 TOKEN = "hub_test-token-0123456789"

@@ -11,7 +11,7 @@ import pytest
 import uvicorn
 from typer.testing import CliRunner, Result
 
-from hub.cli import app
+from hub.surfaces.cli import app
 from hub.testing.kit import QuietServer
 from tests.unit.api_world import World
 from tests.unit.test_api_deliveries import idempotent, sent

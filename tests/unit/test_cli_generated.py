@@ -7,8 +7,8 @@ from typing import Any, cast
 import pytest
 import typer
 
-from hub.cli.generated import told
-from hub.cli.session import Session
+from hub.surfaces.cli.generated import told
+from hub.surfaces.cli.session import Session
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from hub.config import OutsideValue, check_district, load_district
+from hub.config.district import OutsideValue, check_district, load_district
 from hub.contract import ReportKind
 from hub.errors import ConfigError
-from hub.model.areas import Unit, UnitKind
+from hub.model.district.areas import Unit, UnitKind
 
 SHIPPED = Path(__file__).parents[2] / "config"
 
@@ -168,9 +168,9 @@ def test_settings_from_the_environment_do_not_show(directory: Path) -> None:
 def test_a_department_may_serve_a_part_and_is_left_out_elsewhere(directory: Path) -> None:
     from datetime import UTC, datetime
 
-    from hub.model.areas import AreaCode
     from hub.model.case.state import Channel
-    from hub.model.rules import Matter
+    from hub.model.district.areas import AreaCode
+    from hub.model.policy.rules import Matter
 
     edit(
         directory,

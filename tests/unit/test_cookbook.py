@@ -15,7 +15,7 @@ import pytest
 from pydantic import SecretStr
 
 from hub import AdapterFault, CredentialsRejected, OutcomeUnknown, Receipt, Refused, Unavailable
-from hub.outbound import departmental_client
+from hub.platform.adapters.outbound import departmental_client
 
 COOKBOOK = Path(__file__).resolve().parents[2] / "docs" / "plugins" / "cookbook.md"
 URL = "http://department.example"

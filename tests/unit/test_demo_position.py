@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from hub.config import District, load_district
+from hub.config.district import District, load_district
 from hub.demo.replay import position_of
 from hub.demo.requests_file import Request
 from hub.model.case.state import Channel

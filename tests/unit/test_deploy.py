@@ -46,7 +46,7 @@ def test_the_compose_file_names_only_files_that_are_there() -> None:
 def test_the_service_runs_the_real_command_line() -> None:
     import typer.main
 
-    from hub.cli import app
+    from hub.surfaces.cli import app
 
     unit = configparser.RawConfigParser(strict=False)
     unit.optionxform = str  # type: ignore[assignment,method-assign]

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 import pytest
 
 from hub.contract import Standing, StandingState
-from hub.disagreements import Held, What, between, disagreement, repair_of
 from hub.model.assignments.state import AssignmentState as A
 from hub.model.case.state import CaseId
+from hub.platform.upkeep.disagreements import Held, What, between, disagreement, repair_of
 
 S = StandingState
 CASE = CaseId("320113001001001-0f3k9m2p7q")

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hub.contract import AdapterInstance
-from hub.dispatch import backoff
+from hub.spine.dispatch import backoff
 
 INSTANCE = AdapterInstance(name="x", plugin="x", backoff_base=timedelta(seconds=5), backoff_cap=timedelta(minutes=30))
 

@@ -116,7 +116,7 @@ def code(text: str, language: str) -> list[str]:
 def root_command() -> Any:
     import typer.main
 
-    from hub.cli import app
+    from hub.surfaces.cli import app
 
     return typer.main.get_command(app)
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from hub.adapters.plugins import Plugins
 from hub.contract import Adapter
-from hub.grading import RULES, Grade, Proof, Subject, Tier, grade, subject_of, tier_of, write_report
-from hub.grading.grade import Standing
+from hub.platform.adapters.plugins import Plugins
+from hub.workshop.grading import RULES, Grade, Proof, Subject, Tier, grade, subject_of, tier_of, write_report
+from hub.workshop.grading.grade import Standing
 
 BUNDLED = ("hotline", "police", "property", "utilities")
 GOLD_AND_ABOVE = (Tier.GOLD.value, Tier.PLATINUM.value)

@@ -7,9 +7,9 @@ import os
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hub.intake import new_suffix
 from hub.model.case import CASE
 from hub.model.case.state import case_id, parse_case_id
+from hub.spine.ways_in.intake import new_suffix
 
 
 @given(st.floats(1.6e9, 4e9), st.binary(min_size=5, max_size=5))

@@ -9,7 +9,6 @@ import msgspec
 import pytest
 
 from hub.errors import LedgerDamaged
-from hub.ledger_codec import Codec, command_digest, digest
 from hub.model.actors import SYSTEM
 from hub.model.aggregate import NO_COMMANDS, Commit, Event, tag_of
 from hub.model.case import CASE
@@ -18,6 +17,7 @@ from hub.model.case.decide import DECIDES
 from hub.model.case.events import Commented
 from hub.model.case.evolve import EVOLVES
 from hub.model.case.state import NO_SOURCES, CaseId
+from hub.spine.ledger.codec import Codec, command_digest, digest
 from hub.views.rows import decode_case, encode_case
 from tests.unit.case_play import CODEC
 from tests.unit.golden_histories import FIELDS, GOLDEN, HISTORIES, fields_now, replayed, standing

@@ -5,11 +5,11 @@ from datetime import timedelta
 import pytest
 
 from hub.errors import InvalidInput, TransitionRefused, Undecided
-from hub.model.areas import AreaCode, Level, UnitCode
 from hub.model.assignments.state import AssignmentState, Role
 from hub.model.case import commands as c
 from hub.model.case import events as e
 from hub.model.case.state import CaseId, Channel, Severity, Stage
+from hub.model.district.areas import AreaCode, Level, UnitCode
 from hub.model.limits.state import DeadlineKind
 from hub.model.records import Source
 from tests.unit.case_play import START, Play, names, only

@@ -6,14 +6,14 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from hub.config import load_district
+from hub.config.district import load_district
 from hub.errors import InvalidInput, TransitionRefused
-from hub.model.areas import Level, UnitCode
 from hub.model.case import commands as c
 from hub.model.case import events as e
 from hub.model.case.state import Severity, Stage
+from hub.model.district.areas import Level, UnitCode
 from hub.model.limits.state import DeadlineKind
-from hub.model.rules import LadderAction, Step
+from hub.model.policy.rules import LadderAction, Step
 from tests.unit.case_play import START, Play, names, only
 from tests.unit.fake_rules import COMMUNITY, DISTRICT, GRID, LAMP, NOISE, SEWER, STREET, FakeRules, department, person
 

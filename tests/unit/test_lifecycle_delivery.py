@@ -3,11 +3,11 @@
 import pytest
 
 from hub.errors import InvalidInput, TransitionRefused
-from hub.model.areas import UnitCode
 from hub.model.assignments.state import AssignmentState, AttemptOutcome
 from hub.model.case import commands as c
 from hub.model.case import events as e
 from hub.model.case.state import Stage
+from hub.model.district.areas import UnitCode
 from hub.model.limits.state import DeadlineKind
 from tests.unit.case_play import START, Play, names, only
 from tests.unit.fake_rules import DISTRICT, GAS, NOISE, STREET, department, person

@@ -5,14 +5,14 @@ from datetime import timedelta
 
 import pytest
 
-from hub.adapters import soundness
 from hub.contract import Report, ReportKind
 from hub.errors import InvalidInput, TransitionRefused
-from hub.model.areas import AreaCode, Level, UnitCode
 from hub.model.case import commands as c
 from hub.model.case import events as e
 from hub.model.case.decide import decide
 from hub.model.case.state import CaseId, Stage
+from hub.model.district.areas import AreaCode, Level, UnitCode
+from hub.platform.adapters import soundness
 from tests.unit.case_play import START, Play, names, only
 from tests.unit.fake_rules import (
     COMMUNITY,

@@ -7,21 +7,21 @@ from typing import Any
 import pytest
 
 from hub.bus.streams import DISPATCH, REACTIONS, TIMERS
-from hub.desk import Desk, Desks
-from hub.linkage import Linkage
 from hub.model.actors import SYSTEM
 from hub.model.aggregate import Aggregates, Event
-from hub.model.areas import AreaCode
 from hub.model.assignments.events import AssignmentMade
 from hub.model.case import CASE
 from hub.model.case import commands as c
 from hub.model.case import events as e
 from hub.model.case.effects import NOTICES
 from hub.model.case.state import Case, Channel, case_id
+from hub.model.district.areas import AreaCode
 from hub.model.effects import Reaction, Task, TaskKind, decode_reaction, decode_task
 from hub.model.limits.events import Supervised, Urged
+from hub.model.policy.rules import LadderAction, Step
 from hub.model.records import Source
-from hub.model.rules import LadderAction, Step
+from hub.spine.effects.linkage import Linkage
+from hub.spine.ledger.desk import Desk, Desks
 from hub.testing.memory import MemoryLedger
 from tests.unit.api_world import Clock
 from tests.unit.case_play import CODEC

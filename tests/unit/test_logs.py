@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from hub import telemetry
 from hub.errors import ConfigError
-from hub.logs import REDACTED, redact_text, redacted, setup
+from hub.observing import telemetry
+from hub.observing.logs import REDACTED, redact_text, redacted, setup
 
 PARENT = f"00-{'a' * 32}-{'b' * 16}-01"
 

@@ -9,17 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hub.contract import Contact
-from hub.desk import Desk
-from hub.marks import Marks, hide_known, key_of, known_here, marks_of, plain, reworded
 from hub.model.actors import SYSTEM
 from hub.model.aggregate import Aggregates, MatterId
-from hub.model.areas import AreaCode, UnitCode
 from hub.model.assignments.commands import Dispatch, Progress, Target
 from hub.model.case import CASE as CASES
 from hub.model.case.commands import Attach, Comment, EraseContact, Report
 from hub.model.case.state import Case, Channel, Severity, parse_case_id
+from hub.model.district.areas import AreaCode, UnitCode
 from hub.model.records import Attachment
-from hub.privacy import Vault, hider, known_of, mask_text
+from hub.privacy.marks import Marks, hide_known, key_of, known_here, marks_of, plain, reworded
+from hub.privacy.masks import hider, known_of, mask_text
+from hub.privacy.vault import Vault
+from hub.spine.ledger.desk import Desk
 from tests.logged import logged
 from tests.unit.api_world import MemoryBucket, MemoryLedger, district
 

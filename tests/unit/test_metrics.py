@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
-from hub.metrics import CONSUMED, OPERATION_DURATION, PROCESS_DURATION, SENT, Metrics
+from hub.observing.metrics import CONSUMED, OPERATION_DURATION, PROCESS_DURATION, SENT, Metrics
 
 
 @pytest.fixture(autouse=True)

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hub.intake import MOST_PLACE
 from hub.open311.errors import Open311Error, asks_here
 from hub.open311.formats import Form, form_of, write
 from hub.open311.pace import Pace
 from hub.open311.wording import EXTRAS, PICTURE, Spot, parts_of, place_of, rounded, spot_of, text_of
-from hub.privacy import mask_text
+from hub.privacy.masks import mask_text
+from hub.spine.ways_in.intake import MOST_PLACE
 
 degrees = st.tuples(st.floats(-90, 90), st.floats(-180, 180)).map(lambda pair: (round(pair[0], 7), round(pair[1], 7)))
 words = st.text(st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp")), min_size=1, max_size=60).map(str.strip).filter(bool)

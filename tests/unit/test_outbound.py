@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hub import telemetry
 from hub.contract import PASS_STATUSES
 from hub.errors import AdapterFault, CredentialsRejected, DeliveryError, OutcomeUnknown, Unavailable
-from hub.outbound import MAX_ANSWER, MAX_RETRY_AFTER, Exchange, Pace, departmental_client, parse_retry_after
+from hub.observing import telemetry
+from hub.platform.adapters.outbound import MAX_ANSWER, MAX_RETRY_AFTER, Exchange, Pace, departmental_client, parse_retry_after
 from hub.settings import Settings
 
 NOW = datetime(2024, 5, 6, 12, 0, 0, tzinfo=UTC)

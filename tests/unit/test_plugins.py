@@ -11,8 +11,6 @@ import typer
 from typer.testing import CliRunner
 
 from hub import hookspecs
-from hub.adapters.plugins import Plugins, check_class
-from hub.cli.extra import add_plugin_commands, names_of, wanted
 from hub.contract import (
     Adapter,
     Assignment,
@@ -27,6 +25,8 @@ from hub.contract import (
     Suggestion,
 )
 from hub.errors import PluginError
+from hub.platform.adapters.plugins import Plugins, check_class
+from hub.surfaces.cli.extra import add_plugin_commands, names_of, wanted
 
 MANIFEST = Manifest(name="lamps", department="路灯", version="1", capabilities=frozenset({Capability.IDEMPOTENT}))
 

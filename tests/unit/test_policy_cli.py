@@ -6,8 +6,8 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from hub.cli.areas import generate
-from hub.cli.policy import policy_app
+from hub.surfaces.cli.areas import generate
+from hub.surfaces.cli.policy import policy_app
 
 CONFIG = Path(__file__).parents[2] / "config"
 RUNNER = CliRunner()

@@ -11,15 +11,8 @@ from hypothesis import strategies as st
 from hub.contract import Contact
 from hub.errors import InvalidInput
 from hub.model.case.state import parse_case_id
-from hub.privacy import (
-    ContactUnreadable,
-    Vault,
-    mask_address,
-    mask_contact,
-    mask_name,
-    mask_phone,
-    mask_text,
-)
+from hub.privacy.masks import mask_address, mask_contact, mask_name, mask_phone, mask_text
+from hub.privacy.vault import ContactUnreadable, Vault
 from hub.testing.memory import MemoryBucket
 
 CASE = parse_case_id("320113001001001-0123456789")

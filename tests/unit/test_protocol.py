@@ -21,11 +21,11 @@ from hub.bus.permissions import RemoteUser, permissions_of, remotes_account
 from hub.errors import ConfigError, InvalidInput
 from hub.model.assignments.state import Role
 from hub.model.case.state import Channel, Severity
-from hub.remote import messages
-from hub.remote.credentials import new_key
-from hub.remote.credentials_file import CredentialsFile, parse_credentials, read_credentials, write_credentials
-from hub.remote.messages import REPORTS, OrderKind, ReportName
-from hub.remote.protocol import case_of, decode_order, decode_report, encode, matter, report_of, said
+from hub.platform.remote import messages
+from hub.platform.remote.credentials import new_key
+from hub.platform.remote.credentials_file import CredentialsFile, parse_credentials, read_credentials, write_credentials
+from hub.platform.remote.messages import REPORTS, OrderKind, ReportName
+from hub.platform.remote.protocol import case_of, decode_order, decode_report, encode, matter, report_of, said
 
 NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
 KEY = "320113001001001-1m837dmgsajfceht.a2"

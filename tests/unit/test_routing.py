@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hub.model.case.state import Channel, Severity
-from hub.model.lexicon import Lexicon
-from hub.model.routing import Facts, Rule, RuleBook, When, shadows, unreachable
-from hub.model.spans import parse_span
+from hub.model.district.lexicon import Lexicon
+from hub.model.limits.durations import parse_span
+from hub.model.policy.routing import Facts, Rule, RuleBook, When, shadows, unreachable
 
 CODES = ["A0101", "A0102", "B0101"]
 

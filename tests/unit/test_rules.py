@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
-from hub.model.areas import Level
 from hub.model.case import commands as c
+from hub.model.district.areas import Level
 from hub.model.limits.state import DeadlineKind
-from hub.model.rules import Limit, Powers, Timing
+from hub.model.policy.rules import Limit, Powers, Timing
 from tests.unit.case_play import START, Play
 from tests.unit.fake_rules import COMMUNITY, LAMP, SEWER, FakeRules, person
 

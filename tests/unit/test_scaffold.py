@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from hub.cli import app
 from hub.errors import InvalidInput
-from hub.scaffold import Kind, NewPlugin, write
+from hub.surfaces.cli import app
+from hub.workshop.scaffold import Kind, NewPlugin, write
 
 
 def new(*words: str) -> tuple[int, str]:

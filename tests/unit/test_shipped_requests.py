@@ -2,10 +2,10 @@ import re
 from collections import Counter
 from pathlib import Path
 
-from hub.config import load_district
+from hub.config.district import load_district
 from hub.demo.requests_file import SHIPPED, read_requests
 from hub.model.case.state import Channel
-from hub.model.rules import Matter, Plan
+from hub.model.policy.rules import Matter, Plan
 
 DISTRICT = load_district(Path(__file__).parents[2] / "config", environ={})
 REQUESTS = read_requests(SHIPPED)

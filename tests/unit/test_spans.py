@@ -13,8 +13,8 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from hub.errors import InvalidInput
-from hub.spans import SpanStore, SpanStoreClosed
-from hub.telemetry import CONVERSATION, Row
+from hub.observing.store import SpanStore, SpanStoreClosed
+from hub.observing.telemetry import CONVERSATION, Row
 
 CASE = "320113001001001-0123456789"
 OTHER = "320113001001001-9876543210"

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from hub import telemetry
 from hub.errors import Unavailable
+from hub.observing import telemetry
+from hub.observing.telemetry import CONVERSATION, ERROR_TYPE, Row, span
 from hub.settings import Settings
-from hub.telemetry import CONVERSATION, ERROR_TYPE, Row, span
 
 CASE = "320113001001001-0123456789"
 PARENT = f"00-{'a' * 32}-{'b' * 16}-01"

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from hub.spans import SpanRecord
-from hub.trace import Tree, assemble, from_json, render, walk
+from hub.observing.case_trace import Tree, assemble, from_json, render, walk
+from hub.observing.store import SpanRecord
 
 CASE = "320113001001001-0123456789"
 START = datetime(2026, 3, 2, 15, 40, tzinfo=UTC)

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hub.trial.blotting import STRUCK, Blotter, names_secret
-from hub.trial.bodies import MOST_BODY, parse
+from hub.platform.trial.blotting import STRUCK, Blotter, names_secret
+from hub.platform.trial.bodies import MOST_BODY, parse
 
 SECRET = 'p&ss<"w/ö rd+1'
 SECRETS = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), min_size=10, max_size=40).filter(

@@ -13,7 +13,6 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from hub.attempts import FAULT_ATTEMPTS
 from hub.contract import (
     Adapter,
     AdapterInstance,
@@ -35,10 +34,11 @@ from hub.errors import (
     Refused,
     Unavailable,
 )
-from hub.trial.sample import MARK, default_sample, given_sample, is_sample, recorded_sample
-from hub.trial.trying import try_plugin
-from hub.trial.values import Trial, from_json
-from hub.trial.verdict import next_step
+from hub.platform.trial.sample import MARK, default_sample, given_sample, is_sample, recorded_sample
+from hub.platform.trial.trying import try_plugin
+from hub.platform.trial.values import Trial, from_json
+from hub.platform.trial.verdict import next_step
+from hub.spine.dispatch.attempts import FAULT_ATTEMPTS
 from tests.logged import logged
 
 SECRET = "a-secret-of-the-settings"

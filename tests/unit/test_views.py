@@ -10,16 +10,16 @@ import msgspec
 import pytest
 from sqlalchemy import update
 
-from hub.config import District
-from hub.desk import Desk
+from hub.config.district import District
 from hub.errors import InvalidInput, LedgerDamaged
 from hub.model.actors import SYSTEM, Actor
 from hub.model.aggregate import Aggregates
-from hub.model.areas import AreaCode, UnitCode
 from hub.model.case import CASE
 from hub.model.case import commands as c
 from hub.model.case.state import NO_SOURCES, Case, CaseId, Channel, Severity, Stage
+from hub.model.district.areas import AreaCode, UnitCode
 from hub.model.records import Source
+from hub.spine.ledger.desk import Desk
 from hub.views import CaseFilter, Overtaken, Projector, Scope, Sort, Views, queries
 from hub.views.schema import positions
 from hub.views.search import PhraseSearch, PlainSearch, Search

@@ -7,9 +7,9 @@ from datetime import datetime
 import msgspec
 
 from hub.model.aggregate import Command
-from hub.model.areas import UnitCode
 from hub.model.assignments.events import DeadLetter
 from hub.model.assignments.state import Role
+from hub.model.district.areas import UnitCode
 from hub.model.records import Attachment
 
 

@@ -7,8 +7,8 @@ from typing import NoReturn, TypeVar
 
 from hub.errors import InvalidInput, TransitionRefused
 from hub.model.aggregate import tag_of
-from hub.model.areas import Unit, UnitCode
 from hub.model.assignments.state import Assigned, Assignment
+from hub.model.district.areas import Unit, UnitCode
 from hub.model.limits.deciding import LimitDeciding
 
 A = TypeVar("A", bound=Assigned)

@@ -7,8 +7,8 @@ from datetime import datetime
 import msgspec
 
 from hub.model.aggregate import Event
-from hub.model.areas import UnitCode
 from hub.model.assignments.state import Role
+from hub.model.district.areas import UnitCode
 from hub.model.records import Attachment
 
 

@@ -9,7 +9,7 @@ from enum import StrEnum
 import msgspec
 
 from hub.model.aggregate import ID_PATTERN, MatterId, parse_id
-from hub.model.areas import AreaCode, UnitCode
+from hub.model.district.areas import AreaCode, UnitCode
 from hub.model.limits.state import Limited
 from hub.model.records import Attachment
 

@@ -12,7 +12,6 @@ from typing import Annotated
 import msgspec
 
 from hub.model.aggregate import SUFFIX_PATTERN, Command
-from hub.model.areas import AreaCode, UnitCode
 from hub.model.assignments.commands import (
     Accept,
     AssignmentCommand,
@@ -35,6 +34,7 @@ from hub.model.assignments.commands import (
     Target,
 )
 from hub.model.case.state import CaseId, Channel, Severity
+from hub.model.district.areas import AreaCode, UnitCode
 from hub.model.limits.commands import (
     Approve,
     Ask,

@@ -10,7 +10,6 @@ from datetime import datetime
 
 from hub.errors import InvalidInput
 from hub.model.actors import ActorKind
-from hub.model.areas import Level, UnitCode
 from hub.model.assignments.commands import Dispatch
 from hub.model.assignments.state import Role
 from hub.model.assignments.work import busy, check_file, make, recall_open
@@ -19,9 +18,10 @@ from hub.model.case import events as e
 from hub.model.case import join, merging
 from hub.model.case.deciding import CaseDeciding
 from hub.model.case.state import Case, Stage
+from hub.model.district.areas import Level, UnitCode
 from hub.model.limits.clock import set_limit
 from hub.model.limits.state import DeadlineKind
-from hub.model.rules import Matter, Plan
+from hub.model.policy.rules import Matter, Plan
 
 MOST_VISITS = 3
 """A reporter who was not reached so often is not asked any more."""

@@ -19,7 +19,7 @@ from hub.model.case import course, merging, remarks
 from hub.model.case.deciding import CaseDeciding
 from hub.model.case.state import Case
 from hub.model.limits import clock
-from hub.model.rules import Rules
+from hub.model.policy.rules import Rules
 
 
 def decide(

@@ -7,15 +7,15 @@ from datetime import datetime
 from hub.errors import Undecided
 from hub.model.actors import Actor, ActorKind
 from hub.model.aggregate import Command, MatterId
-from hub.model.areas import Level, Unit
 from hub.model.assignments.deciding import WorkDeciding
 from hub.model.assignments.state import Assignment, Role
 from hub.model.case import events as e
 from hub.model.case import join
 from hub.model.case.evolve import evolve
 from hub.model.case.state import Case, Severity, Stage
+from hub.model.district.areas import Level, Unit
 from hub.model.limits.state import DeadlineKind
-from hub.model.rules import Limit, Rules, Step
+from hub.model.policy.rules import Limit, Rules, Step
 
 
 class CaseDeciding(WorkDeciding[Case]):

@@ -1,7 +1,7 @@
 """What happens to a case itself; `CaseEvent` adds what happens to the parts it holds.
 
 An event's stored name is its tag (`case.reported`); its version `v` is stored when above 1. Old versions are upcast on read
-(`hub.ledger_codec`). Golden histories replay every version. Nothing personal is in an event. Times are aware UTC.
+(`hub.spine.ledger.codec`). Golden histories replay every version. Nothing personal is in an event. Times are aware UTC.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 from datetime import datetime
 
 from hub.model.aggregate import Event
-from hub.model.areas import AreaCode, Level, UnitCode
 from hub.model.assignments.events import (
     AssignmentAccepted,
     AssignmentEvent,
@@ -32,6 +31,7 @@ from hub.model.assignments.events import (
     ReportConflicted,
 )
 from hub.model.case.state import CaseId, Channel, Severity
+from hub.model.district.areas import AreaCode, Level, UnitCode
 from hub.model.limits.events import (
     DeadlineBreached,
     DeadlineMoved,

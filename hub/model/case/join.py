@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hub.model.areas import UnitCode
 from hub.model.assignments.state import Assignment, AssignmentState, Role
 from hub.model.assignments.work import SENT_BACK, recall_open
 from hub.model.case import events as e
 from hub.model.case.state import Case, Stage
+from hub.model.district.areas import UnitCode
 from hub.model.limits.clock import run_on
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from enum import StrEnum
 import msgspec
 
 from hub.model.aggregate import MatterId, mark_of, new_id, parse_id
-from hub.model.areas import AreaCode, Level, UnitCode
 from hub.model.assignments.state import Assigned
+from hub.model.district.areas import AreaCode, Level, UnitCode
 from hub.model.grown import Grown
 from hub.model.records import ASKS_ITSELF, Source
 

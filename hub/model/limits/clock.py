@@ -15,12 +15,12 @@ import msgspec
 from hub.errors import InvalidInput
 from hub.model.actors import ActorKind
 from hub.model.aggregate import Command
-from hub.model.areas import Level, UnitCode
+from hub.model.district.areas import Level, UnitCode
 from hub.model.limits import commands as c
 from hub.model.limits import events as e
 from hub.model.limits.deciding import LimitDeciding
 from hub.model.limits.state import Asked, Deadline, DeadlineKind
-from hub.model.rules import LadderAction, Limit
+from hub.model.policy.rules import LadderAction, Limit
 
 BACKSTOP = timedelta(days=30)
 """The limit for finishing and resolving where the policy gives none: nothing may be open without a deadline."""

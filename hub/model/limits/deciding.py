@@ -7,10 +7,10 @@ from typing import TypeVar
 
 from hub.errors import InvalidInput
 from hub.model.actors import ActorKind
-from hub.model.areas import Level
 from hub.model.deciding import Deciding
+from hub.model.district.areas import Level
 from hub.model.limits.state import Deadline, DeadlineKind, Limited
-from hub.model.rules import Limit, Step
+from hub.model.policy.rules import Limit, Step
 
 L = TypeVar("L", bound=Limited)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from hub.model.aggregate import Event
-from hub.model.areas import Level, UnitCode
+from hub.model.district.areas import Level, UnitCode
 from hub.model.limits.state import DeadlineKind
 
 

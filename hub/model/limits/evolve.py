@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 from msgspec.structs import replace
 
 from hub.model.aggregate import Event
-from hub.model.areas import UnitCode
 from hub.model.attention import alarm, calm_overdue
+from hub.model.district.areas import UnitCode
 from hub.model.limits import events as e
 from hub.model.limits.state import Asked, Deadline, Limited
 

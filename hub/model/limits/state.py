@@ -7,7 +7,7 @@ from enum import StrEnum
 
 import msgspec
 
-from hub.model.areas import UnitCode
+from hub.model.district.areas import UnitCode
 
 
 class DeadlineKind(StrEnum):

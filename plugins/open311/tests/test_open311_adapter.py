@@ -18,7 +18,7 @@ from hub_open311.messages import Request, items, read
 from hub_open311.simulator import adapter_settings
 
 from hub import AdapterFault, Contact, Context, OutcomeUnknown, Refused, Report, ReportKind
-from hub.outbound import departmental_client
+from hub.platform.adapters.outbound import departmental_client
 from hub.testing.kit import PATIENCE, MemoryStore, running_adapter, sample_assignment
 from hub.testing.process import SimulatorProcess
 

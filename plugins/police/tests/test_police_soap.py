@@ -29,7 +29,7 @@ from hub import (
     Unavailable,
 )
 from hub.contract import Context
-from hub.outbound import departmental_client
+from hub.platform.adapters.outbound import departmental_client
 from hub.testing.kit import MemoryStore, eventually, running_adapter, sample_assignment
 from hub.testing.process import SimulatorProcess
 

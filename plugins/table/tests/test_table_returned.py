@@ -27,7 +27,7 @@ from hub import (
     ReportKind,
 )
 from hub.contract import Context, WordTable
-from hub.outbound import departmental_client
+from hub.platform.adapters.outbound import departmental_client
 from hub.testing.kit import MemoryStore, running_adapter, sample_assignment
 
 HEAD = "派单编号,系统编号,办理状态,办理情况,附件\r\n"

@@ -34,8 +34,8 @@ from hub import (
     Unavailable,
     Withdrawn,
 )
-from hub.adapters.running import build
 from hub.contract import AdapterInstance, WordTable
+from hub.platform.adapters.running import build
 from hub.testing.kit import MemoryStore, QuietServer, eventually, running_adapter, sample_assignment
 from hub.webhooks import MOST_PAYLOAD, RETRY_DELAYS, Signer, Verifier, new_secret
 

@@ -15,7 +15,7 @@ from hub_webhook import WebhookAdapter, WebhookSettings
 
 from hub import CallbackRejected, CallbackRequest, Channel, Context, Crosswalk, IncomingCase, Report, ReportKind
 from hub.contract import WordTable
-from hub.outbound import departmental_client
+from hub.platform.adapters.outbound import departmental_client
 from hub.testing.kit import MemoryStore
 from hub.webhooks import Signer, new_secret
 

@@ -1,0 +1,1 @@
+"""The district: its areas, units, grids and places. Pure; read by `hub.config`."""

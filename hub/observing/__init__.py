@@ -1,0 +1,1 @@
+"""What the hub lets be seen of itself: spans, traces, metrics, logs."""

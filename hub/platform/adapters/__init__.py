@@ -1,0 +1,24 @@
+"""Adapters: finds, holds to the contract, builds and runs plugins; the one place that catches a plugin's arbitrary exceptions.
+
+plugins: what is installed; calls, soundness, running: a plugin at work; book, sealing, registry: the instances of the ledger; roster:
+all instances of this process. Called by dispatch, report-back and the API.
+"""
+
+from hub.platform.adapters.plugins import Plugins, check_class, discover
+from hub.platform.adapters.roster import Adapters
+from hub.platform.adapters.running import Away, Brought, Instance, Pause, Running, build
+from hub.platform.instances.status import AdapterStatus
+
+__all__ = [
+    "AdapterStatus",
+    "Adapters",
+    "Away",
+    "Brought",
+    "Instance",
+    "Pause",
+    "Plugins",
+    "Running",
+    "build",
+    "check_class",
+    "discover",
+]

@@ -1,0 +1,1 @@
+"""The far side: an adapter's own process beside its department's system."""

@@ -1,0 +1,52 @@
+"""Makes the reports of one adapter: CloudEvents whose ids are the same however often the same thing is said. Pure but for the clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+import msgspec
+
+from hub.contract import IncomingCase, Report
+from hub.observing import telemetry
+from hub.platform.remote import messages
+from hub.platform.remote.far.journal import Out
+from hub.platform.remote.messages import ReportName
+from hub.platform.remote.protocol import encode, matter, said
+
+
+class Saying:
+    """Says things in the name of one adapter."""
+
+    def __init__(self, name: str, clock: Callable[[], datetime]) -> None:
+        self._source = f"/adapters/{name}"
+        self._clock = clock
+
+    def out(self, kind: ReportName, id: str, data: msgspec.Struct, *, subject: str | None = None) -> Out:
+        """A report that waits to be sent."""
+        body = encode(
+            "report",
+            kind.value,
+            data,
+            id=id,
+            source=self._source,
+            at=self._clock(),
+            subject=subject,
+            traceparent=telemetry.traceparent(),
+        )
+        return Out(kind=kind.value, id=id, body=body)
+
+    def item(self, item: Report | IncomingCase) -> Out:
+        """What a poll or callback brought; its id is the department's own."""
+        if isinstance(item, IncomingCase):
+            return self.out(ReportName.CASE, f"case:{item.ref}"[:500], matter(item))
+        return self.out(ReportName(item.kind.value), item.id[:500], said(item), subject=item.key)
+
+    def aside(self, item: str, reason: str) -> Out:
+        """What can't be used."""
+        return self.out(ReportName.ASIDE, f"aside:{item}"[:500], messages.Aside(item=item[:500] or "?", reason=reason[:2000]))
+
+    def unmapped(self, table: str, word: str, about: str | None) -> Out:
+        """A word that is in no table."""
+        data = messages.Unmapped(table=table, word=word[:500] or "?", about=about)
+        return self.out(ReportName.UNMAPPED, f"{table}:{word}"[:500], data)

@@ -1,0 +1,1 @@
+"""Upkeep: repairs, reconciliation with departments, crosswalks and catalogues."""

@@ -1,0 +1,1 @@
+"""Personal data: masks for what is shown, marks to know a person again, and the vault for the contact itself."""

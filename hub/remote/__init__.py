@@ -1,5 +1,0 @@
-"""Adapters that run elsewhere: beside the department, or in a worker process of the hub's.
-
-protocol: the messages; orders, answers, credentials, workers: the hub's side; journal, handing, runner: the other side
-(`python -m hub.remote`). A department's own program may take the place of the other side: docs/protocol/.
-"""

@@ -1,0 +1,275 @@
+"""Handing over: attempts at one assignment, doubt about their outcome, failures and dead letters.
+
+Intent is committed before anything is sent; what may have arrived is asked about by key and never sent blindly.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+import structlog
+
+from hub.contract import Capability, Contact
+from hub.errors import DeliveryError, Disposition, HubError, InvalidInput, disposition_of
+from hub.model.actors import SYSTEM
+from hub.model.assignments.commands import (
+    RecordDead,
+    RecordDelivered,
+    RecordFailed,
+    RecordRefused,
+    RecordUncertain,
+    StartDelivery,
+)
+from hub.model.assignments.events import DeadLetter
+from hub.model.assignments.state import AttemptOutcome
+from hub.observing import telemetry
+from hub.observing.logs import redact_text
+from hub.platform.adapters import Adapters, Running
+from hub.spine.dispatch.attempts import FAULT_ATTEMPTS, delay_before, within_attempt
+from hub.spine.handover import Handovers, awaits_delivery
+from hub.spine.ledger.desk import Desks, Outcome
+
+if TYPE_CHECKING:
+    from hub.bus.pull import Delivery
+    from hub.config.district import District
+    from hub.contract import Receipt
+    from hub.model.assignments.state import Assigned, Assignment
+    from hub.model.effects import Task
+
+log = structlog.get_logger("hub.dispatch")
+
+
+OpenContact = Callable[[str], Awaitable["Contact | None"]]
+"""Reads a matter's contact; its access must have been committed before."""
+
+
+class Handing:
+    """Hands assignments over."""
+
+    def __init__(
+        self,
+        desks: Desks,
+        adapters: Adapters,
+        district: Callable[[], District],
+        open_contact: OpenContact,
+        handover: Handovers,
+        *,
+        clock: Callable[[], datetime],
+        draw: Callable[[], float],
+    ) -> None:
+        self._desks = desks
+        self._adapters = adapters
+        self._district = district
+        self._open_contact = open_contact
+        self._handover = handover
+        self._clock = clock
+        self._draw = draw
+
+    async def deliver(self, running: Running, task: Task, delivery: Delivery, matter: Assigned) -> None:
+        """One attempt, or one look at what became of an earlier one; ends or repeats the queue's delivery."""
+        assignment = matter.assignment(task.assignment or "")
+        if assignment is None or not awaits_delivery(assignment):
+            running.breaker.undecided()
+            await delivery.ack(confirmed=True)
+            return
+        if self._in_doubt(assignment) and not await self._settle_doubt(running, task, delivery, matter, assignment):
+            return
+        contact = await self._contact(running, task, matter)
+        outcome = await self._desks.execute(
+            task.matter, StartDelivery(assignment=assignment.id), actor=SYSTEM, cause=telemetry.traceparent()
+        )
+        attempt = _attempt(outcome, assignment.id)
+        current = telemetry.current()
+        if current is not None:
+            current.set(telemetry.ATTEMPT, attempt)
+            if attempt > 1:
+                current.set(telemetry.RETRY, True)
+        handed = self._handover(outcome.state, outcome.state.assignment(assignment.id) or assignment, self._district(), contact)
+        try:
+            receipt = await within_attempt(lambda: running.deliver(handed))
+        except HubError as problem:
+            await self._failed(running, task, delivery, outcome.state, attempt, problem)
+            return
+        running.breaker.succeeded()
+        await self._delivered(task, delivery, receipt, attempt, "deliver")
+
+    async def _delivered(self, task: Task, delivery: Delivery, receipt: Receipt, attempt: int | None, via: str) -> None:
+        await self._desks.execute(
+            task.matter,
+            RecordDelivered(assignment=task.assignment or "", ticket=receipt.ticket, attempt=attempt, via=via),
+            actor=SYSTEM,
+            cause=telemetry.traceparent(),
+        )
+        await delivery.ack(confirmed=False)
+
+    @staticmethod
+    def _in_doubt(assignment: Assignment) -> bool:
+        """Whether an earlier attempt may have reached the department: begun and never ended, or its outcome unknown."""
+        return bool(assignment.attempts) and assignment.attempts[-1].outcome in (
+            AttemptOutcome.STARTED,
+            AttemptOutcome.UNKNOWN,
+        )
+
+    async def _settle_doubt(
+        self, running: Running, task: Task, delivery: Delivery, matter: Assigned, assignment: Assignment
+    ) -> bool:
+        """Find out whether the department has it; true when it certainly has not, or takes the same key twice without harm."""
+        last = assignment.attempts[-1]
+        if not running.can(Capability.LOOKUP):
+            if running.can(Capability.IDEMPOTENT):
+                await self._close_attempt(task, assignment, "interrupted; the department takes the same key once")
+                return True
+            running.breaker.undecided()
+            await self._desks.execute(
+                task.matter,
+                RecordUncertain(
+                    assignment=assignment.id,
+                    attempt=last.number,
+                    reason="the outcome is unknown and the department can't be asked",
+                ),
+                actor=SYSTEM,
+                cause=telemetry.traceparent(),
+            )
+            await delivery.ack(confirmed=True)
+            return False
+        try:
+            receipt = await running.lookup(self._handover(matter, assignment, self._district(), None))
+        except HubError as problem:
+            await self._failed(running, task, delivery, matter, last.number, problem, asking=True)
+            return False
+        if receipt is not None:
+            running.breaker.succeeded()
+            await self._delivered(task, delivery, receipt, last.number, "lookup")
+            return False
+        await self._close_attempt(task, assignment, "the department does not have it")
+        return True
+
+    async def _close_attempt(self, task: Task, assignment: Assignment, reason: str) -> None:
+        """End an attempt that a crash left open."""
+        last = assignment.attempts[-1]
+        if last.outcome is AttemptOutcome.STARTED:
+            await self._desks.execute(
+                task.matter,
+                RecordFailed(assignment=assignment.id, attempt=last.number, error="interrupted", reason=reason),
+                actor=SYSTEM,
+                cause=telemetry.traceparent(),
+            )
+
+    async def _failed(
+        self,
+        running: Running,
+        task: Task,
+        delivery: Delivery,
+        matter: Assigned,
+        attempt: int,
+        problem: HubError,
+        *,
+        asking: bool = False,
+    ) -> None:
+        """Commit what became of an attempt (or of asking after one), then end or repeat the task."""
+        current = telemetry.current()
+        if current is not None:
+            current.fail(problem.code)
+        disposition = disposition_of(problem)
+        assignment = matter.assignment(task.assignment or "")
+        assert assignment is not None
+        reason = redact_text(problem.message)[:500]  # a department may repeat what it was sent
+        if disposition is Disposition.REFUSE and not asking:
+            running.breaker.succeeded()
+            await self._desks.execute(
+                task.matter,
+                RecordRefused(assignment=assignment.id, attempt=attempt, reason=reason, status=_status(problem)),
+                actor=SYSTEM,
+                cause=telemetry.traceparent(),
+            )
+            await delivery.ack(confirmed=True)
+            return
+        if disposition is Disposition.PAUSE:
+            running.breaker.undecided()
+            if not asking:
+                await self._record_failed(task, attempt, problem, reason, unknown=False, delay=timedelta(0))
+            await self._adapters.shut_out(running.name, problem)
+            await delivery.retry(5.0)
+            return
+        if disposition is Disposition.FAULT:
+            running.breaker.undecided()
+        else:
+            running.breaker.failed()
+        most = min(running.instance.attempts, FAULT_ATTEMPTS) if disposition is Disposition.FAULT else running.instance.attempts
+        tries = max(assignment.tries, 1)
+        unknown = disposition in (Disposition.UNKNOWN, Disposition.FAULT) or asking
+        delay = delay_before(running.instance, tries, problem, self._draw)
+        exhausted = (tries >= most) if not asking else delivery.deliveries >= most * 2
+        if not asking:
+            await self._record_failed(task, attempt, problem, reason, unknown=unknown, delay=None if exhausted else delay)
+        if exhausted:
+            await self._bury(running, task, assignment.id, problem, reason, delivery)
+            return
+        await delivery.retry(delay.total_seconds())
+
+    async def _record_failed(
+        self, task: Task, attempt: int, problem: HubError, reason: str, *, unknown: bool, delay: timedelta | None
+    ) -> None:
+        await self._desks.execute(
+            task.matter,
+            RecordFailed(
+                assignment=task.assignment or "",
+                attempt=attempt,
+                error=problem.code,
+                reason=reason,
+                unknown=unknown,
+                retry_at=None if delay is None else self._clock() + delay,
+                status=_status(problem),
+            ),
+            actor=SYSTEM,
+            cause=telemetry.traceparent(),
+        )
+
+    async def _bury(
+        self, running: Running, task: Task, assignment: str, problem: HubError, reason: str, delivery: Delivery
+    ) -> None:
+        """Attempts are used up: the dead letter goes into the ledger first, then the task ends."""
+        folded = await self._desks.known(task.matter)
+        found = folded.state.assignment(assignment) if folded is not None else None
+        attempts = found.attempts if found is not None else ()
+        letter = DeadLetter(
+            event_id=task.id,
+            subject=f"dispatch.{task.adapter}.{task.matter}",
+            attempts=len(attempts),
+            first_at=attempts[0].started_at if attempts else self._clock(),
+            last_at=self._clock(),
+            error=problem.code,
+            reason=reason,
+            adapter_version=running.manifest.version,
+            payload_hash=hashlib.sha256(delivery.data).hexdigest(),
+            traceparent=task.traceparent,
+        )
+        await self._desks.execute(
+            task.matter, RecordDead(assignment=assignment, letter=letter), actor=SYSTEM, cause=telemetry.traceparent()
+        )
+        log.error("dead letter", task=task.id, error=problem.code, attempts=len(attempts))
+        await delivery.stop()
+
+    async def _contact(self, running: Running, task: Task, matter: Assigned) -> Contact | None:
+        """The reporter's contact for an adapter that asks for it; the access is committed before it is read."""
+        if not running.can(Capability.NEEDS_CONTACT):
+            return None
+        access = self._desks.of(task.matter).aggregate.contact_access(matter, running.name, "dispatch")
+        if access is None:
+            return None
+        await self._desks.execute(task.matter, access, actor=SYSTEM, cause=telemetry.traceparent())
+        return await self._open_contact(task.matter)
+
+
+def _status(problem: HubError) -> int | None:
+    return problem.status if isinstance(problem, DeliveryError) else None
+
+
+def _attempt(outcome: Outcome[Assigned], assignment: str) -> int:
+    found = outcome.state.assignment(assignment)
+    if found is None or not found.attempts:
+        raise InvalidInput("no attempt was started", subject=assignment)
+    return found.attempts[-1].number

@@ -1,0 +1,243 @@
+"""Dispatch: one lane per adapter instance takes tasks from its own durable queue and carries them out at the departmental system.
+
+Owns the lanes and the breaker's gate; a paused or unreachable adapter stops nobody else and costs no attempt. Lanes come and go with the
+roster while the hub runs; one that goes ends what it has in hand. A task is looked up in the ledger before anything is sent: recalled
+and finished assignments are dropped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import Counter
+from collections.abc import Callable
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import structlog
+
+from hub.bus.cancellation import raise_if_cancelled
+from hub.bus.connection import Bus
+from hub.bus.pull import Delivery, PullConsumer
+from hub.bus.streams import ACK_WAIT, DISPATCH, ensure_consumer
+from hub.errors import (
+    BusUnavailable,
+    InvalidInput,
+    NotAllowed,
+)
+from hub.model.effects import Task, TaskKind, decode_task
+from hub.observing import telemetry
+from hub.platform.adapters import Adapters, Instance, Running
+from hub.privacy.marks import known_here
+from hub.spine.aside.put_aside import Note, read_or_put_aside
+from hub.spine.dispatch.afar import Afar, Orders
+from hub.spine.dispatch.effects import Effects
+from hub.spine.dispatch.handing import Handing, OpenContact
+from hub.spine.ledger.desk import Desks, Hiding, utc_now
+
+if TYPE_CHECKING:
+    from hub.config.district import District
+    from hub.observing.metrics import Metrics
+    from hub.spine.handover import Handovers
+
+log = structlog.get_logger("hub.dispatch")
+
+ENDING_WITHIN = 60.0
+"""Seconds a lane that is taken away gets to end what it has in hand."""
+HUB_BUSY_DELAY = 2.0
+"""Seconds until a task comes again when the hub itself could not commit."""
+
+
+def durable_of(adapter: str) -> str:
+    """The durable consumer of an adapter's queue."""
+    return f"adapter-{adapter}"
+
+
+class Dispatch:
+    """Runs one lane per enabled adapter."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        desks: Desks,
+        adapters: Adapters,
+        district: Callable[[], District],
+        open_contact: OpenContact,
+        handover: Handovers,
+        *,
+        hiding: Hiding,
+        note: Note,
+        orders: Orders | None = None,
+        clock: Callable[[], datetime] = utc_now,
+        draw: Callable[[], float] = random.random,
+        metrics: Metrics | None = None,
+    ) -> None:
+        self._bus = bus
+        self._desks = desks
+        self._adapters = adapters
+        self._in_work: set[str] = set()
+        self._ending: set[asyncio.Task[None]] = set()
+        self._hands: Counter[str] = Counter()
+        self._afar = Afar(desks, orders, district, handover) if orders is not None else None
+        self._hiding = hiding
+        self._note = note
+        self._metrics = metrics
+        self._handing = Handing(desks, adapters, district, open_contact, handover, clock=clock, draw=draw)
+        self._effects = Effects(desks, adapters, district, handover, draw=draw)
+
+    async def run(self) -> None:
+        """Keep one lane per instance going for ever; a lane's own trouble stops no other."""
+        lanes: dict[str, tuple[int, asyncio.Task[None]]] = {}
+        async with asyncio.TaskGroup() as group:
+            async for _ in self._adapters.changes():
+                raise_if_cancelled()
+                wanted = {one.name: one.instance.concurrency for one in self._adapters.lanes()}
+                for name, (concurrency, task) in list(lanes.items()):
+                    if wanted.get(name) != concurrency:
+                        del lanes[name]
+                        self._ending.add(task)
+                        task.add_done_callback(self._ending.discard)
+                        task.cancel()
+                for name, concurrency in wanted.items():
+                    if name not in lanes:
+                        lanes[name] = concurrency, group.create_task(self._lane(name, concurrency), name=f"lane {name}")
+
+    def in_hand(self, name: str) -> int:
+        """How many tasks of an instance are being carried out in this process right now."""
+        return self._hands[name]
+
+    async def _lane(self, name: str, concurrency: int) -> None:
+        """Work one queue until cancelled; in a lane that goes alone (not with the hub) what is in hand is ended first."""
+        durable = durable_of(name)
+        await ensure_consumer(self._bus, DISPATCH, durable, subject=f"dispatch.{name}.>", most_pending=100_000)
+        working: set[asyncio.Task[None]] = set()
+        own = asyncio.current_task()
+        assert own is not None
+        try:
+            async with PullConsumer(self._bus, DISPATCH, durable, capacity=concurrency) as consumer:
+                try:
+                    while True:
+                        raise_if_cancelled()
+                        await self._until_open(name, consumer)
+                        delivery = await consumer.next()
+                        task = asyncio.create_task(self._one(name, delivery))
+                        working.add(task)
+                        task.add_done_callback(working.discard)
+                        task.add_done_callback(_say_what_failed)
+                except asyncio.CancelledError:
+                    if own not in self._ending:
+                        raise
+                    own.uncancel()
+                    await consumer.give_back()
+                    if working:
+                        await asyncio.wait(working, timeout=ENDING_WITHIN)
+        except NotAllowed:
+            return  # disabled while it waited
+        finally:
+            for task in working:
+                task.cancel()
+            await asyncio.gather(*working, return_exceptions=True)
+
+    async def _until_open(self, name: str, consumer: PullConsumer) -> None:
+        """Ask for nothing while the adapter is paused or its breaker is open, so that no attempt is spent. Raises NotAllowed."""
+        while True:
+            running = self._adapters.get(name)
+            if running.pause is None and running.breaker.wait <= 0:
+                break
+            raise_if_cancelled()
+            consumer.pause()
+            running.stirred.clear()
+            pause = running.breaker.wait if running.pause is None else 15.0
+            try:
+                async with asyncio.timeout(max(0.05, min(pause, 15.0))):
+                    await running.stirred.wait()
+            except TimeoutError:
+                await self._adapters.try_resume(running)
+        consumer.resume()
+
+    async def _one(self, name: str, delivery: Delivery) -> None:
+        """Carry one task out and end its delivery in every case."""
+        task = await read_or_put_aside(delivery, self._read, self._note, adapter=name)
+        if task is None:
+            return
+        async with delivery.handling(lambda _: HUB_BUSY_DELAY):
+            try:
+                running = self._adapters.pick(name, task.matter, task.matter[:15])
+            except NotAllowed:  # disabled in this very moment: the queue keeps it
+                await delivery.retry(HUB_BUSY_DELAY)
+                return
+            if task.id in self._in_work:
+                # It came again although it is being worked on here (the loop was held up longer than the acknowledgement wait): the
+                # attempt under way would look like one that a crash left open.
+                await delivery.retry(ACK_WAIT)
+                return
+            self._in_work.add(task.id)
+            self._hands[name] += 1
+            started = time.perf_counter()
+            try:
+                await self._work(running, task, delivery)
+            finally:
+                self._in_work.discard(task.id)
+                self._hands[name] -= 1
+                if self._metrics is not None:
+                    self._metrics.processed(f"dispatch.{task.adapter}", time.perf_counter() - started)
+
+    def _read(self, raw: bytes) -> Task:
+        """A task from its queue; raises ValueError."""
+        task = decode_task(raw)
+        self._desks.of(task.matter)
+        return task
+
+    async def _work(self, running: Instance, task: Task, delivery: Delivery) -> None:
+        """One task in a span of its own; what the lifecycle does not want any more (recalled meanwhile, ended) is dropped."""
+        with telemetry.span(
+            f"process dispatch.{task.adapter}",
+            kind="consumer",
+            parent=task.traceparent,
+            links=(task.traceparent,),
+            matter=task.matter,
+            attributes={
+                telemetry.ADAPTER: task.adapter,
+                telemetry.DEPARTMENT: running.manifest.department,
+                "hub.effect": task.effect,
+                telemetry.MESSAGE_ID: task.id,
+                "messaging.delivery_count": delivery.deliveries,
+            },
+        ):
+            if running.pause is not None or not running.breaker.admit():
+                await delivery.retry(max(1.0, running.breaker.wait))
+                return
+            try:
+                await self._carry_out(running, task, delivery)
+            except (InvalidInput, NotAllowed) as problem:
+                running.breaker.undecided()
+                log.info("task dropped", task=task.id, reason=problem.message)
+                await delivery.stop()
+            except BaseException:
+                running.breaker.undecided()  # or an admitted probe would stay open for ever
+                raise
+
+    async def _carry_out(self, running: Instance, task: Task, delivery: Delivery) -> None:
+        folded = await self._desks.known(task.matter, number=task.number)
+        if folded is None:
+            raise NotAllowed("no such matter", subject=task.matter)
+        matter = folded.state
+        if not isinstance(running, Running):
+            if self._afar is None:
+                raise BusUnavailable(f"{running.name} runs elsewhere, and this hub has no queue for it")
+            await self._afar.send(running, task, delivery, matter)
+            return
+        reporters = self._desks.of(task.matter).aggregate.contacts(matter)
+        hide = await self._hiding(reporters) if reporters else None
+        with known_here(*(() if hide is None else (hide,))):  # what the plugin logs or throws may name the reporter
+            if task.kind is TaskKind.DELIVER:
+                await self._handing.deliver(running, task, delivery, matter)
+            else:
+                await self._effects.carry_out(running, task, delivery, matter)
+
+
+def _say_what_failed(task: asyncio.Task[None]) -> None:
+    """A task that ended by an error comes again after the acknowledgement wait; the error must not pass unseen."""
+    if not task.cancelled() and (problem := task.exception()) is not None:
+        log.error("task failed, it comes again", error=f"{type(problem).__name__}: {problem}"[:300], exc_info=problem)

@@ -1,0 +1,1 @@
+"""What follows from a commit: messages, timers, commands to other matters."""

@@ -1,0 +1,1 @@
+"""The ledger and its one door, the desk."""

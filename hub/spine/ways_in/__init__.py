@@ -1,0 +1,1 @@
+"""The ways in: reports, what departments say, and time."""

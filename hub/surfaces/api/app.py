@@ -1,0 +1,125 @@
+"""Puts the HTTP interface together: routes, errors, limits, traces, document. Constructs no part of the hub.
+
+Called by the composition root with the services, and by the generator of the OpenAPI document.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+from fastapi import APIRouter, FastAPI
+from starlette.routing import BaseRoute
+
+from hub.open311.errors import PREFIX as OPEN311
+from hub.open311.pace import Pace
+from hub.open311.server import Open311
+from hub.surfaces.api import (
+    cases,
+    deliveries,
+    files,
+    hooks,
+    instances,
+    keys,
+    lookups,
+    operations,
+    pages,
+    problems,
+    reconciliation,
+    remote,
+    repairs,
+    stream,
+    trial,
+)
+from hub.surfaces.api.answers import Writes
+from hub.surfaces.api.kinds import Kind, list_router, matter_router, opening_router
+from hub.surfaces.api.limits import BodyLimit, RateLimit
+from hub.surfaces.api.openapi import describe
+from hub.surfaces.api.services import Services
+from hub.surfaces.api.tracing import Tracing
+
+ROOT = "/api/v1"
+_ABOUT = """Cases go up four levels, assignments go out to departments, reports come back.
+
+Every change is one command on one case. `Idempotency-Key` makes repeats safe. Errors are problem+json (RFC 9457). What lies
+outside a token's scope is not found. Times are UTC."""
+
+
+def create_app(services: Services, *, heartbeat: float = stream.HEARTBEAT) -> FastAPI:
+    """The ASGI app over the services; `heartbeat` is the seconds of silence on a stream of changes."""
+    app = FastAPI(
+        title="City hub",
+        version="1",
+        description=_ABOUT,
+        openapi_url=f"{ROOT}/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.services = services
+    app.state.writes = Writes()
+    app.state.streams = Counter()
+    app.state.heartbeat = heartbeat
+    app.state.failed_callbacks = Pace(hooks.FAILED_PER_MINUTE, time.monotonic)
+    routes, bodies = interface(services.kinds)
+    app.router.routes.extend(routes)
+    if services.open311.enabled:
+        app.mount(OPEN311, Open311(services).app())
+    problems.install(app)
+    app.add_middleware(BodyLimit, most=services.settings.max_body)
+    app.add_middleware(RateLimit, per_minute=services.settings.rate_per_minute)
+    app.add_middleware(Tracing)
+    document: dict[str, Any] = {}
+
+    def openapi() -> dict[str, Any]:
+        if not document:
+            document.update(describe(app, bodies, [kind.answer for kind in services.kinds]))
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]
+    return app
+
+
+@lru_cache(maxsize=4)
+def interface(kinds: tuple[Kind[Any], ...]) -> tuple[list[BaseRoute], dict[str, type[msgspec.Struct]]]:
+    """All routes over some kinds of matters, and the bodies of their commands by path.
+
+    They hold no state (services come with the request), and what a route needs is found out by looking at its signature, which
+    takes a quarter of a second for all of them: two hubs in one process share them.
+    """
+    bodies: dict[str, type[msgspec.Struct]] = {}
+    matters: list[APIRouter] = []
+    for kind in kinds:
+        routes, found = matter_router(kind)
+        matters.append(routes)
+        bodies |= {f"{kind.path}/{name}": body for name, body in found.items()}
+        if kind.lists_itself:
+            matters.append(list_router(kind))
+        if kind.opens_itself is not None:
+            opening, body = opening_router(kind, kind.opens_itself)
+            matters.append(opening)
+            bodies[kind.path] = body
+    routers = (
+        cases.router,
+        *matters,
+        files.router,
+        lookups.router,
+        operations.router,
+        instances.router,
+        trial.router,
+        pages.router,
+        remote.router,
+        reconciliation.router,
+        repairs.router,
+        deliveries.router,
+        keys.router,
+        stream.router,
+    )
+    all_of_it = APIRouter()
+    for router in routers:
+        all_of_it.include_router(router, prefix=ROOT)
+    all_of_it.include_router(hooks.router)
+    return all_of_it.routes, bodies

@@ -1,0 +1,228 @@
+"""Request bodies: read strictly by msgspec, described in the OpenAPI document from the same structs.
+
+A command's body is its own struct without what only the hub says, unknown fields refused, texts limited in length and masked.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import Annotated, Any, TypeVar, get_type_hints
+
+import msgspec
+from starlette.requests import Request
+
+from hub.model.aggregate import Command
+from hub.model.assignments.commands import Target
+from hub.model.assignments.state import Role
+from hub.model.case.state import Channel, Severity
+from hub.privacy.masks import mask_text
+from hub.surfaces.api.problems import Failure, FieldError
+
+T = TypeVar("T")
+
+MOST_TEXT = 2_000
+Text = Annotated[str, msgspec.Meta(min_length=1, max_length=MOST_TEXT, pattern=r"\S")]
+Word = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+Aware = Annotated[datetime, msgspec.Meta(tz=True)]
+AreaText = Annotated[str, msgspec.Meta(pattern=r"^\d{6,15}$", max_length=15)]
+
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+LATEST = datetime(2200, 1, 1, tzinfo=UTC)
+"""Between them lies every time a body may name: limits are reckoned from it and zones applied without leaving the calendar."""
+
+_FREE = ("reason", "note", "message", "text", "task")
+_HUB_SAYS = ("by", "attachments", "fields")
+"""Fields a person does not fill in: who it was is the token's, files go to …/attachments."""
+_PATH = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
+
+
+class ContactBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The reporter; kept encrypted, shown to nobody but those who handle the case."""
+
+    name: Annotated[str, msgspec.Meta(max_length=100)] | None = None
+    phone: Annotated[str, msgspec.Meta(max_length=40)] | None = None
+    address: Annotated[str, msgspec.Meta(max_length=300)] | None = None
+
+
+class ReportBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A report. `area` (code) wins over `place_name`; without both a place is looked for in the text."""
+
+    title: Annotated[str, msgspec.Meta(max_length=200)] = ""
+    text: Annotated[str, msgspec.Meta(max_length=20_000)] = ""
+    channel: Channel = Channel.RESIDENT
+    reported_at: Aware | None = None
+    area: AreaText | None = None
+    place_name: Annotated[str, msgspec.Meta(max_length=100)] | None = None
+    place: Annotated[str, msgspec.Meta(max_length=200)] | None = None
+    category: Word | None = None
+    severity: Severity | None = None
+    contact: ContactBody | None = None
+    covers: Annotated[tuple[AreaText, ...], msgspec.Meta(max_length=200)] = ()
+    covers_until: Aware | None = None
+
+
+REPORT_EXAMPLE: dict[str, object] = {
+    "title": "下水道堵塞",
+    "text": "3栋楼下污水外溢两天了，气味很大。",
+    "channel": "resident",
+    "area": "320113",
+    "place": "幸福家园3栋",
+    "contact": {"name": "张三", "phone": "13800001234"},
+}
+
+
+class ReasonBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Why."""
+
+    reason: Text
+
+
+class TokenBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A token to be made. `area`: the code it sees at and below (default: the district); `unit`: who acts with it."""
+
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=100, pattern=r"\S")]
+    role: str
+    area: AreaText | None = None
+    unit: Word | None = None
+    scopes: Annotated[tuple[Word, ...], msgspec.Meta(min_length=1, max_length=20)] | None = None
+    expires_at: Aware | None = None
+
+
+class KeyBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A department's key to be made. `unit`: only an administrator says it; `expires_at`: not later than the own token's."""
+
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=100, pattern=r"\S")]
+    scopes: Annotated[tuple[Word, ...], msgspec.Meta(min_length=1, max_length=20)]
+    expires_at: Aware | None = None
+    unit: Word | None = None
+
+
+class ResendBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Why something is to be sent again. `again`: also what the department's system has already, under the same key."""
+
+    reason: Text
+    again: bool = False
+
+
+class ExplainBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A matter to be routed without opening a case."""
+
+    text: Annotated[str, msgspec.Meta(max_length=20_000)]
+    title: Annotated[str, msgspec.Meta(max_length=200)] = ""
+    area: AreaText | None = None
+    channel: Channel = Channel.RESIDENT
+    category: Word | None = None
+    severity: Severity | None = None
+    at: Aware | None = None
+
+
+class PolicyBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A policy to be published: the text of every file by its name."""
+
+    sources: Annotated[dict[str, str], msgspec.Meta(min_length=1, max_length=50)]
+
+
+def body_of(command: type[Command]) -> type[msgspec.Struct]:
+    """The strict form of a command's body."""
+    hints = get_type_hints(command, include_extras=True)
+    fields: list[Any] = []
+    for field in msgspec.structs.fields(command):
+        if field.name in _HUB_SAYS:
+            continue
+        kind = _limited(field.name, hints[field.name])
+        fields.append((field.name, kind) if field.required else (field.name, kind, field.default))
+    return msgspec.defstruct(
+        f"{command.__name__}Body",
+        fields,
+        namespace={"__doc__": command.__doc__},
+        module=__name__,
+        frozen=True,
+        kw_only=True,
+        forbid_unknown_fields=True,
+    )
+
+
+class TargetBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One unit to dispatch to."""
+
+    unit: Word
+    role: Role = Role.LEAD
+    required: bool = True
+    task: Text | None = None
+
+
+def _limited(name: str, kind: Any) -> Any:
+    """The same type, limited: lengths, offsets of times, form of ids."""
+    optional = type(None) in getattr(kind, "__args__", ())
+    bare: Any
+    if name == "targets":
+        return Annotated[tuple[TargetBody, ...], msgspec.Meta(max_length=20)]
+    if name == "area":
+        bare = AreaText
+    elif name in ("until", "reported_at"):
+        bare = Aware
+    elif name in _FREE:
+        bare = Text
+    elif name in ("assignment", "request", "unit", "category"):
+        bare = Word
+    else:
+        return kind
+    return bare | None if optional else bare
+
+
+def command_from(command: type[Command], body: msgspec.Struct) -> Command:
+    """The command a body asks for, its texts masked: nothing personal gets into the ledger by a remark."""
+    values: dict[str, Any] = {}
+    for field in msgspec.structs.fields(body):
+        value = getattr(body, field.name)
+        if field.name in _FREE and value is not None:
+            value = mask_text(value)
+        elif field.name == "targets":
+            value = tuple(
+                Target(
+                    unit=target.unit, role=target.role, required=target.required, task=target.task and mask_text(target.task)
+                )
+                for target in value
+            )
+        values[field.name] = value
+    return command(**values)
+
+
+async def read_body(request: Request, kind: type[T], *, optional: bool = False) -> T:
+    """The request's JSON body; an empty one stands for `{}` when `optional`.
+
+    Raises Failure: 415 for another content type, 400 when it is no JSON, 422 naming the field.
+    """
+    raw = await request.body()
+    if not raw and optional:
+        raw = b"{}"
+    else:
+        media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if media != "application/json":
+            raise Failure(415, "unsupported_media_type", "Send application/json.")
+    return decode(raw, kind)
+
+
+def decode(raw: bytes, kind: type[T]) -> T:
+    """Read JSON into a struct; raises Failure 400 or 422."""
+    try:
+        body = msgspec.json.decode(raw, type=kind)
+    except msgspec.ValidationError as problem:
+        text = str(problem)
+        found = _PATH.search(text)
+        message = text[: found.start()] if found else text
+        field = found["path"] if found else ""
+        named = re.search(r"field `([^`]+)`", message)
+        if named is not None:
+            field = f"{field}.{named[1]}" if field else named[1]
+        raise Failure(422, "invalid_input", text, errors=(FieldError(field=field or "body", message=message),)) from problem
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
+        raise Failure(400, "malformed", "The body is no JSON in UTF-8.") from problem
+    if isinstance(body, msgspec.Struct):
+        for name in body.__struct_fields__:
+            value = getattr(body, name)
+            if isinstance(value, datetime) and not EARLIEST <= value < LATEST:
+                message = f"a time from {EARLIEST.year} to {LATEST.year - 1}"
+                raise Failure(422, "invalid_input", f"{name}: {message}", errors=(FieldError(field=name, message=message),))
+    return body

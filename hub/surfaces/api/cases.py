@@ -1,0 +1,200 @@
+"""Routes of cases: report, list, one case, its timeline, trace and contact."""
+
+from __future__ import annotations
+
+import hmac
+from typing import TYPE_CHECKING, Annotated
+
+from fastapi import APIRouter, Path, Query, Request
+from pydantic import AwareDatetime
+from starlette.responses import Response
+
+from hub.contract import Contact
+from hub.errors import InvalidInput, NotAllowed
+from hub.model.aggregate import tag_of
+from hub.model.case.commands import AccessContact
+from hub.model.case.state import CaseId, Channel, Severity, Stage
+from hub.model.district.areas import Level, within
+from hub.privacy.masks import FIELDS, mask_text
+from hub.spine.ways_in.intake import Entry
+from hub.surfaces.api.answers import REPLAYED, SEQUENCE, Fresh, KeyHeader, answer, needed, settle, utc_now, wrote
+from hub.surfaces.api.auth import CONTACT_READERS, REPORTERS, CallerHere, ServicesHere
+from hub.surfaces.api.bodies import REPORT_EXAMPLE, ReportBody, read_body
+from hub.surfaces.api.models import CaseList, CommandAnswer, ContactAnswer
+from hub.surfaces.api.openapi import gives, takes
+from hub.surfaces.api.present import Presenter
+from hub.surfaces.api.problems import Failure
+from hub.views import CaseFilter, Sort
+
+if TYPE_CHECKING:
+    from hub.config.district import District
+
+CasePath = Annotated[
+    str,
+    Path(
+        pattern=r"^\d{15}-[0-9a-hjkmnp-tv-z]{10,26}$",
+        description="Case id",
+        examples=["320113001001001-01jd8x2m9qk3v5wz"],
+    ),
+]
+MOST_QUERY = 200
+
+router = APIRouter(prefix="/cases", tags=["cases"])
+
+
+@router.post(
+    "",
+    status_code=201,
+    summary="Report a matter",
+    responses=gives(CommandAnswer, 400, 403, 409, 413, 415, status=201, also=200),
+    openapi_extra=takes(ReportBody, REPORT_EXAMPLE),
+)
+async def report(request: Request, services: ServicesHere, caller: CallerHere, key: KeyHeader = None) -> Response:
+    """Open a case; 200 instead of 201 when the report joined a notice (a planned outage) that covers it.
+
+    Phone numbers, names and flats in the text are masked before anything is stored; the contact is kept encrypted.
+    """
+    caller.require(REPORTERS)
+    given = needed(key)
+    body = await read_body(request, ReportBody)
+    if body.area is not None and caller.scope.area is not None and not within(body.area, caller.scope.area):
+        raise InvalidInput("lies outside the token's area", subject="area")
+    if caller.scope.area is not None and not all(within(code, caller.scope.area) for code in body.covers):
+        raise InvalidInput("lies outside the token's area", subject="covers")
+    contact = None
+    if body.contact is not None:
+        contact = Contact(name=body.contact.name, phone=body.contact.phone, address=body.contact.address)
+    entry = Entry(
+        channel=body.channel,
+        title=body.title,
+        text=body.text,
+        reported_at=body.reported_at or utc_now(),
+        area=body.area or _area_of(caller.scope.area, body, services.district()),
+        place_name=body.place_name,
+        place=body.place,
+        category=body.category,
+        severity=body.severity,
+        contact=contact,
+        covers=body.covers,
+        covers_until=body.covers_until,
+        # Keyed by what only the caller has: a bare hash of a contact could be guessed back, even after it was erased.
+        said=hmac.new(given.encode(), repr(body).encode(), "sha256").hexdigest(),
+    )
+    outcome = await services.intake.report(entry, actor=caller.actor, key=f"{caller.token.id}\n{given}")
+    wrote(request, caller, outcome.sequence)
+    presenter = Presenter(services.district(), caller, utc_now())
+    opened = not outcome.repeated and not outcome.attached
+    shown = CommandAnswer(
+        # One that was there already may have left the caller's scope, or never have been in it.
+        case=presenter.case(outcome.folded) if opened or caller.sees(outcome.state) else presenter.number(outcome.folded),
+        sequence=outcome.sequence,
+        events=[tag_of(event) for event in outcome.events],
+        repeated=outcome.repeated,
+        attached=outcome.attached,
+    )
+    headers = {SEQUENCE: str(outcome.sequence), "Location": f"/api/v1/cases/{outcome.folded.id}"}
+    if outcome.repeated:
+        headers[REPLAYED] = "true"
+    return answer(shown, 200 if outcome.attached else 201, headers)
+
+
+@router.get("", summary="List cases", responses=gives(CaseList))
+async def list_cases(
+    request: Request,
+    services: ServicesHere,
+    caller: CallerHere,
+    stage: Annotated[list[Stage] | None, Query(description="One or more stages")] = None,
+    area: Annotated[str | None, Query(pattern=r"^\d{6,15}$", description="Area code: at and below it")] = None,
+    unit: Annotated[str | None, Query(max_length=64, description="Holds the case, or has an assignment")] = None,
+    category: Annotated[str | None, Query(max_length=64)] = None,
+    severity: Severity | None = None,
+    channel: Channel | None = None,
+    level: Annotated[str | None, Query(pattern="^(grid|community|street|district)$")] = None,
+    late: Annotated[bool | None, Query(description="A limit that runs has passed")] = None,
+    attention: Annotated[bool | None, Query(description="An operator has to look")] = None,
+    dead: Annotated[bool | None, Query(description="A delivery's attempts are used up")] = None,
+    open: Annotated[bool | None, Query(description="Not closed, void or merged")] = None,
+    q: Annotated[str | None, Query(max_length=MOST_QUERY, description="Words in title, text, place, notes, numbers")] = None,
+    since: Annotated[AwareDatetime | None, Query(description="Reported at or after")] = None,
+    until: Annotated[AwareDatetime | None, Query(description="Reported before")] = None,
+    sort: Sort = Sort.NEWEST,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    cursor: Annotated[str | None, Query(max_length=300)] = None,
+    total: Annotated[bool, Query(description="Count all that match")] = False,
+    fresh: Fresh = False,
+) -> Response:
+    """Cases in the token's scope, a page at a time."""
+    await settle(request, caller, fresh=fresh)
+    wanted = CaseFilter(
+        stage=tuple(stage or ()),
+        area=area,
+        unit=unit,
+        category=category,
+        severity=severity,
+        channel=channel,
+        level=None if level is None else Level.parse(level),
+        late=late,
+        attention=attention,
+        dead=dead,
+        open=open,
+        q=q,
+        since=since,
+        until=until,
+        sort=sort,
+        limit=limit,
+        cursor=cursor,
+    )
+    page = await services.views.list(wanted, caller.scope)
+    shown = Presenter(services.district(), caller, utc_now())
+    items = [shown.item(seen.folded, seen.updated_at) for seen in page.items]
+    count = await services.views.count(wanted, caller.scope) if total else None
+    return answer(CaseList(items=items, cursor=page.cursor, total=count))
+
+
+@router.get("/{id}/contact", summary="The reporter's contact", responses=gives(ContactAnswer, 403))
+async def contact(
+    request: Request,
+    services: ServicesHere,
+    caller: CallerHere,
+    id: CasePath,
+    purpose: Annotated[str, Query(min_length=2, max_length=200, pattern=r"\S", description="Why; recorded in the case")],
+) -> Response:
+    """Name, phone and address, for those who handle the case. That it was read is committed before it is given."""
+    caller.require(CONTACT_READERS)
+    folded = caller.must_see(await services.desk.load(CaseId(id)))
+    case = folded.state
+    if not caller.handles(case):
+        raise Failure(403, "forbidden", "Only who handles the case may read the contact.")
+    if not case.has_contact or case.contact_erased:
+        raise NotAllowed("no contact")
+    outcome = await services.desk.execute(
+        case.id,
+        AccessContact(by=caller.token.name, purpose=mask_text(purpose.strip()), fields=FIELDS),
+        actor=caller.actor,
+        cause=folded.last_trace,
+    )
+    wrote(request, caller, outcome.sequence)
+    found = await services.vault.open(case.id)
+    if found is None:
+        raise NotAllowed("no contact")
+    shown = ContactAnswer(name=found.name, phone=found.phone, address=found.address)
+    return answer(shown, headers={"Cache-Control": "no-store"})
+
+
+def _area_of(scope: str | None, body: ReportBody, district: District) -> str | None:
+    """Where a report without an area arose, for a token limited to a part: the place it names there, else that part itself.
+
+    None: the token is for the whole district, intake looks. Raises InvalidInput for a place outside the scope.
+    """
+    if scope is None:
+        return None
+    named = body.place_name and (district.places.get(body.place_name) or district.locate(body.place_name))
+    found = named or district.locate(f"{body.place or ''} {body.title} {body.text}")
+    if found is None or within(scope, found):
+        return scope
+    if not within(found, scope):
+        raise InvalidInput("the place named lies outside the token's area; say which area it is", subject="area")
+    return found
+
+
+__all__ = ["CasePath", "router"]

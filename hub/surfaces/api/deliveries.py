@@ -1,0 +1,156 @@
+"""The delivery log: what went to which department's system, every attempt at it, and having something sent again by hand.
+
+A department sees its own unit's deliveries only, operators their area's; shown is what the ledger has (docs/plugins/webhooks.md).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from pydantic import AwareDatetime
+from starlette.responses import Response
+
+from hub.contract import Capability
+from hub.errors import NotAllowed, TransitionRefused
+from hub.model.assignments.commands import Resend
+from hub.model.assignments.state import AssignmentState, AttemptOutcome, parse_delivery_key
+from hub.privacy.masks import mask_text
+from hub.surfaces.api.answers import Fresh, KeyHeader, answer, settle, utc_now
+from hub.surfaces.api.auth import DELIVERY_READERS, CallerHere, ServicesHere
+from hub.surfaces.api.bodies import ResendBody, read_body
+from hub.surfaces.api.case_kind import CASE_KIND
+from hub.surfaces.api.kinds import command_answer, execute
+from hub.surfaces.api.models import CommandAnswer, DeliveryAnswer, DeliveryList
+from hub.surfaces.api.openapi import gives, takes
+from hub.surfaces.api.operations import DeadKey
+from hub.surfaces.api.present import Presenter, attempt_answer
+from hub.surfaces.api.services import Services
+from hub.surfaces.api.tokens import Role
+from hub.views import DeliveryFilter, SeenDelivery
+
+router = APIRouter(prefix="/deliveries", tags=["deliveries"])
+
+_STOPPED = (AssignmentState.DEAD, AssignmentState.REFUSED, AssignmentState.UNCERTAIN)
+
+
+@router.get("", summary="The delivery log", responses=gives(DeliveryList, 403))
+async def deliveries(
+    request: Request,
+    services: ServicesHere,
+    caller: CallerHere,
+    adapter: Annotated[str | None, Query(max_length=64, description="Adapter instance")] = None,
+    unit: Annotated[str | None, Query(max_length=64, description="Whose deliveries")] = None,
+    state: Annotated[list[AssignmentState] | None, Query(description="One or more states")] = None,
+    outcome: Annotated[list[AttemptOutcome] | None, Query(description="How the last attempt ended")] = None,
+    case: Annotated[str | None, Query(max_length=42)] = None,
+    key: Annotated[
+        str | None, Query(pattern=r"^\d{15}-[0-9a-hjkmnp-tv-z]{10,26}\.a\d{1,4}$", description="Delivery key")
+    ] = None,
+    ticket: Annotated[str | None, Query(max_length=200, description="The department's own number")] = None,
+    q: Annotated[str | None, Query(max_length=200, description="Key, ticket, or words of the case")] = None,
+    since: Annotated[AwareDatetime | None, Query(description="Last tried at or after")] = None,
+    until: Annotated[AwareDatetime | None, Query(description="Last tried before")] = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    cursor: Annotated[str | None, Query(max_length=300)] = None,
+    fresh: Fresh = False,
+) -> Response:
+    """Latest attempt first, every attempt with how it ended; a department's token sees its own unit's."""
+    caller.require(DELIVERY_READERS)
+    await settle(request, caller, fresh=fresh)
+    page = await services.views.deliveries(
+        DeliveryFilter(
+            adapter=adapter,
+            unit=unit,
+            state=tuple(state or ()),
+            outcome=tuple(outcome or ()),
+            case=case,
+            key=key,
+            ticket=ticket,
+            q=q,
+            since=since,
+            until=until,
+            limit=limit,
+            cursor=cursor,
+        ),
+        caller.scope,
+    )
+    shown = Presenter(services.district(), caller, utc_now())
+    return answer(DeliveryList(items=[_shown(item, shown) for item in page.items], cursor=page.cursor))
+
+
+@router.get("/{key}", summary="One delivery", responses=gives(DeliveryAnswer, 403))
+async def delivery(
+    request: Request, services: ServicesHere, caller: CallerHere, key: DeadKey, fresh: Fresh = False
+) -> Response:
+    """Every attempt: when, how long, how it ended."""
+    caller.require(DELIVERY_READERS)
+    await settle(request, caller, fresh=fresh)
+    found = await services.views.delivery(*parse_delivery_key(key), scope=caller.scope)
+    if found is None:
+        raise NotAllowed("no such delivery")
+    return answer(_shown(found, Presenter(services.district(), caller, utc_now())))
+
+
+@router.post(
+    "/{key}/resend",
+    summary="Send it again",
+    responses=gives(CommandAnswer, 400, 403, 409, 413, 415),
+    openapi_extra=takes(ResendBody, {"reason": "我方系统已恢复，请重新推送"}),
+)
+async def resend(
+    request: Request, services: ServicesHere, caller: CallerHere, key: DeadKey, once: KeyHeader = None
+) -> Response:
+    """Under the same delivery key, so that nothing is filed twice: what is dead, refused or uncertain.
+
+    What the department's system has already only if the department itself asks with `again: true` and takes the same key once.
+    """
+    caller.require(DELIVERY_READERS)
+    body = await read_body(request, ResendBody)
+    id, part = parse_delivery_key(key)
+    folded = caller.must_see(await services.desk.load(id))
+    found = folded.state.assignment(part)
+    if found is None or found.adapter is None or caller.scope.unit not in (None, found.unit):
+        raise NotAllowed("no such delivery")
+    if body.again and found.state not in _STOPPED:
+        why = await _not_again(services, caller.token.role, found.adapter)
+        if why is not None:
+            raise TransitionRefused(state=found.state.value, command="resend", rule=why, subject=found.id)
+    command = Resend(assignment=part, reason=mask_text(body.reason), again=body.again)
+    return command_answer(
+        request, services, CASE_KIND, caller, await execute(services, CASE_KIND, caller, folded, command, once)
+    )
+
+
+async def _not_again(services: Services, role: Role, adapter: str) -> str | None:
+    """Why what a department's system has is not sent to it once more; None when it may be."""
+    if role is not Role.DEPARTMENT:
+        return "only the department itself may ask for what its system has already"
+    for status in await services.adapters.statuses():
+        if status.name == adapter and Capability.IDEMPOTENT.value in status.capabilities:
+            return None
+    return "its system would file the same key twice; look for it there by the ticket or the key"
+
+
+def _shown(item: SeenDelivery, shown: Presenter) -> DeliveryAnswer:
+    part = item.assignment
+    resend = "yes" if part.state in _STOPPED else "again" if part.state is AssignmentState.DELIVERED else "no"
+    return DeliveryAnswer(
+        key=item.key,
+        case=item.case,
+        assignment=part.id,
+        title=item.title,
+        area=item.area,
+        unit=part.unit,
+        unit_name=shown.unit_name(part.unit) or part.unit,
+        adapter=part.adapter or "",
+        role=part.role.value,
+        state=part.state.value,
+        resend=resend,
+        made_at=part.made_at,
+        tried_at=item.tried_at,
+        outcome=part.attempts[-1].outcome if part.attempts else None,
+        ticket=part.ticket,
+        delivered_at=item.delivered_at,
+        attempts=[attempt_answer(attempt) for attempt in part.attempts],
+    )

@@ -1,0 +1,131 @@
+"""Bodies and answers of registration: what is said of plugins and instances, secrets never."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+import msgspec
+
+from hub.platform.instances.book import Canary
+from hub.platform.instances.registration import Patch
+from hub.surfaces.api.bodies import Word
+from hub.surfaces.api.models import Answer
+
+
+class PluginAnswer(Answer, frozen=True, kw_only=True):
+    """An installed plugin. `settings`: JSON Schema of its settings; `kind`: adapter, channel, classifier or notifier."""
+
+    name: str
+    kind: str
+    department: str
+    version: str
+    owner: str
+    placement: str
+    capabilities: list[str]
+    settings: dict[str, Any]
+    instances: list[str]
+
+
+class PluginList(Answer, frozen=True, kw_only=True):
+    """Installed plugins; `fresh`: those found just now."""
+
+    items: list[PluginAnswer]
+    fresh: list[str]
+
+
+class CanaryBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The part of the cases a candidate serves: a share in percent, areas, or both."""
+
+    percent: int = 0
+    areas: tuple[str, ...] = ()
+
+    def canary(self) -> Canary:
+        """As the book has it."""
+        return Canary(percent=self.percent, areas=self.areas)
+
+
+class WhyBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Why; kept with the change. `untried`: without asking the department's system first; `sample`: with a sample assignment."""
+
+    note: Annotated[str, msgspec.Meta(max_length=500)] = ""
+    untried: bool = False
+    sample: bool = False
+
+
+class AddBody(WhyBody, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A new instance. `set` as in a change."""
+
+    name: Word
+    plugin: Word
+    set: Patch = Patch()
+    enabled: bool = True
+
+
+class ChangeBody(WhyBody, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A change; what `set` does not name stays. With `canary` only that part of the cases gets it, until it is promoted."""
+
+    set: Patch
+    canary: CanaryBody | None = None
+
+
+class WidenBody(WhyBody, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Another part of the cases for the candidate."""
+
+    percent: int = 0
+    areas: tuple[str, ...] = ()
+
+    def canary(self) -> Canary:
+        """As the book has it."""
+        return Canary(percent=self.percent, areas=self.areas)
+
+
+class VersionAnswer(Answer, frozen=True, kw_only=True):
+    """One change of an instance: what it did, who, when and why, and the settings after it, secrets as `***`."""
+
+    version: int
+    at: datetime
+    by: str
+    action: str
+    note: str
+    enabled: bool
+    draining: bool
+    removed: bool
+    settings_version: int
+    stable: dict[str, Any] | None
+    candidate: dict[str, Any] | None
+    canary: dict[str, Any] | None
+
+
+class VersionList(Answer, frozen=True, kw_only=True):
+    """The history of an instance, oldest first; version 0 is that of config/adapters.yaml."""
+
+    items: list[VersionAnswer]
+
+
+class InstanceAnswer(Answer, frozen=True, kw_only=True):
+    """One instance: how it stands, its settings in force, and what the plugin says of itself."""
+
+    name: str
+    plugin: str
+    kind: str
+    department: str
+    version: str
+    state: str
+    detail: str
+    breaker: str
+    queued: int
+    in_flight: int
+    capabilities: list[str]
+    settings_version: int
+    origin: str
+    placement: str
+    units: list[str]
+    areas: list[str]
+    percent: int
+    tier: str
+    canary: dict[str, Any] | None
+    strays: int
+    stable: dict[str, Any]
+    candidate: dict[str, Any] | None
+    diagnostics: dict[str, Any]

@@ -1,0 +1,302 @@
+"""How one kind of matter stands in the HTTP interface, and the routes that every kind has.
+
+`Kind` says under which path, who may give which command, and how a matter looks to a caller; the routes here are made from it: one
+matter, its timeline, its trace, and one route for each command. What only one kind has (lists with filters, reports) has routes
+of its own beside these. Called by `create_app`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar, cast
+
+import msgspec
+from fastapi import APIRouter, Path, Query, Request
+from starlette.responses import Response
+
+from hub.errors import InvalidInput, NotAllowed
+from hub.model.aggregate import Aggregate, Command, Folded, suffix_of, tag_of
+from hub.model.district.areas import within
+from hub.observing import telemetry
+from hub.observing.case_trace import Tree, assemble
+from hub.spine.ledger.desk import Outcome
+from hub.surfaces.api.answers import REPLAYED, SEQUENCE, Fresh, KeyHeader, answer, command_id, needed, settle, utc_now, wrote
+from hub.surfaces.api.auth import Caller, CallerHere, Scoped, ServicesHere
+from hub.surfaces.api.bodies import body_of, command_from, read_body
+from hub.surfaces.api.models import MatterList, Result, Timeline
+from hub.surfaces.api.openapi import gives, takes
+from hub.surfaces.api.problems import Failure
+from hub.surfaces.api.scopes import KeyScope
+from hub.surfaces.api.tokens import Role
+
+if TYPE_CHECKING:
+    from hub.config.district import District
+    from hub.surfaces.api.models import TimelineItem
+    from hub.surfaces.api.services import Services
+    from hub.views import Projection, TimelineEntry
+
+V = TypeVar("V", bound=Scoped)
+F = TypeVar("F", bound=Callable[..., Awaitable[Response]])
+
+MOST_IN_LIST = 200
+
+
+@dataclass(frozen=True)
+class Showing:
+    """For whom and as of when a matter is shown."""
+
+    district: District
+    caller: Caller
+    now: datetime
+
+
+async def _nothing_before(_services: Services, _caller: Caller, _command: Command) -> None:
+    return None
+
+
+async def _nothing_after(_services: Services, _command: Command, outcome: Outcome[Any]) -> Outcome[Any]:
+    return outcome
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Kind(Generic[V]):
+    """One kind of matter in the interface. `path` is the word in its paths (`cases`), `title` what people read.
+
+    `roles`: who may give each command. `scopes`: which commands are open to keys, and by which scope. `examples`: a body for each.
+    """
+
+    aggregate: Aggregate[V, Any, Any]
+    projection: Projection[V]
+    path: str
+    title: str
+    roles: Mapping[str, frozenset[Role]]
+    answer: type[msgspec.Struct]
+    show: Callable[[Showing, Folded[V], datetime | None], msgspec.Struct]
+    """How one matter looks to a caller; with the time of its last change where it comes from the read models."""
+    tell: Callable[[Showing, Folded[V], tuple[TimelineEntry, ...]], list[TimelineItem]]
+    """Its story as far as the caller may know it."""
+    change: Callable[[V, Caller], dict[str, object]]
+    """What a stream of changes tells of the matter beside the commit itself."""
+    scopes: Mapping[str, KeyScope] = field(default_factory=dict)
+    examples: Mapping[str, dict[str, object]] = field(default_factory=dict)
+    before: Callable[[Services, Caller, Command], Awaitable[None]] = _nothing_before
+    """Checks what a command names outside the matter; raises InvalidInput."""
+    after: Callable[[Services, Command, Outcome[V]], Awaitable[Outcome[V]]] = _nothing_after
+    """Waits for what a command sets off in other matters, where the caller wants to know; raises TransitionRefused."""
+    result: Callable[[Showing, Outcome[V]], msgspec.Struct] | None = None
+    """The answer to a command, where it says more than `Result` does."""
+    result_type: type[msgspec.Struct] | None = None
+    lists_itself: bool = True
+    """Whether it has the plain list; the case has one with filters of its own."""
+    opens_itself: type[Command] | None = None
+    """The command by which people open a matter at `POST /<path>`; it has a field `area`. None: the kind has a way in of its own."""
+    openers: frozenset[Role] = frozenset()
+    """Who may open one."""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError when a command has no role, or a role a command that people may not give."""
+        if set(self.roles) != {tag_of(command) for command in self.aggregate.given}:
+            raise ValueError(f"{self.aggregate.name}: roles and commands differ")
+
+
+def _named(kind: Kind[Any], route: F) -> F:
+    """The route with its `id` described as one of the kind, for checks and for the document."""
+    route.__annotations__["id"] = Annotated[str, Path(pattern=f"^{kind.aggregate.id_pattern}$", description=f"{kind.title} id")]
+    return route
+
+
+def matter_router(kind: Kind[Any]) -> tuple[APIRouter, dict[str, type[msgspec.Struct]]]:
+    """The routes that every kind has, and each command's body by the command's name."""
+    router = APIRouter(prefix=f"/{kind.path}", tags=[kind.path])
+    name = kind.aggregate.name
+    one, timeline, trace = _readers(kind)
+    router.add_api_route(
+        "/{id}", one, methods=["GET"], summary=f"One {name}", responses=gives(kind.answer), operation_id=f"{name}_one"
+    )
+    router.add_api_route(
+        "/{id}/timeline",
+        timeline,
+        methods=["GET"],
+        summary="Its story",
+        responses=gives(Timeline),
+        operation_id=f"{name}_timeline",
+    )
+    router.add_api_route(
+        "/{id}/trace",
+        trace,
+        methods=["GET"],
+        summary="Its traces as one tree",
+        responses=gives(Tree, 403),
+        operation_id=f"{name}_trace",
+    )
+    bodies: dict[str, type[msgspec.Struct]] = {}
+    for command in kind.aggregate.given:
+        tag = tag_of(command)
+        bodies[tag] = body = body_of(command)
+        optional = not any(item.required for item in msgspec.structs.fields(body))
+        router.add_api_route(
+            f"/{{id}}/{tag}",
+            _endpoint(kind, command, tag, body, optional=optional),
+            methods=["POST"],
+            tags=["commands"],
+            name=tag,
+            summary=(command.__doc__ or tag).partition("\n")[0],
+            operation_id=f"command_{tag}" if name == "case" else f"{name}_command_{tag}",
+            responses=gives(kind.result_type or Result, 400, 403, 409, 413, 415),
+            openapi_extra=takes(body, kind.examples.get(tag, {}), required=not optional),
+        )
+    return router, bodies
+
+
+def list_router(kind: Kind[Any]) -> APIRouter:
+    """The plain list of a kind that has no list with filters of its own."""
+    router = APIRouter(prefix=f"/{kind.path}", tags=[kind.path])
+
+    async def listed(
+        request: Request,
+        services: ServicesHere,
+        caller: CallerHere,
+        limit: Annotated[int, Query(ge=1, le=MOST_IN_LIST)] = 50,
+        cursor: Annotated[int | None, Query(ge=1)] = None,
+        fresh: Fresh = False,
+    ) -> Response:
+        await settle(request, caller, fresh=fresh)
+        found = await services.views.matters(kind.projection, caller.scope.area, limit=limit, before=cursor)
+        here = Showing(services.district(), caller, utc_now())
+        items = [kind.show(here, seen.folded, seen.updated_at) for seen in found if caller.sees(seen.folded.state)]
+        following = str(found[-1].opened) if len(found) == limit else None
+        return answer(MatterList(items=items, cursor=following))
+
+    router.add_api_route("", listed, methods=["GET"], summary=f"List {kind.path}", responses=gives(MatterList))
+    return router
+
+
+def opening_router(kind: Kind[Any], command: type[Command]) -> tuple[APIRouter, type[msgspec.Struct]]:
+    """`POST /<path>`: opens a matter, once for each Idempotency-Key; the id is derived from the key."""
+    router = APIRouter(prefix=f"/{kind.path}", tags=[kind.path])
+    body = body_of(command)
+
+    async def opened(request: Request, services: ServicesHere, caller: CallerHere, key: KeyHeader = None) -> Response:
+        caller.require(kind.openers)
+        identity = command_id(caller, needed(key))
+        assert identity is not None
+        wanted: Any = command_from(command, await read_body(request, body))
+        if not services.district().policy.is_area(wanted.area):
+            raise InvalidInput(f"no such area: {wanted.area}", subject="area")
+        if caller.scope.area is not None and not within(wanted.area, caller.scope.area):
+            raise InvalidInput("lies outside the token's area", subject="area")
+        id = kind.aggregate.new_id(wanted.area, suffix_of(int(identity, 16)))
+        outcome = await services.desks.execute(id, wanted, actor=caller.actor, command_id=identity)
+        return command_answer(request, services, kind, caller, outcome, status=201)
+
+    opened.__doc__ = command.__doc__
+    name = kind.aggregate.name
+    router.add_api_route(
+        "",
+        opened,
+        methods=["POST"],
+        status_code=201,
+        summary=f"Open a {name}",
+        operation_id=f"{name}_open",
+        responses=gives(kind.result_type or Result, 400, 403, 409, 413, 415, status=201),
+        openapi_extra=takes(body, kind.examples.get(tag_of(command), {})),
+    )
+    return router, body
+
+
+def _readers(kind: Kind[Any]) -> tuple[Any, Any, Any]:
+    async def one(request: Request, services: ServicesHere, caller: CallerHere, id: str, fresh: Fresh = False) -> Response:
+        """The matter as it stands."""
+        here = Showing(services.district(), caller, utc_now())
+        if fresh:
+            folded = caller.must_see(await services.desks.load(id))
+            return answer(kind.show(here, folded, None), headers={SEQUENCE: str(folded.sequence)})
+        folded, updated_at = await seen(request, services, caller, id, fresh=False)
+        return answer(kind.show(here, folded, updated_at), headers={SEQUENCE: str(folded.sequence)})
+
+    async def timeline(request: Request, services: ServicesHere, caller: CallerHere, id: str, fresh: Fresh = False) -> Response:
+        """Every event, oldest first."""
+        folded, _ = await seen(request, services, caller, id, fresh=fresh)
+        here = Showing(services.district(), caller, utc_now())
+        return answer(Timeline(case=id, items=kind.tell(here, folded, await services.views.timeline(id))))
+
+    async def trace(request: Request, services: ServicesHere, caller: CallerHere, id: str) -> Response:
+        """All traces, assembled: what came from outside, and every step it set off."""
+        folded, _ = await seen(request, services, caller, id, fresh=False)
+        if caller.scope.unit is not None:
+            raise Failure(403, "forbidden", "Traces show other departments' steps.")
+        here = Showing(services.district(), caller, utc_now())
+        story = [
+            {"at": item.at, "traceparent": item.traceparent, "event": {"type": item.event, **item.body}}
+            for item in kind.tell(here, folded, await services.views.timeline(id))
+        ]
+        spans = await asyncio.to_thread(services.spans.of_matter, id) if services.spans is not None else []
+        return answer(assemble(id, story, spans))
+
+    async def seen(
+        request: Request, services: Services, caller: Caller, id: str, *, fresh: bool
+    ) -> tuple[Folded[Any], datetime]:
+        """The matter as the read models know it, and when it changed last; raises NotAllowed."""
+        await settle(request, caller, fresh=fresh)
+        found = await services.views.matter(kind.projection, id, caller.scope.area)
+        if found is None or not caller.sees(found.folded.state):
+            raise NotAllowed(f"no such {kind.aggregate.name}")
+        return found.folded, found.updated_at
+
+    return _named(kind, one), _named(kind, timeline), _named(kind, trace)
+
+
+def _endpoint(
+    kind: Kind[Any], command: type[Command], name: str, body: type[msgspec.Struct], *, optional: bool
+) -> Callable[..., Awaitable[Response]]:
+    async def give(request: Request, services: ServicesHere, caller: CallerHere, id: str, key: KeyHeader = None) -> Response:
+        folded = caller.must_see(await services.desks.load(id))
+        file_under(id)
+        caller.may_command(kind, name)
+        wanted = command_from(command, await read_body(request, body, optional=optional))
+        outcome = await execute(services, kind, caller, folded, wanted, key)
+        return command_answer(request, services, kind, caller, outcome)
+
+    give.__doc__ = command.__doc__
+    return _named(kind, give)
+
+
+async def execute(
+    services: Services, kind: Kind[V], caller: Caller, folded: Folded[V], command: Command, key: str | None
+) -> Outcome[V]:
+    """Do a command, and wait for what it sets off where its kind says so."""
+    await kind.before(services, caller, command)
+    outcome = await services.desks.execute(
+        folded.id, command, actor=caller.actor, command_id=command_id(caller, key), cause=folded.last_trace
+    )
+    return await kind.after(services, command, cast("Outcome[V]", outcome))
+
+
+def command_answer(
+    request: Request, services: Services, kind: Kind[V], caller: Caller, outcome: Outcome[V], *, status: int = 200
+) -> Response:
+    """The answer to a command: the matter after it, even when it has just left the caller's scope."""
+    wrote(request, caller, outcome.sequence)
+    headers = {SEQUENCE: str(outcome.sequence)}
+    if outcome.repeated:
+        headers[REPLAYED] = "true"
+    here = Showing(services.district(), caller, utc_now())
+    if kind.result is not None:
+        return answer(kind.result(here, outcome), status, headers)
+    shown = Result(
+        matter=kind.show(here, outcome.folded, None),
+        sequence=outcome.sequence,
+        events=[tag_of(event) for event in outcome.events],
+        repeated=outcome.repeated,
+    )
+    return answer(shown, status, headers)
+
+
+def file_under(id: str) -> None:
+    """File the request's span under the matter."""
+    span = telemetry.current()
+    if span is not None:
+        span.set(telemetry.CONVERSATION, id)

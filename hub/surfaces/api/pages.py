@@ -1,0 +1,50 @@
+"""Routes of the pages that plugins add to the console: which there are, and each one's HTML.
+
+A page is the plugin's: it is rendered within a few seconds or not at all, and goes out under a policy that runs no script and loads nothing
+from elsewhere.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path
+from starlette.responses import HTMLResponse, Response
+
+from hub.contract import ConsolePage
+from hub.errors import NotAllowed
+from hub.surfaces.api.answers import answer
+from hub.surfaces.api.auth import CallerHere, ServicesHere
+from hub.surfaces.api.models import PageAnswer, PageList
+from hub.surfaces.api.openapi import gives, refuses
+
+router = APIRouter(prefix="/pages", tags=["pages"])
+
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'; sandbox",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+}
+PagePath = Annotated[str, Path(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)]
+
+
+@router.get("", summary="Pages of plugins", responses=gives(PageList))
+async def pages(services: ServicesHere, caller: CallerHere) -> Response:
+    """The pages the caller's role may open."""
+    role = caller.token.role.value
+    found = [PageAnswer(path=page.path, title=page.title) for page in _pages(services) if role in page.roles]
+    return answer(PageList(items=found))
+
+
+@router.get("/{path}", summary="One page", responses=refuses(503) | {200: {"content": {"text/html": {}}}})
+async def page(services: ServicesHere, caller: CallerHere, path: PagePath) -> Response:
+    """HTML without scripts. 503 when the plugin does not give it in time."""
+    for one in _pages(services):
+        if one.path == path and caller.token.role.value in one.roles:
+            assert services.instances is not None
+            return HTMLResponse(await services.instances.roster.rendered(one), headers=_HEADERS)
+    raise NotAllowed("no such page", subject=path)
+
+
+def _pages(services: ServicesHere) -> tuple[ConsolePage, ...]:
+    return services.instances.roster.plugins.pages if services.instances is not None else ()

@@ -1,0 +1,147 @@
+"""Routes of reconciliation, catalogues and crosswalks of an adapter instance: looked at, asked for, accepted, tried dry, changed.
+
+For those who run the hub. See hub/platform/upkeep/reconciliation.py, hub/platform/upkeep/catalogues.py, hub/platform/upkeep/crosswalk.py.
+"""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from hub.errors import LedgerConflict, NotAllowed, TransitionRefused
+from hub.platform.instances.registration import By, Patch
+from hub.platform.upkeep.crosswalk import Tables
+from hub.platform.upkeep.run_book import Run
+from hub.privacy.masks import mask_text
+from hub.surfaces.api.answers import answer
+from hub.surfaces.api.auth import RUNNERS, Caller, CallerHere, ServicesHere
+from hub.surfaces.api.bodies import read_body
+from hub.surfaces.api.instances import NamePath
+from hub.surfaces.api.openapi import gives, takes
+from hub.surfaces.api.services import Services, Upkeep
+from hub.surfaces.api.upkeep_models import (
+    AcceptCatalogueBody,
+    AcceptedAnswer,
+    CatalogueAnswer,
+    CrosswalkAnswer,
+    CrosswalkBody,
+    DryRunAnswer,
+    RunList,
+)
+
+router = APIRouter(prefix="/adapters/{name}", tags=["adapters"])
+
+_TABLES = takes(
+    CrosswalkBody,
+    {"statuses": {"已转派": "progress"}, "categories": {"E04": "RQ-01"}, "note": "对方新增状态"},
+)
+
+
+@router.get("/reconciliations", summary="Reconciliations of an adapter", responses=gives(RunList, 403))
+async def runs(services: ServicesHere, caller: CallerHere, name: NamePath) -> Response:
+    """The last ones: what was compared, what disagreed, how long it took; and when the next night's is."""
+    upkeep = _of(services, caller)
+    return answer(RunList(items=await upkeep.reconciliation.runs(name), next_at=upkeep.reconciliation.next_at(name)))
+
+
+@router.post(
+    "/reconciliations",
+    status_code=202,
+    summary="Reconcile now",
+    responses=gives(Run, 403, status=202),
+)
+async def reconcile(services: ServicesHere, caller: CallerHere, name: NamePath) -> Response:
+    """Done by whichever hub process takes it; look for its `run` among the reconciliations. What disagrees becomes repairs."""
+    upkeep = _of(services, caller)
+    asked = await upkeep.reconciliation.ask(name, caller.token.name)
+    run = next(run for run in await upkeep.reconciliation.runs(name) if run.run == asked)
+    return answer(run, 202)
+
+
+@router.get("/catalogue", summary="The department's categories", responses=gives(CatalogueAnswer, 403))
+async def catalogue(services: ServicesHere, caller: CallerHere, name: NamePath) -> Response:
+    """The accepted ones, and what came, went and changed its name since; read with every reconciliation."""
+    return answer(await _catalogue(_of(services, caller), name))
+
+
+@router.post(
+    "/catalogue/accept",
+    summary="Accept the department's categories",
+    responses=gives(CatalogueAnswer, 400, 403, 409, 413, 415),
+    openapi_extra=takes(AcceptCatalogueBody, {"seen": "9f2c51d07ab3e864"}),
+)
+async def accept(request: Request, services: ServicesHere, caller: CallerHere, name: NamePath) -> Response:
+    """Take over what was seen last, as the next version; the crosswalk is not changed by it."""
+    upkeep = _of(services, caller)
+    body = await read_body(request, AcceptCatalogueBody)
+    try:
+        await upkeep.catalogues.accept(name, caller.token.name, digest=body.seen)
+    except LedgerConflict as problem:
+        raise TransitionRefused(state="changed", command="accept", rule=problem.message, subject=name) from problem
+    return answer(await _catalogue(upkeep, name))
+
+
+@router.get("/crosswalk", summary="The crosswalk of an adapter", responses=gives(CrosswalkAnswer, 403))
+async def crosswalk(services: ServicesHere, caller: CallerHere, name: NamePath) -> Response:
+    """What the department's words and our categories are taken as, and which words were heard how often."""
+    found = await _of(services, caller).crosswalks.show(name)
+    return answer(CrosswalkAnswer(**{field: getattr(found, field) for field in found.__struct_fields__}))
+
+
+@router.post(
+    "/crosswalk/dry-run",
+    summary="Try a crosswalk dry",
+    responses=gives(DryRunAnswer, 400, 403, 413, 415),
+    openapi_extra=_TABLES,
+)
+async def dry_run(request: Request, services: ServicesHere, caller: CallerHere, name: NamePath) -> Response:
+    """What would have come out differently for the words heard and the cases handled so far; nothing is changed."""
+    upkeep = _of(services, caller)
+    body = await read_body(request, CrosswalkBody)
+    found = await upkeep.crosswalks.dry_run(name, _tables(body))
+    return answer(DryRunAnswer(**{field: getattr(found, field) for field in found.__struct_fields__}))
+
+
+@router.post(
+    "/crosswalk",
+    summary="Change the crosswalk of an adapter",
+    responses=gives(CrosswalkAnswer, 400, 403, 409, 413, 415),
+    openapi_extra=_TABLES,
+)
+async def change(request: Request, services: ServicesHere, caller: CallerHere, name: NamePath) -> Response:
+    """A change of the instance, with version, who and why, taken back by `rollback`. Repairs of what is mapped now are resolved."""
+    upkeep = _of(services, caller)
+    body = await read_body(request, CrosswalkBody)
+    if services.instances is None:
+        raise NotAllowed("no instances to change here")
+    await upkeep.crosswalks.dry_run(name, _tables(body))  # refuses what it can't read before anything is changed
+    patch = Patch(statuses=body.statuses, categories=body.categories, fields=body.fields)
+    by = By(actor=caller.actor, note=mask_text(body.note), untried=body.untried)
+    await services.instances.registration.change(name, patch, by)
+    await upkeep.crosswalks.settle(name)
+    return await crosswalk(services, caller, name)
+
+
+def _of(services: Services, caller: Caller) -> Upkeep:
+    caller.require(RUNNERS)
+    caller.require_everywhere()
+    if services.upkeep is None:
+        raise NotAllowed("nothing is reconciled here")
+    return services.upkeep
+
+
+def _tables(body: CrosswalkBody) -> Tables:
+    return Tables(statuses=body.statuses, categories=body.categories, fields=body.fields)
+
+
+async def _catalogue(upkeep: Upkeep, name: str) -> CatalogueAnswer:
+    view = await upkeep.catalogues.show(name)
+    accepted = view.accepted
+    return CatalogueAnswer(
+        adapter=name,
+        accepted=AcceptedAnswer(version=accepted.version, at=accepted.at, by=accepted.by, codes=accepted.codes),
+        seen=view.seen.digest,
+        seen_at=view.seen.at,
+        changed=view.drift.changed,
+        drift=view.drift,
+    )

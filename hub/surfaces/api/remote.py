@@ -1,0 +1,80 @@
+"""Keys of adapters that run elsewhere: issued, listed, revoked by administrators; see hub/platform/remote/credentials.py."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Request
+from starlette.responses import Response
+
+from hub.errors import NotAllowed
+from hub.platform.remote.credentials import Credentials
+from hub.privacy.masks import mask_text
+from hub.surfaces.api.answers import answer
+from hub.surfaces.api.auth import ADMINS, CallerHere, ServicesHere
+from hub.surfaces.api.bodies import read_body
+from hub.surfaces.api.instance_models import WhyBody
+from hub.surfaces.api.openapi import gives, refuses, takes
+from hub.surfaces.api.remote_models import CredentialsAnswer, CredentialsList, IssuedCredentials, RevokedCredentials
+from hub.surfaces.api.services import Services
+
+router = APIRouter(prefix="/adapters/{name}/credentials", tags=["adapters"])
+
+NamePath = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,64}$", description="Name of the adapter instance")]
+
+
+@router.get("", summary="Keys of an adapter", responses=gives(CredentialsList, 403))
+async def listed(services: ServicesHere, caller: CallerHere, name: NamePath) -> Response:
+    """Who may connect in the name of an adapter that runs elsewhere."""
+    caller.require(ADMINS)
+    caller.require_everywhere()
+    credentials = _of(services)
+    items = [
+        CredentialsAnswer(adapter=grant.adapter, user=grant.key, issued_at=grant.at, issued_by=grant.by, note=grant.note)
+        for grant in await credentials.list(name)
+    ]
+    return answer(CredentialsList(items=items, server_configuration=await _configuration(credentials)))
+
+
+@router.post(
+    "",
+    status_code=201,
+    summary="Issue a key for an adapter",
+    responses=gives(IssuedCredentials, 400, 403, 413, 415, status=201),
+    openapi_extra=takes(WhyBody, {"note": "供水集团机房"}, required=False),
+)
+async def issue(request: Request, services: ServicesHere, caller: CallerHere, name: NamePath) -> Response:
+    """The secret half is in this answer and nowhere else. Keys there are go on working: rotate by issuing, exchanging, revoking."""
+    caller.require(ADMINS)
+    caller.require_everywhere()
+    credentials = _of(services)
+    if services.instances is None or name not in services.instances.roster.names():
+        raise NotAllowed("no such adapter", subject=name)
+    body = await read_body(request, WhyBody) if await request.body() else WhyBody()
+    found = await credentials.issue(name, caller.token.name, note=(mask_text(body.note) or "")[:500])
+    return answer(IssuedCredentials(file=found, server_configuration=await _configuration(credentials)), 201)
+
+
+@router.delete("", summary="Revoke keys of an adapter", responses=gives(RevokedCredentials, 403) | refuses(404))
+async def revoke(
+    services: ServicesHere,
+    caller: CallerHere,
+    name: NamePath,
+    user: Annotated[str | None, Query(pattern="^U[A-Z2-7]{55}$", description="Only this key")] = None,
+) -> Response:
+    """Whoever uses them is cut off at once (embedded server)."""
+    caller.require(ADMINS)
+    caller.require_everywhere()
+    credentials = _of(services)
+    revoked = await credentials.revoke(name, user)
+    return answer(RevokedCredentials(revoked=revoked, server_configuration=await _configuration(credentials)))
+
+
+async def _configuration(credentials: Credentials) -> str:
+    return "" if credentials.embedded else await credentials.account()
+
+
+def _of(services: Services) -> Credentials:
+    if services.credentials is None:
+        raise NotAllowed("no adapters elsewhere", subject="credentials")
+    return services.credentials

@@ -1,0 +1,121 @@
+"""Routes of repairs: what needs a person, by adapter, kind and state; put right or dismissed, with who and why.
+
+Operators and devops see all of them, a department those of its own unit's adapters. See hub/platform/upkeep/repairs.py.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, TypeVar
+
+from fastapi import APIRouter, Path, Query, Request
+from starlette.responses import Response
+
+from hub.errors import NotAllowed
+from hub.platform.upkeep.repairs import RepairFilter, RepairItem, RepairKind, RepairState
+from hub.surfaces.api.answers import answer
+from hub.surfaces.api.auth import DELIVERY_READERS, RUNNERS, Caller, CallerHere, ServicesHere
+from hub.surfaces.api.bodies import ReasonBody, read_body
+from hub.surfaces.api.openapi import gives, takes
+from hub.surfaces.api.services import Services, Upkeep
+from hub.surfaces.api.tokens import Role
+from hub.surfaces.api.upkeep_models import EndRepairBody, RepairList
+
+T = TypeVar("T")
+
+router = APIRouter(prefix="/repairs", tags=["repairs"])
+
+RepairId = Annotated[str, Path(pattern=r"^[0-9a-f]{16}$", description="The repair's id")]
+
+
+@router.get("", summary="What needs repair", responses=gives(RepairList, 403))
+async def repairs(
+    services: ServicesHere,
+    caller: CallerHere,
+    adapter: Annotated[str | None, Query(max_length=64, description="Adapter instance")] = None,
+    kind: Annotated[RepairKind | None, Query(description="What sort of thing is wrong")] = None,
+    state: Annotated[str, Query(pattern="^(open|resolved|dismissed|all)$")] = "open",
+    case: Annotated[str | None, Query(max_length=42, description="Only what names this case")] = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 100,
+    cursor: Annotated[str | None, Query(max_length=100)] = None,
+) -> Response:
+    """The latest first; the same thing happening again is counted, not listed again."""
+    upkeep = _of(services)
+    own = _own(services, caller)
+    adapters = own if adapter is None else frozenset({adapter}) if own is None else own & {adapter}
+    page = await upkeep.repairs.list(
+        RepairFilter(
+            adapters=adapters,
+            kind=kind,
+            state=None if state == "all" else RepairState(state),
+            case=case,
+            unit=caller.scope.unit,
+            limit=limit,
+            cursor=cursor,
+        )
+    )
+    return answer(RepairList(items=list(page.items), cursor=page.cursor))
+
+
+@router.get("/{id}", summary="One repair", responses=gives(RepairItem, 403))
+async def repair(services: ServicesHere, caller: CallerHere, id: RepairId) -> Response:
+    """What it is about, how often it happened, and who ended it."""
+    own = _own(services, caller)
+    return answer(_seen(await _of(services).repairs.get(id), own, caller))
+
+
+@router.post(
+    "/{id}/resolve",
+    summary="Put right",
+    responses=gives(RepairItem, 400, 403, 409, 413, 415),
+    openapi_extra=takes(EndRepairBody, {"reason": "已与部门核实并补入对照表"}),
+)
+async def resolve(request: Request, services: ServicesHere, caller: CallerHere, id: RepairId) -> Response:
+    """Opens again when it happens again. With `apply` what the department says is first taken as the report that was missed."""
+    body = await _body(request, caller, EndRepairBody)
+    upkeep = _of(services)
+    if body.apply:
+        await upkeep.reconciliation.take_over(await upkeep.repairs.get(id), caller.token.name)
+    return answer(await upkeep.repairs.resolve(id, caller.token.name, body.reason))
+
+
+@router.post(
+    "/{id}/dismiss",
+    summary="Leave it so",
+    responses=gives(RepairItem, 400, 403, 409, 413, 415),
+    openapi_extra=takes(ReasonBody, {"reason": "对方测试数据，无需处理"}),
+)
+async def dismiss(request: Request, services: ServicesHere, caller: CallerHere, id: RepairId) -> Response:
+    """Stays so however often it happens, until its facts change or it had gone in between."""
+    body = await _body(request, caller, ReasonBody)
+    return answer(await _of(services).repairs.dismiss(id, caller.token.name, body.reason))
+
+
+async def _body(request: Request, caller: Caller, kind: type[T]) -> T:
+    caller.require(RUNNERS)
+    caller.require_everywhere()
+    return await read_body(request, kind)
+
+
+def _of(services: Services) -> Upkeep:
+    if services.upkeep is None:
+        raise NotAllowed("no repairs here")
+    return services.upkeep
+
+
+def _own(services: Services, caller: Caller) -> frozenset[str] | None:
+    """The adapters whose repairs the caller may see; None: all of them. Raises Failure(403)."""
+    caller.require(DELIVERY_READERS)
+    if caller.token.role is not Role.DEPARTMENT:
+        caller.require_everywhere()
+        return None
+    unit = caller.scope.unit or ""
+    district = services.district()
+    known = district.directory.get(unit)
+    bound = {binding.adapter for binding in district.policy.bindings if unit in binding.units}
+    return frozenset(bound | ({known.adapter} if known is not None and known.adapter is not None else set()))
+
+
+def _seen(item: RepairItem, own: frozenset[str] | None, caller: Caller) -> RepairItem:
+    if own is not None and (item.adapter not in own or item.unit not in (None, caller.scope.unit)):
+        raise NotAllowed("no such repair", subject=item.id)
+    return item

@@ -1,0 +1,33 @@
+"""Body and answer of a trial."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from hub.surfaces.api.models import Answer
+
+
+class TryBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What is tried. `sample`: false for the health only, true for a marked assignment, or fields of one (the mark is added).
+
+    `recall`: take the sample back afterwards; `candidate`: with the candidate's settings; `record`: also answer with a cassette.
+    """
+
+    sample: bool | dict[str, Any] = False
+    recall: bool = True
+    candidate: bool = False
+    record: bool = False
+
+
+class TrialAnswer(Answer, frozen=True, kw_only=True):
+    """A trial: `ok`, one sentence in `text`, and in `trial` every call with its requests, answers, errors, log lines and spans.
+
+    Secrets and personal data are struck out everywhere. `cassette`: the text of a cassette file, where one was asked for.
+    """
+
+    ok: bool
+    text: str
+    trial: dict[str, Any]
+    cassette: str | None = None

@@ -1,0 +1,114 @@
+"""What the routes of repairs, reconciliation, catalogues and crosswalks read and answer; also for the OpenAPI document."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+import msgspec
+
+from hub.contract import ReportKind
+from hub.platform.upkeep.catalogues import Drift
+from hub.platform.upkeep.crosswalk import CategoryRow, Concerned, FieldChange, Tables, WordChange
+from hub.platform.upkeep.heard_words import HeardWord
+from hub.platform.upkeep.repairs import RepairItem
+from hub.platform.upkeep.run_book import Run
+from hub.surfaces.api.bodies import Text
+from hub.surfaces.api.models import Answer
+
+
+class RepairList(Answer, frozen=True, kw_only=True):
+    """Repairs, the latest first; `cursor` gives the next piece."""
+
+    items: list[RepairItem]
+    cursor: str | None
+
+
+class EndRepairBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Why it is put right. `apply`: take what the department says as the report that was missed, where the repair offers it."""
+
+    reason: Text
+    apply: bool = False
+
+
+class RunList(Answer, frozen=True, kw_only=True):
+    """The last reconciliations of an adapter, the latest first. `next_at`: when the nightly one comes; None when there is none."""
+
+    items: list[Run]
+    next_at: datetime | None
+
+
+class AcceptedAnswer(Answer, frozen=True, kw_only=True):
+    """A catalogue that was accepted: code → name, who took it over and when."""
+
+    version: int
+    at: datetime
+    by: str
+    codes: dict[str, str]
+
+
+class CatalogueAnswer(Answer, frozen=True, kw_only=True):
+    """A department's categories: the accepted ones, and how what it says now differs. `seen`: names what was seen last, for accepting it.
+
+    `drift.dangling`: entries of the crosswalk, our category → their code, that point to codes that are gone.
+    """
+
+    adapter: str
+    accepted: AcceptedAnswer
+    seen: str
+    seen_at: datetime
+    changed: bool
+    drift: Drift
+
+
+class AcceptCatalogueBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Which catalogue was looked at (`seen` of the answer); another one is not accepted unseen."""
+
+    seen: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+
+
+class CrosswalkBody(Tables, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Tables of a crosswalk; one that is not given stays. `untried`: without asking the department's system first."""
+
+    note: Annotated[str, msgspec.Meta(max_length=500)] = ""
+    untried: bool = False
+
+
+class CrosswalkAnswer(Answer, frozen=True, kw_only=True):
+    """The crosswalk in force. `own`: the entries of the instance itself, before the plugin's; `words`: what was heard so far."""
+
+    adapter: str
+    version: int
+    statuses: dict[str, ReportKind]
+    categories: dict[str, str]
+    fields: dict[str, str]
+    own: dict[str, list[str]]
+    words: list[HeardWord]
+    unmapped_words: list[str]
+
+
+class DryRunAnswer(Answer, frozen=True, kw_only=True):
+    """What another crosswalk would have made of the words heard and the cases handled so far; nothing is changed."""
+
+    adapter: str
+    words: list[WordChange]
+    unmapped_words: list[str]
+    categories: list[CategoryRow]
+    unmapped_categories: list[str]
+    fields: list[FieldChange]
+
+
+__all__ = [
+    "AcceptCatalogueBody",
+    "AcceptedAnswer",
+    "CatalogueAnswer",
+    "Concerned",
+    "CrosswalkAnswer",
+    "CrosswalkBody",
+    "DryRunAnswer",
+    "EndRepairBody",
+    "RepairItem",
+    "RepairList",
+    "Run",
+    "RunList",
+]

@@ -1,0 +1,87 @@
+"""The `hub` command: everything over the HTTP interface, besides what starts or mends a hub on this machine.
+
+Exit codes: 0 done, 1 refused or failed (one line on stderr says why), 2 wrong usage. With `--json` stdout holds one JSON
+value and nothing else.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from hub.model.case import CASE
+from hub.surfaces.cli.adapters import adapter_app
+from hub.surfaces.cli.areas import generate
+from hub.surfaces.cli.cases import case_app
+from hub.surfaces.cli.crosswalk import add_reconciling
+from hub.surfaces.cli.deliveries import delivery_app
+from hub.surfaces.cli.district import add_top_level, area_app, dead_app, token_app, unit_app
+from hub.surfaces.cli.extra import extended
+from hub.surfaces.cli.generated import add_commands
+from hub.surfaces.cli.grading import add_grading
+from hub.surfaces.cli.keys import key_app
+from hub.surfaces.cli.plugins import plugin_app
+from hub.surfaces.cli.policy import policy_app
+from hub.surfaces.cli.remote import creds_app
+from hub.surfaces.cli.remote import run as run_adapter
+from hub.surfaces.cli.repairs import repair_app
+from hub.surfaces.cli.run import bench, ledger_app, secrets_app, up, views_app
+from hub.surfaces.cli.trial import add_trying
+
+
+def _built() -> typer.Typer:
+    """The command tree; called once."""
+    tree = typer.Typer(
+        name="hub",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        help="Integration hub of a city command centre: cases go up four levels and out to departments. 一网统管联动中枢",
+    )
+    tree.command("up")(up)
+    add_top_level(tree)
+    add_commands(case_app, CASE, "cases")
+    add_grading(plugin_app)
+    add_reconciling(adapter_app)
+    add_trying(adapter_app)
+    area_app.command("generate")(generate)
+    adapter_app.command("run")(run_adapter)
+    adapter_app.add_typer(creds_app, name="creds")
+    for name, group in (
+        ("case", case_app),
+        ("area", area_app),
+        ("unit", unit_app),
+        ("adapter", adapter_app),
+        ("plugin", plugin_app),
+        ("delivery", delivery_app),
+        ("dead", dead_app),
+        ("repair", repair_app),
+        ("policy", policy_app),
+        ("token", token_app),
+        ("key", key_app),
+        ("views", views_app),
+        ("ledger", ledger_app),
+        ("secrets", secrets_app),
+    ):
+        tree.add_typer(group, name=name)
+    tree.command("bench")(bench)
+    return tree
+
+
+app = _built()
+"""The whole command line, for the entry point, the generated documentation and tests."""
+
+
+def main() -> None:
+    """Entry point of the `hub` command."""
+    problem = extended(app, sys.argv[1:])
+    if problem is not None:
+        typer.echo(f"hub: {problem}", err=True)
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:  # `hub case list | head`: the reader has what it wants
+        sys.stderr.close()
+        sys.exit(0)

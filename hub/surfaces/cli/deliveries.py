@@ -1,0 +1,128 @@
+"""`hub delivery list|show|resend`: the delivery log of departments' systems, and having something sent again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+from rich.console import Group
+from rich.text import Text
+
+from hub.surfaces.cli.client import segment
+from hub.surfaces.cli.session import Session, asks_hub
+from hub.surfaces.cli.tables import facts, table, when, worded
+
+delivery_app = typer.Typer(no_args_is_help=True, help="Deliveries: what went to departments' systems, and how each try ended.")
+
+KeyArgument = Annotated[str, typer.Argument(metavar="KEY", help="Delivery key: <case id>.<assignment>.")]
+
+_OUTCOME = {"started": "进行中", "delivered": "已送达", "failed": "失败", "unknown": "结果不明", "refused": "被拒收"}
+
+
+@asks_hub(delivery_app, "list", example="hub delivery list --adapter parks --state dead")
+def list_deliveries(
+    session: Session,
+    adapter: Annotated[str | None, typer.Option(help="Only of this adapter instance.", show_default=False)] = None,
+    unit: Annotated[str | None, typer.Option(help="Only of this unit.", show_default=False)] = None,
+    state: Annotated[
+        str | None, typer.Option(help="made, sending, delivered, accepted, dead, refused, uncertain …", show_default=False)
+    ] = None,
+    outcome: Annotated[
+        str | None, typer.Option(help="Of the last attempt: started, delivered, failed, unknown, refused.", show_default=False)
+    ] = None,
+    case: Annotated[str | None, typer.Option(help="Only of this case.", show_default=False)] = None,
+    ticket: Annotated[str | None, typer.Option(help="The department's own number.", show_default=False)] = None,
+    q: Annotated[str | None, typer.Option("--q", help="Key, ticket, or words of the case.", show_default=False)] = None,
+    since: Annotated[str | None, typer.Option(help="Last tried at or after: ISO time.", show_default=False)] = None,
+    until: Annotated[str | None, typer.Option(help="Last tried before: ISO time.", show_default=False)] = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 50,
+) -> None:
+    """List deliveries, latest attempt first. A department's token sees its own."""
+    rows = list(
+        session.api.pages(
+            "/deliveries",
+            limit=limit,
+            adapter=adapter,
+            unit=unit,
+            state=state,
+            outcome=outcome,
+            case=case,
+            ticket=ticket,
+            q=q,
+            since=None if since is None else session.time_of(since, "--since").isoformat(),
+            until=None if until is None else session.time_of(until, "--until").isoformat(),
+        )
+    )
+    session.answer(
+        {"items": rows},
+        lambda _: table(
+            rows,
+            (
+                ("投递键", "key"),
+                ("标题", "title"),
+                ("单位", lambda row: row.get("unit_name") or row.get("unit")),
+                ("适配器", "adapter"),
+                ("状态", worded("state")),
+                ("结果", _outcome),
+                ("次数", lambda row: len(row.get("attempts", []))),
+                ("最近一次", when("tried_at", session.zone)),
+                ("部门单号", "ticket"),
+                ("错误", lambda row: _last(row).get("error")),
+                ("HTTP", lambda row: _last(row).get("status")),
+            ),
+        ),
+    )
+
+
+@asks_hub(delivery_app, "show", example="hub delivery show 320113001001001-0f3k9m2p7q.a1")
+def show_delivery(session: Session, key: KeyArgument) -> None:
+    """Show one delivery with every attempt: when, how long, how it ended."""
+
+    def drawn(found: Mapping[str, Any]) -> Group:
+        flat = {name: value for name, value in found.items() if name != "attempts"}
+        attempts = table(
+            found.get("attempts", []),
+            (
+                ("次", "number"),
+                ("开始", when("started_at", session.zone)),
+                ("毫秒", "duration_ms"),
+                ("结果", _outcome),
+                ("HTTP", "status"),
+                ("错误", "error"),
+                ("原因", "reason"),
+                ("下次不早于", when("retry_at", session.zone)),
+            ),
+            title="投递记录",
+        )
+        return Group(facts(flat, [(name, name) for name in flat]), Text(), attempts)
+
+    session.answer(session.api.get(f"/deliveries/{segment(key)}"), drawn)
+
+
+@asks_hub(delivery_app, "resend", example="hub delivery resend 320113001001001-0f3k9m2p7q.a1 --reason 我方系统已恢复 --yes")
+def resend(
+    session: Session,
+    key: KeyArgument,
+    reason: Annotated[str, typer.Option(help="Why; kept on the case.", show_default=False)],
+    again: Annotated[
+        bool, typer.Option("--again", help="Also what the department's system has already; only the department may ask for it.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.")] = False,
+) -> None:
+    """Have a delivery sent again under the same key: nothing is filed twice."""
+    session.confirm(f"Send {key} again?", yes=yes)
+    body = {"reason": reason} | ({"again": True} if again else {})
+    answer = session.api.post(f"/deliveries/{segment(key)}/resend", body)
+    session.answer(answer, lambda _: f"✓ {key} 将重新投递")
+
+
+def _last(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    attempts = row.get("attempts") or [{}]
+    last: Mapping[str, Any] = attempts[-1]
+    return last
+
+
+def _outcome(row: Mapping[str, Any]) -> str:
+    found = str(row.get("outcome") or "")
+    return _OUTCOME.get(found, found)

@@ -1,0 +1,60 @@
+"""Commands that plugins add to `hub`: loaded only when the command asked for is none of our own, or when all are listed.
+
+Refuses a plugin's command that has the name of another, and a plugin that can't be loaded, in one line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import typer
+
+from hub.errors import HubError, PluginError
+
+
+def wanted(tree: typer.Typer, arguments: Sequence[str]) -> bool:
+    """Whether plugins have to be asked: for a command that is not ours, or the list of all."""
+    if not arguments:
+        return True
+    first = arguments[0]
+    return first in ("--help", "-h") or (not first.startswith("-") and first not in names_of(tree))
+
+
+def add_plugin_commands(tree: typer.Typer) -> None:
+    """Let every plugin add its commands; raises PluginError naming the plugin."""
+    from hub.platform.adapters.plugins import command_plugins  # not at the top: plugins are loaded only when they are needed
+
+    manager = command_plugins()
+    for plugin in manager.get_plugins():
+        name = manager.get_name(plugin) or "?"
+        own = typer.Typer()
+        others = [other for other in manager.get_plugins() if other is not plugin]
+        try:
+            manager.subset_hook_caller("hub_cli_commands", others)(app=own)
+        except Exception as problem:
+            raise PluginError(f"plugin {name}: hub_cli_commands failed: {problem}", subject=name) from problem
+        clash = sorted(set(names_of(own)) & set(names_of(tree)))
+        if clash:
+            raise PluginError(f"plugin {name}: there is a command {clash[0]} already", subject=name)
+        tree.registered_commands += own.registered_commands
+        tree.registered_groups += own.registered_groups
+
+
+def names_of(tree: typer.Typer) -> list[str]:
+    """The names of a tree's commands and groups."""
+    commands = [
+        command.name or (command.callback.__name__.replace("_", "-") if command.callback is not None else "")
+        for command in tree.registered_commands
+    ]
+    return commands + [str(group.name) for group in tree.registered_groups if group.name]
+
+
+def extended(tree: typer.Typer, arguments: Sequence[str]) -> str | None:
+    """Add plugins' commands where they are wanted; the text of what is wrong, if anything."""
+    if not wanted(tree, arguments):
+        return None
+    try:
+        add_plugin_commands(tree)
+    except HubError as problem:
+        return problem.message
+    return None

@@ -1,0 +1,155 @@
+"""How rows and words look on the terminal: Chinese headings and words, times in the district's zone."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime, tzinfo
+from typing import Any, Final
+
+from rich.table import Table
+from rich.text import Text
+
+from hub.model.case.state import Channel
+from hub.model.district.areas import Level
+
+Row = Mapping[str, Any]
+Column = tuple[str, str | Callable[[Row], object]]
+"""A heading and where the value comes from: a key, or a function of the row."""
+
+WORDS: Final[Mapping[str, Mapping[str, str]]] = {
+    "stage": {
+        "reported": "已登记",
+        "held": "受理中",
+        "dispatched": "已派单",
+        "resolved": "已办结",
+        "closed": "已结案",
+        "void": "已作废",
+        "merged": "已并案",
+    },
+    "severity": {"minor": "轻微", "ordinary": "一般", "major": "较大", "urgent": "紧急"},
+    "channel": {
+        Channel.HOTLINE: "12345热线",
+        Channel.PATROL: "网格巡查",
+        Channel.RESIDENT: "一键上报",
+        Channel.DEVICE: "物联感知",
+        Channel.SUPERIOR: "上级交办",
+        Channel.WHISTLE: "吹哨",
+        Channel.DEPARTMENT: "部门来件",
+    },
+    "role": {"lead": "主办", "support": "协办"},
+    "state": {
+        "made": "待投递",
+        "sending": "投递中",
+        "delivered": "已送达",
+        "accepted": "已签收",
+        "in_progress": "办理中",
+        "resolved": "已办结",
+        "returned": "已退单",
+        "refused": "被拒收",
+        "uncertain": "待核实",
+        "dead": "死信",
+        "dropped": "已放弃",
+        "recalled": "已撤回",
+    },
+    "level": {"grid": "网格", "community": "社区", "street": "街道", "district": "区"},
+    "kind": {
+        "centre": "区指挥中心",
+        "street": "街道",
+        "community": "社区",
+        "grid": "网格",
+        "department": "职能部门",
+        "first_response": "首次响应",
+        "resolve": "办结",
+        "accept": "签收",
+        "finish": "完成",
+        "residential": "居住网格",
+        "commercial": "商业网格",
+    },
+}
+_ALARMING: Final = frozenset({"dead", "uncertain", "refused", "urgent", "void"})
+
+
+def word(kind: str, value: object) -> str:
+    """The Chinese word for a stored one; levels may be numbers; an unknown one stays as it is."""
+    if value is None:
+        return ""
+    if kind == "level" and isinstance(value, int) and value in Level.__members__.values():
+        value = Level(value).word
+    return WORDS.get(kind, {}).get(str(value), str(value))
+
+
+def worded(kind: str, key: str | None = None) -> Callable[[Row], Text]:
+    """A column's value as the Chinese word, what alarms in red."""
+    name = key or kind
+
+    def value(row: Row) -> Text:
+        found = row.get(name)
+        return Text(word(kind, found), style="red" if str(found) in _ALARMING else "")
+
+    return value
+
+
+def when(key: str, zone: tzinfo) -> Callable[[Row], str]:
+    """A column's value as a time of the district, to the second."""
+    return lambda row: clock(row.get(key), zone)
+
+
+def clock(value: object, zone: tzinfo) -> str:
+    """`2026-03-02 23:40:00` in `zone` from ISO text; other text stays as it is."""
+    if value in (None, ""):
+        return ""
+    try:
+        return f"{datetime.fromisoformat(str(value)).astimezone(zone):%Y-%m-%d %H:%M:%S}"
+    except (ValueError, OverflowError):
+        return str(value)
+
+
+def plain(text: str) -> str:
+    """Text without what a terminal would obey: anybody can report a matter, and a title must not move the cursor."""
+    return "".join(
+        letter if letter == "\n" or unicodedata.category(letter) not in ("Cc", "Cf", "Cs") else "�" for letter in text
+    )
+
+
+def table(rows: Iterable[Row], columns: Iterable[Column], *, title: str | None = None) -> Table:
+    """A table of rows."""
+    chosen = list(columns)
+    drawn = Table(title=title, title_justify="left", header_style="bold", show_edge=False, pad_edge=False)
+    for heading, _ in chosen:
+        drawn.add_column(heading, overflow="fold")
+    for row in rows:
+        drawn.add_row(*(_cell(_value(row, source)) for _, source in chosen))
+    if not drawn.row_count:
+        drawn.caption, drawn.caption_justify = "没有 (nothing)", "left"
+    return drawn
+
+
+def facts(row: Row, columns: Iterable[Column], *, title: str | None = None) -> Table:
+    """One thing, a line for each fact that is there."""
+    drawn = Table(title=title, title_justify="left", show_header=False, show_edge=False, pad_edge=False, box=None)
+    drawn.add_column(style="bold", no_wrap=True)
+    drawn.add_column(overflow="fold")
+    for heading, source in columns:
+        cell = _cell(_value(row, source))
+        if cell.plain:
+            drawn.add_row(heading, cell)
+    return drawn
+
+
+def _value(row: Row, source: str | Callable[[Row], object]) -> object:
+    return row.get(source) if isinstance(source, str) else source(row)
+
+
+def _cell(value: object) -> Text:
+    match value:
+        case Text():
+            return value if value.style else Text(plain(value.plain))
+        case None:
+            return Text()
+        case bool():
+            return Text("是" if value else "否")
+        case list() | tuple():
+            return Text(plain("、".join(map(str, value))))
+        case _:
+            return Text(plain(str(value)))
