@@ -17,16 +17,11 @@ from rich.text import Text
 from rich.tree import Tree as RichTree
 
 from hub.model.district.areas import Level
+from hub.model.words import LEVELS
 from hub.observing import telemetry
 from hub.observing.store import SpanRecord
 
-LEVEL_WORDS: Final = {
-    "grid": "网格",
-    "community": "社区",
-    "street": "街道",
-    "district": "区",
-    "department": "部门",
-}
+LEVEL_WORDS: Final = {**LEVELS, "department": "部门"}
 _LEVEL_COLOURS: Final = {"grid": "green", "community": "cyan", "street": "blue", "district": "magenta", "department": "yellow"}
 _DEEPEST: Final = 60
 """Spans nested deeper hang from the ancestor at this depth; only a damaged or hostile sender gets there."""

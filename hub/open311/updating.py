@@ -15,6 +15,7 @@ from hub.model.actors import Actor, ActorKind
 from hub.model.aggregate import Folded
 from hub.model.case.commands import CaseCommand, Comment, Reopen, Visit
 from hub.model.case.state import Case, Stage
+from hub.model.words import NOTICES
 from hub.open311.asking import Asked
 from hub.open311.errors import Open311Error
 from hub.open311.formats import Value
@@ -51,11 +52,11 @@ _SAYINGS = {
     "assignment.progressed": ("in_progress", "承办单位正在办理。"),
     "clock.suspended": ("action_scheduled", "因故暂缓办理。"),
     "clock.resumed": ("in_progress", "恢复办理。"),
-    "case.resolved": ("fixed", "您反映的事项已办理完毕，我们将进行回访。"),
-    "case.closed": ("closed", "您反映的事项已结案，感谢您的反映。"),
-    "case.reopened": ("open", "您反映的事项已重新办理。"),
-    "case.voided": ("no_further_action", "您反映的事项经核实不予办理或无需办理，已作结束处理。"),
-    "case.merged": ("duplicate", "您反映的事项已并入同一事项继续办理。"),
+    "case.resolved": ("fixed", NOTICES["resolved"]),
+    "case.closed": ("closed", NOTICES["closed"]),
+    "case.reopened": ("open", NOTICES["reopened"]),
+    "case.voided": ("no_further_action", NOTICES["void"]),
+    "case.merged": ("duplicate", NOTICES["merged"]),
 }
 _NOTED = frozenset(("assignment.progressed", "case.resolved"))
 """Events whose note is given to clients that may read the case: what was done."""

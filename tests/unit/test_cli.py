@@ -302,7 +302,7 @@ def test_a_token_found_here_does_not_go_to_a_hub_elsewhere(tmp_path: Path, monke
 
 def test_a_case_is_shown_with_its_assignments_and_limits(hub: Hub) -> None:
     out = done("case", "show", CASE)
-    for words in ("夜间扰民", "楼下烧烤店", "主办", "死信", "JW-1", "unavailable", "完成", "2026-03-03 01:40:00"):
+    for words in ("夜间扰民", "楼下烧烤店", "主办", "死信", "JW-1", "unavailable", "办理时限", "2026-03-03 01:40:00"):
         assert words in out, words
 
 

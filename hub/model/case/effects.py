@@ -13,15 +13,7 @@ from hub.model.case import events as e
 from hub.model.case.state import Case
 from hub.model.effects import Call, Effect, Inform, React
 from hub.model.records import ASKS_ITSELF, Source
-
-NOTICES = {
-    "taken": "您反映的事项已受理，正在办理。",
-    "resolved": "您反映的事项已办理完毕，我们将进行回访。",
-    "closed": "您反映的事项已结案，感谢您的反映。",
-    "void": "您反映的事项经核实不予办理或无需办理，已作结束处理。",
-    "reopened": "您反映的事项已重新办理。",
-}
-"""What the reporter is told at each stage; nothing personal, no departmental internals."""
+from hub.model.words import NOTICES
 
 ERASURE = "erasure"
 """The procedure that destroys a reporter's contact and the files that came with the report."""

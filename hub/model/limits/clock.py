@@ -21,19 +21,12 @@ from hub.model.limits import events as e
 from hub.model.limits.deciding import LimitDeciding
 from hub.model.limits.state import Asked, Deadline, DeadlineKind
 from hub.model.policy.rules import LadderAction, Limit
+from hub.model.words import LIMITS
 
 BACKSTOP = timedelta(days=30)
 """The limit for finishing and resolving where the policy gives none: nothing may be open without a deadline."""
 
 _BACKED = (DeadlineKind.FINISH, DeadlineKind.RESOLVE)
-
-WORDS = {
-    DeadlineKind.FIRST_RESPONSE: "首次响应",
-    DeadlineKind.RESOLVE: "办结",
-    DeadlineKind.ACCEPT: "签收",
-    DeadlineKind.FINISH: "办理",
-}
-"""How people call the limits; for the messages that units get."""
 
 
 def limit_of(d: LimitDeciding[Any], kind: DeadlineKind) -> Limit | None:
@@ -92,15 +85,13 @@ def _breach(d: LimitDeciding[Any], deadline: Deadline, escalated: bool) -> bool:
             )
         )
         if action is LadderAction.URGE:
-            d.emit(
-                e.Urged(message=f"{WORDS[deadline.kind]}时限已过，请尽快办理", assignment=deadline.assignment, automatic=True)
-            )
+            d.emit(e.Urged(message=f"{LIMITS[deadline.kind]}已过，请尽快办理", assignment=deadline.assignment, automatic=True))
         elif action is LadderAction.SUPERVISE:
             level = Level(min(d.level + 1, Level.DISTRICT))
-            message = f"{WORDS[deadline.kind]}时限已过，督办"
+            message = f"{LIMITS[deadline.kind]}已过，督办"
             d.emit(e.Supervised(level=level, message=message, assignment=deadline.assignment, automatic=True))
         elif action is LadderAction.ESCALATE and deadline.assignment is None and not escalated:
-            escalated = d.climb(f"{WORDS[deadline.kind]}时限已过")
+            escalated = d.climb(f"{LIMITS[deadline.kind]}已过")
     return escalated
 
 

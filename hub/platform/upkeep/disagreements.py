@@ -9,6 +9,7 @@ from enum import StrEnum
 from hub.contract import ReportKind, Standing, StandingState
 from hub.model.assignments.state import Assignment, AssignmentState, delivery_key
 from hub.model.case.state import Case, CaseId
+from hub.model.words import ASSIGNMENTS
 from hub.spine.aside.repair_items import Repair, RepairKind
 
 HANDED_OVER = frozenset({AssignmentState.DELIVERED, AssignmentState.ACCEPTED, AssignmentState.IN_PROGRESS})
@@ -19,20 +20,6 @@ OPEN_THERE = frozenset({StandingState.FILED, StandingState.ACCEPTED})
 FIXES = {StandingState.RESOLVED: ReportKind.RESOLVED, StandingState.RETURNED: ReportKind.RETURNED}
 """What they say can be taken as a report that we missed."""
 
-_OURS = {
-    AssignmentState.MADE: "待投递",
-    AssignmentState.SENDING: "投递中",
-    AssignmentState.DELIVERED: "已送达",
-    AssignmentState.ACCEPTED: "已签收",
-    AssignmentState.IN_PROGRESS: "办理中",
-    AssignmentState.RESOLVED: "已办结",
-    AssignmentState.RETURNED: "已退单",
-    AssignmentState.REFUSED: "被拒收",
-    AssignmentState.UNCERTAIN: "结果不明",
-    AssignmentState.DEAD: "投递失败",
-    AssignmentState.DROPPED: "已放弃",
-    AssignmentState.RECALLED: "已撤回",
-}
 _THEIRS = {
     StandingState.FILED: "已登记",
     StandingState.ACCEPTED: "已受理",
@@ -164,7 +151,7 @@ def repair_of(adapter: str, found: Disagreement) -> Repair:
 
 
 def _said(found: Disagreement) -> str:
-    ours = _OURS[found.ours] if found.ours is not None else ""
+    ours = ASSIGNMENTS[found.ours] if found.ours is not None else ""
     theirs = _THEIRS[found.theirs] if found.theirs is not None else ""
     ticket = f"工单 {found.ticket}" if found.ticket else "工单"
     match found.what:

@@ -13,6 +13,7 @@ import yaml
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from hub.model.words import SAYINGS
 from hub.surfaces.cli.client import Failure, items_of, segment
 from hub.surfaces.cli.session import Session, asks_hub
 from hub.surfaces.cli.tables import facts, table, when, word
@@ -34,7 +35,6 @@ _WHAT: Mapping[str, str] = {
     "open_there": "部门仍在办",
     "arrived_there": "部门已收到",
 }
-_KINDS: Mapping[str, str] = {"accepted": "签收", "progress": "进展", "resolved": "办结", "returned": "退单", "visited": "回访"}
 _LOOK_EVERY = 0.5
 
 
@@ -138,7 +138,7 @@ def read_tables(file: Path) -> dict[str, dict[str, str]]:
 
 
 def _kind(value: object) -> str:
-    return "未对照（按进展）" if value is None else _KINDS.get(str(value), str(value))
+    return "未对照（按进展）" if value is None else SAYINGS.get(str(value), str(value))
 
 
 def _counts(row: Mapping[str, Any]) -> str:

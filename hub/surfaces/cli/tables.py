@@ -10,63 +10,23 @@ from typing import Any, Final
 from rich.table import Table
 from rich.text import Text
 
-from hub.model.case.state import Channel
 from hub.model.district.areas import Level
+from hub.model.words import ASSIGNMENTS, CHANNELS, GRIDS, LEVELS, LIMITS, ROLES, SEVERITIES, STAGES, UNITS
 
 Row = Mapping[str, Any]
 Column = tuple[str, str | Callable[[Row], object]]
 """A heading and where the value comes from: a key, or a function of the row."""
 
 WORDS: Final[Mapping[str, Mapping[str, str]]] = {
-    "stage": {
-        "reported": "已登记",
-        "held": "受理中",
-        "dispatched": "已派单",
-        "resolved": "已办结",
-        "closed": "已结案",
-        "void": "已作废",
-        "merged": "已并案",
-    },
-    "severity": {"minor": "轻微", "ordinary": "一般", "major": "较大", "urgent": "紧急"},
-    "channel": {
-        Channel.HOTLINE: "12345热线",
-        Channel.PATROL: "网格巡查",
-        Channel.RESIDENT: "一键上报",
-        Channel.DEVICE: "物联感知",
-        Channel.SUPERIOR: "上级交办",
-        Channel.WHISTLE: "吹哨",
-        Channel.DEPARTMENT: "部门来件",
-    },
-    "role": {"lead": "主办", "support": "协办"},
-    "state": {
-        "made": "待投递",
-        "sending": "投递中",
-        "delivered": "已送达",
-        "accepted": "已签收",
-        "in_progress": "办理中",
-        "resolved": "已办结",
-        "returned": "已退单",
-        "refused": "被拒收",
-        "uncertain": "待核实",
-        "dead": "死信",
-        "dropped": "已放弃",
-        "recalled": "已撤回",
-    },
-    "level": {"grid": "网格", "community": "社区", "street": "街道", "district": "区"},
-    "kind": {
-        "centre": "区指挥中心",
-        "street": "街道",
-        "community": "社区",
-        "grid": "网格",
-        "department": "职能部门",
-        "first_response": "首次响应",
-        "resolve": "办结",
-        "accept": "签收",
-        "finish": "完成",
-        "residential": "居住网格",
-        "commercial": "商业网格",
-    },
+    "stage": STAGES,
+    "severity": SEVERITIES,
+    "channel": CHANNELS,
+    "role": ROLES,
+    "state": ASSIGNMENTS,
+    "kind": {**UNITS, **GRIDS, **LIMITS},
+    "level": LEVELS,
 }
+"""By the name a value has in the interface."""
 _ALARMING: Final = frozenset({"dead", "uncertain", "refused", "urgent", "void"})
 
 

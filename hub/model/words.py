@@ -1,0 +1,93 @@
+"""The Chinese words for what is stored in English: one table, so that everybody says the same. Pure.
+
+Keys are the stored values. Whatever shows them to people (command line, interface, messages to units, repairs) looks here. Terms:
+docs/glossary.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+STAGES: Final[Mapping[str, str]] = {
+    "reported": "已登记",
+    "held": "受理中",
+    "dispatched": "已派单",
+    "resolved": "已办结",
+    "closed": "已结案",
+    "void": "已作废",
+    "merged": "已并案",
+}
+"""How far a case is."""
+
+SEVERITIES: Final[Mapping[str, str]] = {"minor": "轻微", "ordinary": "一般", "major": "较大", "urgent": "紧急"}
+
+CHANNELS: Final[Mapping[str, str]] = {
+    "hotline": "12345热线",
+    "patrol": "网格巡查",
+    "resident": "一键上报",
+    "device": "物联感知",
+    "superior": "上级交办",
+    "whistle": "吹哨",
+    "department": "部门来件",
+}
+"""How a report came in."""
+
+LEVELS: Final[Mapping[str, str]] = {"grid": "网格", "community": "社区", "street": "街道", "district": "区"}
+
+UNITS: Final[Mapping[str, str]] = {
+    "centre": "区指挥中心",
+    "street": "街道",
+    "community": "社区",
+    "grid": "网格",
+    "department": "职能部门",
+}
+"""What kind of unit one is."""
+
+GRIDS: Final[Mapping[str, str]] = {"residential": "居住网格", "commercial": "商业网格"}
+
+ROLES: Final[Mapping[str, str]] = {"lead": "主办", "support": "协办"}
+"""What a unit has to do with a matter."""
+
+ASSIGNMENTS: Final[Mapping[str, str]] = {
+    "made": "待投递",
+    "sending": "投递中",
+    "delivered": "已送达",
+    "accepted": "已签收",
+    "in_progress": "办理中",
+    "resolved": "已办结",
+    "returned": "已退单",
+    "refused": "被拒收",
+    "uncertain": "待核实",
+    "dead": "死信",
+    "dropped": "已放弃",
+    "recalled": "已撤回",
+}
+"""How far an assignment is."""
+
+LIMITS: Final[Mapping[str, str]] = {
+    "first_response": "首次响应时限",
+    "resolve": "办结时限",
+    "accept": "签收时限",
+    "finish": "办理时限",
+}
+"""The limits: of a matter until somebody answers and until it is resolved; of an assignment until it is accepted and until it is done."""
+
+SAYINGS: Final[Mapping[str, str]] = {
+    "accepted": "签收",
+    "progress": "进展",
+    "resolved": "办结",
+    "returned": "退单",
+    "visited": "回访",
+}
+"""What a department says of an assignment."""
+
+NOTICES: Final[Mapping[str, str]] = {
+    "taken": "您反映的事项已受理，正在办理。",
+    "resolved": "您反映的事项已办理完毕，我们将进行回访。",
+    "closed": "您反映的事项已结案，感谢您的反映。",
+    "void": "您反映的事项经核实不予办理或无需办理，已作结束处理。",
+    "reopened": "您反映的事项已重新办理。",
+    "merged": "您反映的事项已并入同一事项继续办理。",
+}
+"""What the reporter is told at each stage; nothing personal, no departmental internals."""
