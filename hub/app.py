@@ -13,18 +13,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import structlog
 
 from hub.bus import Bucket, Bus, EmbeddedServer, Objects, ensure_streams
 from hub.bus.cancellation import raise_if_cancelled
 from hub.bus.streams import DISPATCH, consumer_backlog
-from hub.config.district import load_district, policy_from_sources
-from hub.contract import Alert, AlertKind, Contact, Placement
+from hub.config.district import load, policy_from_sources
 from hub.data_lock import alone_in
-from hub.errors import BusUnavailable, HubError, LedgerConflict, LedgerDamaged
-from hub.model.actors import SYSTEM, Actor, ActorKind
-from hub.model.aggregate import Aggregates, MatterId
+from hub.errors import BusUnavailable, LedgerConflict, LedgerDamaged
+from hub.model.actors import Actor, ActorKind
+from hub.model.aggregate import Aggregates
 from hub.model.case import CASE
 from hub.model.case.effects import ERASURE
 from hub.model.case.state import Case
@@ -33,15 +31,17 @@ from hub.observing.metrics import Metrics
 from hub.observing.store import SpanStore
 from hub.platform.adapters import Adapters, Plugins
 from hub.platform.adapters.watchdog import Watchdog
-from hub.platform.classification import Classification
-from hub.platform.instances.registration import By, Patch, Registration
+from hub.platform.instances.isolation import Isolation
+from hub.platform.instances.registration import Registration
 from hub.platform.instances.registry import Registry
 from hub.platform.instances.sealing import Sealing
 from hub.platform.notifying import Alerts
 from hub.platform.remote.answers import Answers
 from hub.platform.remote.credentials import Credentials, access_of
 from hub.platform.remote.orders import Orders
+from hub.platform.remote.seen import known_of
 from hub.platform.remote.worker import Workers
+from hub.platform.trial.sample import is_sample
 from hub.platform.trial.trials import Trials
 from hub.platform.upkeep.catalogues import Catalogues
 from hub.platform.upkeep.crosswalk import Crosswalks
@@ -56,8 +56,10 @@ from hub.spine.effects.reactions import Reactions
 from hub.spine.handover import Handovers, of_case
 from hub.spine.ledger.codec import Codecs
 from hub.spine.ledger.desk import Desk, Desks, Outcome, utc_now
+from hub.spine.ledger.policies import Policies
 from hub.spine.ledger.rulebook import Rulebook
-from hub.spine.ledger.store import POLICY, CheckpointFile, Ledger, decode_policy
+from hub.spine.ledger.store import CheckpointFile, Ledger
+from hub.spine.ways_in.classification import Classification
 from hub.spine.ways_in.deadlines import Deadlines
 from hub.spine.ways_in.intake import Intake, entry_of
 from hub.spine.ways_in.reportback import ReportBack
@@ -101,6 +103,7 @@ class Hub:
         self.bus: Bus
         self.metrics: Metrics
         self.ledger: Ledger
+        self.policies: Policies
         self.desk: Desk[Case, Any, Any]
         self.desks: Desks
         self.reactions: Reactions
@@ -112,6 +115,7 @@ class Hub:
         self.sealing: Sealing
         self.registry: Registry
         self.registration: Registration
+        self.isolation: Isolation
         self.intake: Intake
         self.linkage: Linkage
         self.dispatch: Dispatch
@@ -149,10 +153,10 @@ class Hub:
 
         Raises ConfigError, PluginError, BusUnavailable, LedgerDamaged.
         """
-        district = await asyncio.to_thread(load_district, settings.config)
+        configured = await asyncio.to_thread(load, settings.config)
         data = settings.data
         data.mkdir(mode=0o700, parents=True, exist_ok=True)  # what people report concerns nobody else on this machine
-        hub = cls(settings, Rulebook(district), clock, kinds)
+        hub = cls(settings, Rulebook(configured.district, policy_from_sources), clock, kinds)
         async with contextlib.AsyncExitStack() as stack:
             lock = stack.enter_context(alone_in(data))
             hub.spans = SpanStore(data / "spans.db") if settings.tracing else None
@@ -171,13 +175,13 @@ class Hub:
             hub.bus = await Bus.connect(url, credentials=credentials, tls=tls, fatal=hub.fail)
             hub.bus.run, hub.bus.former = lock.id, lock.former
             stack.push_async_callback(hub.bus.close)
-            await hub._build(instances if instances is not None else district.adapters, plugins, public_url, check=check)
+            await hub._build(instances if instances is not None else configured.adapters, plugins, public_url, check=check)
             stack.callback(hub.views.close)
             stack.push_async_callback(hub.repairs.close)
             stack.push_async_callback(hub.words.close)
             if check:
                 await hub.ledger.check(positions={"views": await asyncio.to_thread(hub.views.position)})
-                await hub._adopt_policy()
+                await hub.policies.adopt()
             await hub.adapters.start()
             stack.push_async_callback(hub.adapters.stop)
             yield hub
@@ -199,6 +203,7 @@ class Hub:
         self.ledger = Ledger(
             bus, CheckpointFile(settings.data / "checkpoint.json"), self.aggregates, source=f"/district/{district().code}"
         )
+        self.policies = Policies(bus, self.ledger, self.rulebook)
         self.vault = Vault(buckets["PERSONAL"], buckets["VAULT_KEYS"])
         made = {
             kind.aggregate.name: Desk(
@@ -234,12 +239,12 @@ class Hub:
             public_url=root,
             backlog=backlog,
             bound=self.rulebook.bind,
-            note=self._note,
+            note=lambda *found: self.alerts.noted(*found),
             tier=tier_of,
             heard=self.words.heard,
             in_hand=lambda name: self.dispatch.in_hand(name),
-            isolate=self._isolate,
-            afar=self._known_of,
+            isolate=lambda name, reason: self.isolation(name, reason),
+            afar=lambda name: known_of(name, self.answers, self.workers, self._clock),
             workers=self._server is not None,
         )
         self.trials = Trials(self.adapters, district, public_url=root, clock=self._clock)
@@ -256,7 +261,7 @@ class Hub:
             self.desks,
             self.adapters,
             district,
-            self._contact_of,
+            self.vault.open,
             Handovers({Case: of_case}),
             hiding=self.vault.hiding,
             note=self.repairs.note,
@@ -269,7 +274,15 @@ class Hub:
             return await self.intake.report(entry_of(adapter, item), actor=actor, cause=cause)
 
         self.reportback = ReportBack(
-            bus, self.desks, self.adapters, incoming, self.views, self.objects, buckets["CURSORS"], self.repairs
+            bus,
+            self.desks,
+            self.adapters,
+            incoming,
+            self.views,
+            self.objects,
+            buckets["CURSORS"],
+            self.repairs.note,
+            dropped=is_sample,
         )
 
         async def brought_in(adapter: str, item: IncomingCase) -> None:
@@ -282,7 +295,7 @@ class Hub:
             self.orders,
             take=self.reportback.take,
             incoming=brought_in,
-            open_contact=self._contact_of,
+            open_contact=self.vault.open,
             note=self.repairs.note,
             clock=self._clock,
             replicas=replicas,
@@ -291,11 +304,12 @@ class Hub:
         self.credentials = Credentials(buckets["REMOTES"], self._server, outside, local=local, clock=self._clock)
         await self.credentials.start()
         self.workers = Workers(self.adapters, self.credentials, settings.data, public_url=root, clock=self._clock)
+        self.isolation = Isolation(self.adapters, self.registration, workers=self.credentials.embedded)
         self.deadlines = Deadlines(bus, self.desks, self.repairs.note)
         erasure = Erasure(self.desk, self.ledger, self.vault, self.objects)
         self.reactions = Reactions(bus, self.desks, Codecs(self.aggregates), {ERASURE: erasure}, self.repairs.note)
         self.upkeep = self._upkeep(buckets["RECONCILIATION"])
-        self.alerts = Alerts(bus, self.ledger, self.adapters, self.repairs.note, clock=self._clock)
+        self.alerts = Alerts(bus, self.ledger, self.adapters, self.repairs, clock=self._clock)
 
     def _upkeep(self, bucket: Bucket) -> Upkeep:
         """What keeps the departments' systems and the ledger the same."""
@@ -314,75 +328,6 @@ class Hub:
             self.reportback.take,
         )
         return Upkeep(repairs=self.repairs, reconciliation=reconciliation, catalogues=catalogues, crosswalks=crosswalks)
-
-    async def _note(self, kind: str, adapter: str, subject: str, text: str) -> None:
-        """Something waits for a person: kept as a repair, and told."""
-        await self.repairs.say(kind, adapter, subject, text)
-        if kind in ("failed_instance", "blocked_loop"):
-            now = self._clock()
-            alert = Alert(
-                id=f"{kind}:{adapter}:{subject}:{now:%Y%m%d%H}",
-                kind=AlertKind.ADAPTER_FAILED,
-                text=text,
-                at=now,
-                adapter=adapter,
-            )
-            with contextlib.suppress(BusUnavailable):  # it stands in the repairs
-                await self.alerts.tell(alert)
-
-    async def _contact_of(self, id: str) -> Contact | None:
-        """A matter's contact; its access must have been committed before."""
-        return await self.vault.open(MatterId(id))
-
-    def _known_of(self, name: str) -> dict[str, object]:
-        """What is known of an instance that runs elsewhere: its last sign of life, and its worker if it has one."""
-        found: dict[str, object] = {}
-        seen = self.answers.seen(name)
-        if seen is not None:
-            found |= {"seen_at": seen.at.isoformat(), "silent": seen.silent(self._clock()), **msgspec.to_builtins(seen.beat)}
-        worker = self.workers.status(name)
-        if worker is not None:
-            found |= {"worker": worker.state, "pid": worker.pid, "restarts": worker.restarts, "worker_detail": worker.detail}
-        return found
-
-    async def _isolate(self, name: str, reason: str) -> None:
-        """Get a plugin out of this process: into a worker of its own, else it is paused. Never raises a hub error."""
-        try:
-            if self.credentials.embedded:
-                by = By(actor=SYSTEM, note=reason, untried=True)
-                await self.registration.change(name, Patch(placement=Placement.PROCESS), by)
-                log.warning("adapter moved to a process of its own", adapter=name, reason=reason)
-                return
-        except HubError as problem:
-            log.warning("adapter can't be moved to a process of its own", adapter=name, reason=problem.message)
-        try:
-            await self.adapters.pause(name, reason)
-        except HubError as problem:  # it was disabled meanwhile; or the bus is away: then it is paused here only
-            log.warning("adapter not paused everywhere", adapter=name, reason=problem.message)
-
-    async def _adopt_policy(self) -> None:
-        """Put the published policy in force; on the first start the configured one is published as version 1."""
-        record = await self.ledger.policy()
-        if record is None:
-            with contextlib.suppress(LedgerConflict):
-                await self.ledger.publish_policy(self.rulebook.rules().sources, SYSTEM)
-            record = await self.ledger.policy()
-            assert record is not None
-        elif self.rulebook.differs_from(record):
-            log.warning(
-                "config/policy differs from the published policy; `hub policy publish` puts it in force", version=record.version
-            )
-        self.rulebook.put_in_force(record)
-
-    async def publish_policy(self, sources: dict[str, str], actor: Actor) -> int:
-        """Check a policy against areas and units, publish it and put it in force; returns its number. Raises ConfigError."""
-        district = self.rulebook.district()
-        policy_from_sources(sources, district.areas, district.directory, version=0, zone=district.zone)
-        version = await self.ledger.publish_policy(sources, actor)
-        record = await self.ledger.policy()
-        assert record is not None
-        self.rulebook.put_in_force(record)
-        return version
 
     def fail(self, reason: str) -> None:
         """Stop serving: something happened that the hub must not go on after."""
@@ -409,7 +354,7 @@ class Hub:
             "answers": self.answers.run,
             "workers": self.workers.run,
             "reconciliation": self.upkeep.reconciliation.run,
-            "policy": self._follow_policy,
+            "policy": self.policies.follow,
             "adapters": self.adapters.follow,
             "tokens": self.tokens.run,
             "checkpoint": lambda: self.ledger.keep_marking(MARK_EVERY, self._found_damaged),
@@ -465,14 +410,6 @@ class Hub:
                 log.critical("stage failed", stage=name, exc_info=group)
                 self.fail(f"{name}: {group.exceptions[0]!r}")
             await asyncio.sleep(1.0)
-
-    async def _follow_policy(self) -> None:
-        """Put in force what another process publishes, or has published since this one read the policy."""
-        last = await self.bus.last("LEDGER", POLICY)
-        async for messages in self.bus.follow("LEDGER", POLICY, last.sequence - 1 if last is not None else 0):
-            record = decode_policy(messages[-1].data)
-            if record.version > self.rulebook.rules().version:
-                self.rulebook.put_in_force(record)
 
 
 _BUCKETS = ("ADAPTERS", "REMOTES", "REPAIRS", "RECONCILIATION", "SECRETS", "PERSONAL", "VAULT_KEYS", "TOKENS", "CURSORS")

@@ -79,7 +79,7 @@ def services_of(hub: Hub) -> Services:
         tokens=hub.tokens,
         spans=hub.spans,
         district=hub.rulebook.district,
-        publish_policy=hub.publish_policy,
+        publish_policy=hub.policies.publish,
         settings=hub.settings.api,
         open311=hub.settings.open311,
         instances=Instances(roster=hub.adapters, registration=hub.registration, trials=hub.trials),

@@ -24,12 +24,13 @@ from pydantic import Field
 
 from hub.app import Hub
 from hub.bench.spine import Bench, Step, null_adapter, three_departments
-from hub.config.district import District, load_district
+from hub.config.district import load_district
 from hub.contract import Adapter, AdapterInstance, AdapterSettings, Assignment, Capability, Health, Manifest, Plugin, Receipt
 from hub.errors import ConfigError
 from hub.model.actors import SYSTEM
 from hub.model.case.state import Channel, Severity
 from hub.model.district.areas import Level
+from hub.model.policy.district import District
 from hub.model.policy.rules import Matter
 from hub.platform.instances.registration import By, Patch
 from hub.settings import Settings

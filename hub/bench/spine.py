@@ -26,13 +26,14 @@ from hub.app import Hub
 from hub.bus import Bus
 from hub.bus.floor import raw_floor
 from hub.bus.streams import DISPATCH, KEYS, LEDGER, PLACES, REPORTS, TIMERS, stream_state
-from hub.config.district import District, load_district
+from hub.config.district import load_district
 from hub.contract import Adapter, AdapterInstance, Assignment, Capability, Manifest, Receipt, Report, ReportKind
 from hub.errors import ConfigError, HubError
 from hub.model.actors import SYSTEM
 from hub.model.case.commands import Visit
 from hub.model.case.state import Channel, Severity, Stage
 from hub.model.district.areas import AreaCode, Level
+from hub.model.policy.district import District
 from hub.model.policy.rules import Matter
 from hub.observing import logs
 from hub.serving import run_loop

@@ -218,15 +218,6 @@ async def ensure_consumer(
     return int(answer["num_pending"]) + int(answer["num_ack_pending"])
 
 
-async def forget_consumer(bus: Bus, stream: str, durable: str) -> None:
-    """Delete a durable consumer; no error when there is none."""
-    try:
-        await bus.api(f"CONSUMER.DELETE.{stream}.{durable}")
-    except JetStreamRefused as problem:
-        if problem.status != 404:
-            raise
-
-
 async def worked(bus: Bus, stream: str, durable: str) -> bool:
     """Whether some process waits for messages of a durable consumer now; a killed one still does for two seconds."""
     found = await _consumer(bus, stream, durable)

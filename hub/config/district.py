@@ -11,7 +11,7 @@ import csv
 import io
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -26,14 +26,15 @@ from hub.model.district.areatree import AreaRow, AreaTree, check_areas
 from hub.model.district.places import Places
 from hub.model.district.units import Directory
 from hub.model.limits.calendar import knows_year
-from hub.model.policy.policy import Policy
+from hub.model.policy.district import District
 
 __all__ = [
     "Checked",
-    "District",
+    "Configured",
     "OutsideValue",
     "areas_csv",
     "check_district",
+    "load",
     "load_areas",
     "load_district",
     "policy_from_sources",
@@ -52,46 +53,37 @@ _AREA_EXTRAS = ("grid_kind", "households")
 
 
 @dataclass(frozen=True, kw_only=True)
-class District:
-    """One configured district."""
+class Configured:
+    """What a directory describes: a district, and the adapter instances it starts with."""
 
-    code: AreaCode
-    name: str
-    areas: AreaTree
-    directory: Directory
-    policy: Policy
-    places: Places
-    zone: ZoneInfo
+    district: District
     adapters: tuple[AdapterInstance, ...]
-
-    def locate(self, text: str) -> AreaCode | None:
-        """The most specific area a text names (`Places.locate`)."""
-        return self.places.locate(text)
-
-    def with_policy(self, policy: Policy) -> District:
-        """The same district under another (published) policy."""
-        return replace(self, policy=policy)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Checked:
-    """What a check of a directory found: the district when it can be used, all problems, and warnings that stop nothing."""
+    """What a check of a directory found: what it describes when it can be used, all problems, and warnings that stop nothing."""
 
-    district: District | None
+    configured: Configured | None
     problems: tuple[ConfigError, ...]
     warnings: tuple[str, ...]
 
 
-def load_district(directory: Path, environ: Mapping[str, str] | None = None) -> District:
-    """The district a directory describes; `environ` (default: the process's) fills `{env: NAME}` settings.
+def load(directory: Path, environ: Mapping[str, str] | None = None) -> Configured:
+    """What a directory describes; `environ` (default: the process's) fills `{env: NAME}` settings.
 
     Raises ConfigError for the first mistake, with the count of all.
     """
     checked = check_district(directory, environ)
     raise_first(list(checked.problems))
-    if checked.district is None:
+    if checked.configured is None:
         raise ConfigError("the directory holds no usable district", file=str(directory))
-    return checked.district
+    return checked.configured
+
+
+def load_district(directory: Path, environ: Mapping[str, str] | None = None) -> District:
+    """The district a directory describes, as `load` reads it."""
+    return load(directory, environ).district
 
 
 def check_district(directory: Path, environ: Mapping[str, str] | None = None, *, today: date | None = None) -> Checked:
@@ -102,7 +94,7 @@ def check_district(directory: Path, environ: Mapping[str, str] | None = None, *,
     tree_problems = check_areas(rows, AREAS) if rows else []
     problems.extend(tree_problems)
     if tree_problems or not rows:
-        return Checked(district=None, problems=tuple(problems), warnings=())
+        return Checked(configured=None, problems=tuple(problems), warnings=())
     tree = AreaTree(row.area for row in rows)
     root = files.yaml(DISTRICT)
     zone = _check_identity(root, tree) if root is not None else None
@@ -116,7 +108,7 @@ def check_district(directory: Path, environ: Mapping[str, str] | None = None, *,
     policy = read_policy(sources, tree, units, problems) if len(sources) == len(SOURCES) else None
     unique = tuple({str(problem): problem for problem in problems}.values())
     if unique or policy is None or zone is None:
-        return Checked(district=None, problems=unique, warnings=())
+        return Checked(configured=None, problems=unique, warnings=())
     district = District(
         code=tree.district.code,
         name=tree.district.name,
@@ -125,20 +117,21 @@ def check_district(directory: Path, environ: Mapping[str, str] | None = None, *,
         policy=policy,
         places=Places(tree, given),
         zone=zone,
-        adapters=adapters,
     )
-    return Checked(district=district, problems=(), warnings=tuple(_warnings(district, today)))
+    configured = Configured(district=district, adapters=adapters)
+    return Checked(configured=configured, problems=(), warnings=tuple(_warnings(configured, today)))
 
 
-def _warnings(district: District, today: date | None) -> Iterator[str]:
+def _warnings(configured: Configured, today: date | None) -> Iterator[str]:
     if today is not None:
         for year in (today.year, today.year + 1):
             if not knows_year(year):
                 yield f"the holidays of {year} are not known yet; Monday to Friday count as working days (update chinesecalendar)"
+    district = configured.district
     if not district.areas.at_level(Level.GRID):
         yield "areas.csv has no grids; `hub area generate` makes them by the N+X rule"
     used = {unit.adapter for unit in district.directory.departments if unit.adapter}
-    for instance in district.adapters:
+    for instance in configured.adapters:
         if instance.name not in used:
             yield f"adapter {instance.name} reaches no unit (units.yaml)"
 

@@ -3,6 +3,6 @@
 Everything here uses the public HTTP interface only; nothing of the product depends on it. The command line calls `hub.demo.run.run`.
 """
 
-from hub.demo.options import DemoOptions
+from hub.demo.options import SHIPPED, DemoOptions
 
-__all__ = ["DemoOptions"]
+__all__ = ["SHIPPED", "DemoOptions"]

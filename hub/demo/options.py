@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+SHIPPED = Path(__file__).with_name("requests.csv")
+"""The requests the project ships, written for the demo."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class DemoOptions:

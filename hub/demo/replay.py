@@ -14,11 +14,11 @@ from datetime import UTC, datetime
 
 import httpx
 
-from hub.config.district import District
+from hub.config.requests import Request
 from hub.demo.client import Problem
 from hub.demo.crew import Badges
-from hub.demo.requests_file import Request
 from hub.model.case.state import Channel
+from hub.model.policy.district import District
 
 REPORTERS = {Channel.RESIDENT: "clerk", Channel.PATROL: "grid_worker", Channel.DEVICE: "operator"}
 """Who hands a report of a channel in: the street's counter, a grid worker, the centre's sensor gateway."""

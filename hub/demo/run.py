@@ -21,15 +21,15 @@ from typing import TYPE_CHECKING
 import httpx
 import structlog
 
-from hub.config.district import District, load_district
+from hub.config.district import load
+from hub.config.requests import Request, file_key, read_requests
 from hub.contract import AdapterInstance
 from hub.data_lock import alone_in
 from hub.demo.client import HubClient
 from hub.demo.crew import PAGE, Badges, Crew
 from hub.demo.display import Display, Standing
-from hub.demo.options import DemoOptions
+from hub.demo.options import SHIPPED, DemoOptions
 from hub.demo.replay import Replay, Replayed, position_of
-from hub.demo.requests_file import SHIPPED, Request, file_key, read_requests
 from hub.demo.scenes import Scene, Theatre
 from hub.demo.simulators import DEPARTMENTS, SupervisedSimulator, adapter_settings
 from hub.demo.standing import read_standing
@@ -38,6 +38,7 @@ from hub.demo.stories import play_all
 from hub.demo.summary import Summary
 from hub.errors import HubError
 from hub.model.case.state import Channel
+from hub.model.policy.district import District
 from hub.observing import logs
 from hub.serving import Running, run_loop, serve
 
@@ -78,7 +79,8 @@ class Demo:
         self._options = options
         self._file = options.replay or SHIPPED
         self._requests = read_requests(self._file, limit=options.limit)
-        self._district = load_district(settings.config)
+        self._configured = load(settings.config)
+        self._district = self._configured.district
         self._state = load_state(settings.data, seed=options.seed)
         port = free_port(self._state.api_port, settings.api.port, host=settings.api.host)
         self._state.api_port = port
@@ -129,7 +131,7 @@ class Demo:
 
     def _reached(self) -> list[AdapterInstance]:
         """The configured instances of the plugins the project ships."""
-        return [instance for instance in self._district.adapters if instance.plugin in DEPARTMENTS]
+        return [instance for instance in self._configured.adapters if instance.plugin in DEPARTMENTS]
 
     def _instances(self) -> list[AdapterInstance]:
         """Those instances, connected to the simulators, with waits that suit somebody who watches."""

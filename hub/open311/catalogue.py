@@ -17,7 +17,7 @@ from hub.open311.formats import Value
 from hub.settings import Open311Attribute, Open311Settings, Open311Value
 
 if TYPE_CHECKING:
-    from hub.config.district import District
+    from hub.model.policy.district import District
 
 MOST_KEYWORDS = 12
 PLACE_DETAIL = "PLACE_DETAIL"

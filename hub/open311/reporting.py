@@ -32,7 +32,7 @@ from hub.surfaces.api.files import MOST as MOST_FILE
 from hub.surfaces.api.files import media_type_of, safe_name
 
 if TYPE_CHECKING:
-    from hub.config.district import District
+    from hub.model.policy.district import District
     from hub.spine.ledger.desk import Outcome
     from hub.surfaces.api.auth import Caller
     from hub.surfaces.api.services import Services

@@ -20,7 +20,7 @@ from hub.open311.wording import PICTURE, parts_of, rounded, spot_of
 from hub.privacy.masks import mask_address
 
 if TYPE_CHECKING:
-    from hub.config.district import District
+    from hub.model.policy.district import District
 
 MOST_DESCRIPTION = 4000
 JOINED = "您反映的事项已并入正在办理的同一事项。"

@@ -8,6 +8,7 @@ in the log. Started by the composition root.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
@@ -24,12 +25,16 @@ from hub.errors import BusUnavailable, HubError
 from hub.model.aggregate import MATTERS, Commit
 from hub.model.assignments.events import DeliveryDead, DeliveryRefused, DeliveryUncertain
 from hub.model.limits.events import DeadlineBreached, Supervised
-from hub.spine.aside.put_aside import Note, read_or_put_aside
+from hub.model.words import LEVELS, LIMITS
+from hub.spine.aside.put_aside import read_or_put_aside
+from hub.spine.aside.repair_items import Repair, RepairKind
 
 log = structlog.get_logger("hub.alerts")
 
 DURABLE = "alerts"
 KEEP_TRYING = timedelta(days=1)
+TOLD = frozenset({RepairKind.FAILED_INSTANCE, RepairKind.BLOCKED_LOOP})
+"""Repairs that people are told of at once: an adapter does not work, and by itself it will not."""
 _alerts = msgspec.json.Decoder(Alert)
 _FIRST_DELAY, _LONGEST_DELAY = 2.0, 600.0
 
@@ -52,6 +57,18 @@ class Notifier(Protocol):
 
     async def notify(self, alert: Alert) -> None:
         """Tell people; raises HubError."""
+        ...
+
+
+class Repairs(Protocol):
+    """Where what waits for a person is kept."""
+
+    async def note(self, repair: Repair) -> None:
+        """Keep a repair; raises BusUnavailable."""
+        ...
+
+    async def say(self, kind: str, adapter: str, subject: str, text: str) -> None:
+        """`note` for those who have nobody to tell when it fails."""
         ...
 
 
@@ -79,9 +96,9 @@ def alerts_of(commit: Commit[Any]) -> Iterable[Alert]:
             case DeliveryUncertain(assignment=assignment):
                 found = AlertKind.UNCERTAIN, "无法确认部门系统是否收到，请人工核实", assignment
             case Supervised(level=level, assignment=supervised):
-                found = AlertKind.SUPERVISED, f"{level.word}发起督办", supervised
+                found = AlertKind.SUPERVISED, f"{LEVELS[level.word]}发起督办", supervised
             case DeadlineBreached(kind=limit, action=action, assignment=late) if action != "urge":
-                found = AlertKind.OVERDUE, f"{_LIMITS.get(limit.value, limit.value)}已超时", late
+                found = AlertKind.OVERDUE, f"{LIMITS[limit]}已过", late
         if found is not None:
             kind, text, whose = found
             yield Alert(
@@ -93,9 +110,6 @@ def alerts_of(commit: Commit[Any]) -> Iterable[Alert]:
             )
 
 
-_LIMITS = {"first_response": "首次响应时限", "resolve": "办结时限", "accept": "签收时限", "finish": "完成时限"}
-
-
 class Alerts:
     """Tells the notifiers."""
 
@@ -104,14 +118,14 @@ class Alerts:
         bus: Bus,
         ledger: Reader,
         roster: Roster,
-        note: Note,
+        repairs: Repairs,
         *,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._bus = bus
         self._ledger = ledger
         self._roster = roster
-        self._note = note
+        self._repairs = repairs
         self._clock = clock
 
     async def tell(self, alert: Alert) -> None:
@@ -119,6 +133,16 @@ class Alerts:
         raw = msgspec.json.encode(alert)
         for notifier in {one.name for one in self._roster.notifiers()}:
             await self._bus.publish(f"alert.{notifier}", raw, message_id=f"{notifier}:{alert.id}")
+
+    async def noted(self, kind: str, adapter: str, subject: str, text: str) -> None:
+        """Keep as a repair what the platform found; what stops an adapter is told to people as well."""
+        await self._repairs.say(kind, adapter, subject, text)
+        if kind not in TOLD:
+            return
+        now = self._clock()
+        id = f"{kind}:{adapter}:{subject}:{now:%Y%m%d%H}"
+        with contextlib.suppress(BusUnavailable):  # it stands in the repairs
+            await self.tell(Alert(id=id, kind=AlertKind.ADAPTER_FAILED, text=text, at=now, adapter=adapter))
 
     async def run(self) -> None:
         """Follow the ledger and work every notifier's queue, for ever."""
@@ -167,7 +191,7 @@ class Alerts:
                 await self._notify(name, await consumer.next())
 
     async def _notify(self, name: str, delivery: Delivery) -> None:
-        alert = await read_or_put_aside(delivery, _read_alert, self._note, adapter=name)
+        alert = await read_or_put_aside(delivery, _read_alert, self._repairs.note, adapter=name)
         if alert is None:
             return
         async with delivery.handling():

@@ -14,8 +14,8 @@ from hub.model.case.state import Case, Severity
 from hub.model.limits.state import DeadlineKind
 
 if TYPE_CHECKING:
-    from hub.config.district import District
     from hub.model.assignments.state import Assignment
+    from hub.model.policy.district import District
 
 
 class Handover(Protocol):

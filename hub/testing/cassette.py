@@ -7,7 +7,7 @@
 
 Strict: every request must be one of those recorded and not yet used (the same ones in the order they came): method, path, query, names
 of the headers, and the body key by key. Only values that are new each time (`free`) and those that were blotted out may differ. The
-first difference is named. Kept as JSON that a person can review: no secret, no time of the clock, keys in order.
+first difference is named.
 """
 
 from __future__ import annotations
@@ -16,174 +16,21 @@ import base64
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Final
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
 
 import httpx
-import msgspec
 
-from hub.contract import Assignment
-from hub.errors import InvalidInput
-from hub.platform.trial.sample import recorded_sample
-from hub.platform.trial.values import Body, Exchange, Trial
+from hub.platform.trial.cassette import FREE, UNTOLD, Asked, Cassette, Played
+from hub.platform.trial.values import Body
 
-VERSION = 1
-
-FREE: Final[Mapping[str, re.Pattern[str]]] = {
-    "keys": re.compile(r"(?<!\d)\d{15}-[0-9a-hjkmnp-tv-z]{10,26}(?:\.a\d{1,4})?"),
-    "times": re.compile(
-        r"(?<![\d-])\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:?\d\d)?)?(?!\d)"
-        r"|(?<![\d.])1\d{9}(?:\d{3}|\.\d+)?(?!\d)"
-        r"|(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT"
-    ),
-    "nonces": re.compile(
-        r"(?<![0-9A-Za-z])[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}(?![0-9A-Za-z])"
-        r"|(?<![0-9A-Za-z])[0-9a-fA-F]{16,}(?![0-9A-Za-z])"
-        r"|(?<![0-9A-Za-z+/])[0-9A-Za-z+/_-]{14,}={1,2}(?![=0-9A-Za-z])"
-    ),
-}
-"""What may be new each time: our delivery keys, times, and nonces and signatures (UUID, hex, base64). Applied in this order."""
+__all__ = ["Asked", "Cassette", "CassetteMismatch", "Replaying", "difference", "raw_of", "replaying"]
 
 _BLOT = re.compile(r"\*{3,}|\[redacted\]")
-_UNTOLD = frozenset(
-    {
-        "accept",
-        "accept-encoding",
-        "connection",
-        "content-encoding",
-        "content-length",
-        "date",
-        "host",
-        "keep-alive",
-        "server",
-        "traceparent",
-        "tracestate",
-        "transfer-encoding",
-        "user-agent",
-    }
-)
-"""Headers that say nothing of the protocol."""
 
 
 class CassetteMismatch(AssertionError):
     """A request is none of those recorded, or something recorded was never asked for; the text names the first difference."""
-
-
-class Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """A recorded request. `query`: pairs in the order they were sent."""
-
-    method: str
-    path: str
-    query: list[tuple[str, str]] = []
-    headers: dict[str, str] = {}
-    body: Body = Body()
-
-
-class Answered(msgspec.Struct, frozen=True, kw_only=True):
-    """A recorded answer."""
-
-    status: int
-    headers: dict[str, str] = {}
-    body: Body = Body()
-
-
-class Played(msgspec.Struct, frozen=True, kw_only=True):
-    """One exchange. `call`: in which of the plugin's calls; without `answer` the connection ended as `problem` says."""
-
-    call: str
-    request: Asked
-    answer: Answered | None = None
-    problem: str = ""
-    """`unreachable` or `lost`: before or after the request was sent."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cassette:
-    """Exchanges with a department's system, and the sample they were about."""
-
-    plugin: str
-    plugin_version: str
-    exchanges: tuple[Played, ...]
-    assignment: Assignment | None = None
-    """The sample that was handed over."""
-    ticket: str | None = None
-    """What the department filed it under."""
-    outcome: str = ""
-    """What the trial came to, as `hub.platform.trial.values.Trial` has it."""
-    free: tuple[str, ...] = field(default_factory=lambda: tuple(FREE))
-    """Names of the values (see FREE) that may differ from what was recorded."""
-
-    @classmethod
-    def of(cls, trial: Trial) -> Cassette:
-        """The exchanges of a trial. Raises InvalidInput when there are none, or one is too long to keep."""
-        exchanges = tuple(_played(call.call, exchange) for call in trial.calls for exchange in call.exchanges)
-        if not exchanges:
-            raise InvalidInput("nothing went over HTTP, so there is nothing to record", subject="record")
-        return cls(
-            plugin=trial.plugin,
-            plugin_version=trial.plugin_version,
-            exchanges=exchanges,
-            assignment=None if trial.assignment is None else recorded_sample(_without_contact(trial.assignment)),
-            ticket=trial.ticket,
-            outcome=trial.outcome,
-        )
-
-    @classmethod
-    def load(cls, path: Path) -> Cassette:
-        """Read a cassette. Raises InvalidInput naming the file and what is wrong."""
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as problem:
-            raise InvalidInput(f"{path}: can't be read: {problem}", subject="cassette") from problem
-        return cls.of_text(text, str(path))
-
-    @classmethod
-    def of_text(cls, text: str, path: str = "cassette") -> Cassette:
-        """Read the text of a cassette file. Raises InvalidInput."""
-        try:
-            raw = json.loads(text)
-        except ValueError as problem:
-            raise InvalidInput(f"{path}: can't be read: {problem}", subject="cassette") from problem
-        if not isinstance(raw, dict) or raw.get("version") != VERSION:
-            raise InvalidInput(f"{path}: not a cassette of version {VERSION}", subject="cassette")
-        unknown = set(raw.get("free", ())) - FREE.keys()
-        if unknown:
-            raise InvalidInput(f"{path}: free: there is no {sorted(unknown)[0]}", subject="cassette")
-        try:
-            exchanges = msgspec.convert(raw.get("exchanges"), tuple[Played, ...])
-            plugin, version = str(raw["plugin"]), str(raw["plugin_version"])
-        except (msgspec.ValidationError, KeyError) as problem:
-            raise InvalidInput(f"{path}: {problem}", subject="cassette") from problem
-        return cls(
-            plugin=plugin,
-            plugin_version=version,
-            exchanges=exchanges,
-            assignment=recorded_sample(raw["assignment"]) if raw.get("assignment") else None,
-            ticket=raw.get("ticket"),
-            outcome=str(raw.get("outcome", "")),
-            free=tuple(raw.get("free", FREE)),
-        )
-
-    def save(self, path: Path) -> None:
-        """Write it; the same exchanges give the same bytes."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(self.text(), encoding="utf-8")
-
-    def text(self) -> str:
-        """The file's text."""
-        values = {
-            "version": VERSION,
-            "plugin": self.plugin,
-            "plugin_version": self.plugin_version,
-            "free": list(self.free),
-            "assignment": None if self.assignment is None else self.assignment.summary(),
-            "ticket": self.ticket,
-            "outcome": self.outcome,
-            "exchanges": [_told(played) for played in self.exchanges],
-        }
-        return json.dumps(values, ensure_ascii=False, indent=2) + "\n"
 
 
 class Replaying(httpx.AsyncBaseTransport):
@@ -212,7 +59,7 @@ class Replaying(httpx.AsyncBaseTransport):
         body = await request.aread()
         found = self._take(request, body)
         if found.answer is not None:
-            headers = {name: value for name, value in found.answer.headers.items() if name.lower() not in _UNTOLD}
+            headers = {name: value for name, value in found.answer.headers.items() if name.lower() not in UNTOLD}
             return httpx.Response(found.answer.status, headers=headers, content=raw_of(found.answer.body), request=request)
         if found.problem == "unreachable":
             raise httpx.ConnectError("recorded: no connection", request=request)
@@ -249,10 +96,10 @@ def difference(recorded: Asked, request: httpx.Request, body: bytes, *, free: Se
         return f"path: {recorded.path} was recorded, {request.url.path} is asked"
     pairs = parse_qsl(request.url.query.decode(), keep_blank_values=True)
     names = {name.lower() for name in recorded.headers}
-    told = {name.lower() for name in request.headers} - _UNTOLD
+    told = {name.lower() for name in request.headers} - UNTOLD
     return (
         _compare("query", _leaves(_by_name(recorded.query)), _leaves(_by_name(pairs)), free)
-        or _compare("header", dict.fromkeys((f"/{name}" for name in sorted(names - _UNTOLD)), ""), _names(told), free)
+        or _compare("header", dict.fromkeys((f"/{name}" for name in sorted(names - UNTOLD)), ""), _names(told), free)
         or _body_difference(recorded.body, body, free)
     )
 
@@ -407,71 +254,3 @@ def _by_name(pairs: Iterable[Sequence[str]]) -> dict[str, list[str]]:
     for name, value in pairs:
         found.setdefault(name, []).append(value)
     return found
-
-
-def _played(call: str, exchange: Exchange) -> Played:
-    answer = exchange.answer
-    for body in (exchange.request.body, answer.body if answer is not None else None):
-        if body is not None and body.kind == "left_out":
-            raise InvalidInput(f"a body of {body.size} bytes is too long for a cassette", subject="record")
-    if answer is not None and answer.body is not None and not _replayable(answer.body):
-        raise InvalidInput(f"an answer of kind {answer.body.kind} with secrets or parts can't be replayed", subject="record")
-    parts = urlsplit(exchange.request.url)
-    answered = None
-    if answer is not None and answer.body is not None:
-        answered = Answered(status=answer.status, headers=_headers(answer.headers), body=_unsized(answer.body))
-    return Played(
-        call=call,
-        request=Asked(
-            method=exchange.request.method,
-            path=parts.path or "/",
-            query=parse_qsl(parts.query, keep_blank_values=True),
-            headers=_headers(exchange.request.headers),
-            body=_unsized(exchange.request.body),
-        ),
-        answer=answered,
-        problem="" if answered is not None else "unreachable" if exchange.error == "unavailable" else "lost",
-    )
-
-
-def _unsized(body: Body) -> Body:
-    return Body(kind=body.kind, content=body.content, encoding=body.encoding)
-
-
-def _replayable(body: Body) -> bool:
-    return body.kind != "multipart" and (body.kind == "empty" or body.content is not None or body.kind == "json")
-
-
-def _headers(headers: Mapping[str, str]) -> dict[str, str]:
-    return {name.lower(): value for name, value in sorted(headers.items()) if name.lower() not in _UNTOLD}
-
-
-def _told(played: Played) -> dict[str, Any]:
-    """An exchange as it is written: nothing that is empty, no sizes."""
-    asked = {
-        "method": played.request.method,
-        "path": played.request.path,
-        "query": [list(pair) for pair in played.request.query],
-        "headers": played.request.headers,
-        "body": _told_body(played.request.body),
-    }
-    values: dict[str, Any] = {"call": played.call, "request": {name: value for name, value in asked.items() if value}}
-    if played.answer is None:
-        return {**values, "answer": None, "problem": played.problem}
-    answer = {
-        "status": played.answer.status,
-        "headers": played.answer.headers,
-        "body": _told_body(played.answer.body),
-    }
-    return {**values, "answer": {name: value for name, value in answer.items() if value}}
-
-
-def _told_body(body: Body) -> dict[str, Any] | None:
-    if body.kind == "empty":
-        return None
-    told = {"kind": body.kind, "content": body.content}
-    return told | {"encoding": body.encoding} if body.encoding else told
-
-
-def _without_contact(assignment: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in assignment.items() if name != "contact"}

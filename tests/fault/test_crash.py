@@ -31,6 +31,7 @@ def office() -> Iterator[Office]:
 
 def run_one_case(data: Path, office: Office, step: int) -> tuple[int, str]:
     errors = data.with_name("stderr.log")
+    errors.parent.mkdir(exist_ok=True)
     hub = Program("tests.fault.one_case", (str(data), office.url, str(step)), environment=os.environ, errors=errors)
     with hub.stdout:
         said = hub.stdout.read()

@@ -10,7 +10,7 @@ import pytest
 
 from hub import app
 from hub.bus import Bus, EmbeddedServer, ensure_streams
-from hub.config.district import District, load_district
+from hub.config.district import Configured, load
 from tests.system.department import CONFIG
 from tests.system.intake_world import Clock, Counter, Open, opener
 
@@ -18,13 +18,13 @@ from tests.system.intake_world import Clock, Counter, Open, opener
 @pytest.fixture(scope="session", autouse=True)
 def shipped_district_is_read_once() -> Iterator[None]:
     """Reading config/ takes longer than starting a hub, and nobody changes it while the tests run."""
-    shipped = functools.cache(lambda: load_district(CONFIG))
+    shipped = functools.cache(lambda: load(CONFIG))
 
-    def read(directory: Path) -> District:
-        return shipped() if directory == CONFIG else load_district(directory)
+    def read(directory: Path) -> Configured:
+        return shipped() if directory == CONFIG else load(directory)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(app, "load_district", read)
+        patch.setattr(app, "load", read)
         yield
 
 

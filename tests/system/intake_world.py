@@ -22,10 +22,10 @@ from hub.model.case.commands import CaseCommand
 from hub.model.case.events import CaseEvent
 from hub.model.case.state import Case, CaseId, Channel, Severity
 from hub.model.records import Attachment
-from hub.platform.classification import Classified
 from hub.privacy.vault import Vault
 from hub.spine.ledger.desk import Desk, Outcome
 from hub.spine.ledger.store import CheckpointFile, Ledger
+from hub.spine.ways_in.classification import Classified
 from hub.spine.ways_in.intake import Classify, Entry, EntryFile, Intake
 from tests.system.department import CONFIG, GRID
 

@@ -260,7 +260,7 @@ async def test_what_is_changed_between_a_hubs_start_and_its_following_is_not_mis
     async with one_bus(tmp_path, extra=[DeskAdapter]) as bus, bus.hub("a") as a, bus.hub("b", stages=False) as b:
         await a.registration.add("gasworks", "desk", Patch(settings={"url": "a", "secret": SECRET}), BY)
         first, *_ = sources = dict(a.rulebook.rules().sources)
-        assert await a.publish_policy(sources | {first: sources[first] + "\n# again"}, SYSTEM) == 2
+        assert await a.policies.publish(sources | {first: sources[first] + "\n# again"}, SYSTEM) == 2
         assert b.rulebook.rules().version == 1
         async with b.running():
             await eventually(lambda: b.adapters.serves("gasworks"))

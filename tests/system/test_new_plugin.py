@@ -55,7 +55,7 @@ class Shell:
         # The hub and what it needs are installed by reference instead of downloaded once more.
         seen = [path for path in sys.path if path.endswith("site-packages")]
         (mine / "hub.pth").write_text("".join(f"import site; site.addsitedir({path!r})\n" for path in seen))
-        (scripts / "hub").write_text(f"#!{scripts / 'python'}\nfrom hub.cli import main\nmain()\n")
+        (scripts / "hub").write_text(f"#!{scripts / 'python'}\nfrom hub.surfaces.cli import main\nmain()\n")
         (scripts / "hub").chmod(0o755)
         (directory / "config").symlink_to(ROOT / "config")
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("HUB_", "PYTEST_", "PIP_"))}

@@ -115,7 +115,7 @@ async def test_plugins_are_listed_with_the_schema_of_their_settings(api: httpx.A
 def hub(served: Running, *arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "hub.cli", *arguments, "--url", served.api_url, "--token", served.admin_token]
     return subprocess.run(
-        [sys.executable, "-c", "import sys; from hub.cli import main; main()", *command[3:]],
+        [sys.executable, "-c", "import sys; from hub.surfaces.cli import main; main()", *command[3:]],
         capture_output=True,
         text=True,
         timeout=60,

@@ -79,7 +79,7 @@ async def api(served: Running) -> AsyncIterator[httpx.AsyncClient]:
 
 
 async def hub(served: Running, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "import sys; from hub.cli import main; main()", *arguments]
+    command = [sys.executable, "-c", "import sys; from hub.surfaces.cli import main; main()", *arguments]
     return await run([*command, "--url", served.api_url, "--token", served.admin_token])
 
 
@@ -181,7 +181,15 @@ async def test_the_command_shows_what_went_over_the_wire_and_records_it(
 async def test_a_plugin_is_tried_without_a_hub(platform: SimulatorProcess, tmp_path: Path) -> None:
     sample = tmp_path / "sample.json"
     sample.write_text(json.dumps({"unit": "heat", "title": "暖气不热"}), encoding="utf-8")
-    command = [sys.executable, "-c", "import sys; from hub.cli import main; main()", "adapter", "try", "--plugin", "utilities"]
+    command = [
+        sys.executable,
+        "-c",
+        "import sys; from hub.surfaces.cli import main; main()",
+        "adapter",
+        "try",
+        "--plugin",
+        "utilities",
+    ]
     command += ["--set", f"url={platform.url}", "--secret-env", "secret=WORKS", "--sample", str(sample), "--json"]
     tried = await run(command, WORKS=SECRET)
     assert tried.returncode == 0, tried.stderr
@@ -194,7 +202,15 @@ async def test_a_plugin_is_tried_without_a_hub(platform: SimulatorProcess, tmp_p
 
 
 async def test_a_fault_of_the_simulator_meets_the_sample_and_not_the_health(platform: SimulatorProcess) -> None:
-    command = [sys.executable, "-c", "import sys; from hub.cli import main; main()", "adapter", "try", "--plugin", "utilities"]
+    command = [
+        sys.executable,
+        "-c",
+        "import sys; from hub.surfaces.cli import main; main()",
+        "adapter",
+        "try",
+        "--plugin",
+        "utilities",
+    ]
     command += [
         "--set",
         f"url={platform.url}",

@@ -22,7 +22,7 @@ from tests.system.test_trial import SECRET, adapter_settings, run, serving
 DOCS = Path(__file__).parents[2] / "docs" / "plugins"
 BLOCK = re.compile(r"^```(?P<language>[a-z]*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 ADDRESS = "http://127.0.0.1:8090"
-MAIN = "import sys; from hub.cli import main; main()"
+MAIN = "import sys; from hub.surfaces.cli import main; main()"
 
 
 @pytest.fixture

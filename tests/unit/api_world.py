@@ -15,7 +15,7 @@ from fastapi import FastAPI
 
 from hub.bus import Objects
 from hub.bus.streams import FILES
-from hub.config.district import District, load_district
+from hub.config.district import load_district
 from hub.contract import CallbackRejected, CallbackRequest
 from hub.errors import NotAllowed
 from hub.model.actors import SYSTEM, Actor, ActorKind
@@ -25,6 +25,7 @@ from hub.model.case.effects import ERASURE
 from hub.model.case.state import Case, CaseId, case_id
 from hub.model.district.areas import Level, UnitCode
 from hub.model.effects import Call, React
+from hub.model.policy.district import District
 from hub.platform.adapters import AdapterStatus
 from hub.platform.upkeep.repairs import Repair
 from hub.privacy.vault import Vault

@@ -5,7 +5,6 @@ import random
 from datetime import datetime, timedelta
 from typing import Any
 
-from hub.config.district import District
 from hub.errors import InvalidInput
 from hub.model.actors import SYSTEM, Actor, ActorKind
 from hub.model.assignments.events import DeadLetter
@@ -15,6 +14,7 @@ from hub.model.case import commands as c
 from hub.model.case.events import MergeAsked
 from hub.model.case.state import Case, CaseId, Channel, Severity
 from hub.model.district.areas import AreaCode, UnitCode
+from hub.model.policy.district import District
 from hub.model.records import Attachment, Source
 from hub.spine.ledger.desk import Desk
 from hub.testing.memory import MemoryLedger

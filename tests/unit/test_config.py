@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from hub.config.district import OutsideValue, check_district, load_district
+from hub.config.district import OutsideValue, check_district, load
 from hub.contract import ReportKind
 from hub.errors import ConfigError
 from hub.model.district.areas import Unit, UnitKind
@@ -27,10 +27,11 @@ def edit(directory: Path, file: str, old: str, new: str) -> int:
 
 
 def test_the_shipped_directory_is_a_whole_district() -> None:
-    district = load_district(SHIPPED, environ={})
+    configured = load(SHIPPED, environ={})
+    district = configured.district
     assert (district.code, district.name, district.zone.key) == ("320113", "栖霞区", "Asia/Shanghai")
-    assert [instance.name for instance in district.adapters] == ["hotline", "police", "property", "utilities"]
-    assert not any(instance.enabled for instance in district.adapters)
+    assert [instance.name for instance in configured.adapters] == ["hotline", "police", "property", "utilities"]
+    assert not any(instance.enabled for instance in configured.adapters)
     departments: dict[str, Unit] = {unit.code: unit for unit in district.directory.departments}
     assert departments["gas"].adapter == "utilities"
     assert departments["city_management"].adapter is None
@@ -110,7 +111,7 @@ def test_a_mistake_is_named_by_file_line_and_key(directory: Path, file: str, old
     if key not in ("", "authority", "classes", "urgent", "backoff", "hours"):
         assert line <= problem.line <= line + 1
     with pytest.raises(ConfigError, match=r"^" + file):
-        load_district(directory, environ={})
+        load(directory, environ={})
 
 
 def test_a_rule_nothing_can_reach_is_named(directory: Path) -> None:
@@ -130,7 +131,7 @@ def test_all_mistakes_are_listed_and_the_first_error_gives_their_count(directory
     edit(directory, "units.yaml", "adapter: police", "adapter: policy")
     assert len(check_district(directory, {}).problems) >= 3
     with pytest.raises(ConfigError, match=r"and [2-9] more"):
-        load_district(directory, environ={})
+        load(directory, environ={})
 
 
 def test_text_that_is_no_yaml_is_named_by_line(directory: Path) -> None:
@@ -144,20 +145,20 @@ def test_text_that_is_no_yaml_is_named_by_line(directory: Path) -> None:
 def test_a_missing_file_is_named(directory: Path, file: str) -> None:
     (directory / file).unlink()
     with pytest.raises(ConfigError, match=f"{file}: the file is missing"):
-        load_district(directory, environ={})
+        load(directory, environ={})
 
 
 def test_an_enabled_adapter_needs_its_environment(directory: Path) -> None:
     edit(directory, "adapters.yaml", "enabled: false", "enabled: true")
     with pytest.raises(ConfigError, match="HUB_HOTLINE_URL is not set") as caught:
-        load_district(directory, environ={})
+        load(directory, environ={})
     assert caught.value.key == "adapters.hotline.settings.url"
 
 
 def test_settings_from_the_environment_do_not_show(directory: Path) -> None:
     edit(directory, "adapters.yaml", "enabled: false", "enabled: true")
-    district = load_district(directory, environ={"HUB_HOTLINE_URL": "http://127.0.0.1:1", "HUB_HOTLINE_SECRET": "s3cret"})
-    hotline = district.adapters[0]
+    configured = load(directory, environ={"HUB_HOTLINE_URL": "http://127.0.0.1:1", "HUB_HOTLINE_SECRET": "s3cret"})
+    hotline = configured.adapters[0]
     assert hotline.enabled
     assert hotline.settings["secret"] == "s3cret"
     assert isinstance(hotline.settings["secret"], OutsideValue)
@@ -178,7 +179,7 @@ def test_a_department_may_serve_a_part_and_is_left_out_elsewhere(directory: Path
         "heat: {name: 供热, adapter: utilities}",
         "heat: {name: 供热, adapter: utilities, areas: [320113007]}",
     )
-    district = load_district(directory, environ={})
+    district = load(directory, environ={}).district
 
     def targets(area: str) -> list[str]:
         matter = Matter(channel=Channel.HOTLINE, title="暖气不热", text="", area=AreaCode(area))
@@ -193,9 +194,9 @@ def test_a_secret_may_lie_in_a_file(directory: Path, tmp_path: Path) -> None:
     edit(directory, "adapters.yaml", "enabled: false", "enabled: true")
     edit(directory, "adapters.yaml", "{env: HUB_HOTLINE_SECRET}", f"{{file: {secret}}}")
     with pytest.raises(ConfigError, match="can't be read"):
-        load_district(directory, environ={"HUB_HOTLINE_URL": "http://127.0.0.1:1"})
+        load(directory, environ={"HUB_HOTLINE_URL": "http://127.0.0.1:1"})
     secret.write_text("s3cret\n", encoding="utf-8")
-    hotline = load_district(directory, environ={"HUB_HOTLINE_URL": "http://127.0.0.1:1"}).adapters[0]
+    hotline = load(directory, environ={"HUB_HOTLINE_URL": "http://127.0.0.1:1"}).adapters[0]
     assert hotline.settings["secret"] == "s3cret"
     assert "s3cret" not in repr(hotline)
 
@@ -203,14 +204,14 @@ def test_a_secret_may_lie_in_a_file(directory: Path, tmp_path: Path) -> None:
 def test_a_departments_words_are_read_into_a_crosswalk(directory: Path) -> None:
     file = directory / "adapters.yaml"
     file.write_text(file.read_text(encoding="utf-8") + WORDS, encoding="utf-8")
-    (parks,) = [found for found in load_district(directory, environ={}).adapters if found.name == "parks"]
+    (parks,) = [found for found in load(directory, environ={}).adapters if found.name == "parks"]
     assert (parks.schedule, parks.attempts) == ((timedelta(seconds=5), timedelta(minutes=5)), 3)
     assert parks.crosswalk is not None
     assert parks.crosswalk.statuses == {"05": ReportKind.RESOLVED}
     assert (parks.crosswalk.categories, parks.crosswalk.fields) == ({"P01": "LH"}, {"title": "bt"})
     edit(directory, "adapters.yaml", '"05": resolved', '"05": finished')
     with pytest.raises(ConfigError, match="'finished' is not one of accepted"):
-        load_district(directory, environ={})
+        load(directory, environ={})
 
 
 WORDS = """  parks:

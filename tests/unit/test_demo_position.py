@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from hub.config.district import District, load_district
+from hub.config.district import load_district
+from hub.config.requests import Request
 from hub.demo.replay import position_of
-from hub.demo.requests_file import Request
 from hub.model.case.state import Channel
+from hub.model.policy.district import District
 
 CONFIG = Path(__file__).resolve().parents[2] / "config"
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from hub.demo.requests_file import SHIPPED, channel_of, file_key, read_requests
+from hub.config.requests import channel_of, file_key, read_requests
+from hub.demo import SHIPPED
 from hub.errors import ConfigError
 from hub.model.case.state import Channel
 

@@ -7,12 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hub.config.district import District, load_district
+from hub.config.district import load_district
 from hub.config.policy import policy_from_sources
 from hub.model.assignments.state import Role
 from hub.model.case.state import Channel, Severity
 from hub.model.district.areas import AreaCode, Level, UnitCode
 from hub.model.limits.state import DeadlineKind
+from hub.model.policy.district import District
 from hub.model.policy.rules import LadderAction, Matter, Plan, Rules
 
 DISTRICT = load_district(Path(__file__).parents[2] / "config", environ={})

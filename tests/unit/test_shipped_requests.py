@@ -3,7 +3,8 @@ from collections import Counter
 from pathlib import Path
 
 from hub.config.district import load_district
-from hub.demo.requests_file import SHIPPED, read_requests
+from hub.config.requests import read_requests
+from hub.demo import SHIPPED
 from hub.model.case.state import Channel
 from hub.model.policy.rules import Matter, Plan
 

@@ -10,7 +10,6 @@ import msgspec
 import pytest
 from sqlalchemy import update
 
-from hub.config.district import District
 from hub.errors import InvalidInput, LedgerDamaged
 from hub.model.actors import SYSTEM, Actor
 from hub.model.aggregate import Aggregates
@@ -18,6 +17,7 @@ from hub.model.case import CASE
 from hub.model.case import commands as c
 from hub.model.case.state import NO_SOURCES, Case, CaseId, Channel, Severity, Stage
 from hub.model.district.areas import AreaCode, UnitCode
+from hub.model.policy.district import District
 from hub.model.records import Source
 from hub.spine.ledger.desk import Desk
 from hub.views import CaseFilter, Overtaken, Projector, Scope, Sort, Views, queries

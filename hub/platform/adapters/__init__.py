@@ -6,14 +6,13 @@ all instances of this process. Called by dispatch, report-back and the API.
 
 from hub.platform.adapters.plugins import Plugins, check_class, discover
 from hub.platform.adapters.roster import Adapters
-from hub.platform.adapters.running import Away, Brought, Instance, Pause, Running, build
+from hub.platform.adapters.running import Away, Instance, Pause, Running, build
 from hub.platform.instances.status import AdapterStatus
 
 __all__ = [
     "AdapterStatus",
     "Adapters",
     "Away",
-    "Brought",
     "Instance",
     "Pause",
     "Plugins",

@@ -17,20 +17,17 @@ from typing import Any
 import structlog
 
 from hub.bus.buckets import AdapterBucketStore, Bucket
-from hub.contract import AdapterInstance, Classifier, ConsolePage, Manifest, Notifier, Placement, Plugin, ReportKind
+from hub.contract import AdapterInstance, Capability, Classifier, Manifest, Notifier, Placement, Plugin, ReportKind
 from hub.errors import (
-    AdapterFault,
     BusUnavailable,
     CredentialsRejected,
     HubError,
     NotAllowed,
     PluginError,
-    Unavailable,
     Withdrawn,
 )
 from hub.model.actors import SYSTEM
 from hub.model.policy.bindings import Binding
-from hub.platform.adapters.calls import Calls, TookTooLong
 from hub.platform.adapters.plugins import Plugins
 from hub.platform.adapters.running import Away, Gate, Instance, Running, build
 from hub.platform.instances.book import InstanceRecord, follows_file, instance_of
@@ -47,8 +44,6 @@ Isolate = Callable[[str, str], Coroutine[Any, Any, None]]
 """Gets an instance out of the hub's process: (instance, reason)."""
 
 NO_WORKERS = "worker processes need the embedded server; with nats.url run the adapter as remote"
-PAGE_WITHIN = 5.0
-MOST_PAGE = 2_000_000
 LONGEST_HELD_UP = 3.0
 """Seconds after which an instance that held the event loop up once is isolated."""
 MOST_HELD_UP = 3
@@ -336,6 +331,10 @@ class Adapters:
             if isinstance(one, Running) and issubclass(one.kind, base)
         ]
 
+    def polled(self) -> list[Running]:
+        """Every plugin of this process that is asked for what is new."""
+        return [one for one in self.running() if one.can(Capability.POLL)]
+
     def notifiers(self) -> list[Running]:
         """Every notifier of this process."""
         return self.running(Notifier)
@@ -383,16 +382,6 @@ class Adapters:
     def kind_of(self, plugin: str) -> str:
         """What a plugin is: adapter, channel, classifier, notifier, or unknown when it is not installed here."""
         return kind_of(self.plugins.kinds.get(plugin))
-
-    async def rendered(self, page: ConsolePage) -> str:
-        """A plugin's console page as HTML; raises Unavailable when it is not given in time, AdapterFault when it is no text."""
-        try:
-            body = await Calls(f"page-{page.path}").call("render", _rendering(page), within=PAGE_WITHIN)
-        except TookTooLong as problem:
-            raise Unavailable(f"the page {page.path} was not there within {PAGE_WITHIN:.0f} s") from problem
-        if not isinstance(body, str) or len(body) > MOST_PAGE:
-            raise AdapterFault(f"the page {page.path} is no text of at most {MOST_PAGE} characters")
-        return body
 
     async def diagnostics(self, name: str) -> Mapping[str, object]:
         """What an instance's plugin says for somebody who looks for a fault; of one that runs elsewhere, what is known of it."""
@@ -468,8 +457,9 @@ class Adapters:
         if name in self._slots and self._slots[name].on:
             await self._isolate(name, "held the whole hub up")
 
-    async def try_resume(self, running: Instance) -> bool:
-        """Whether an automatically paused instance works again (its health says so); resumes it then."""
+    async def try_resume(self, name: str) -> bool:
+        """Whether an automatically paused instance works again (its health says so); resumes it then. Raises NotAllowed."""
+        running = self.get(name)
         if running.pause is None or not running.pause.automatic:
             return running.pause is None
         if not isinstance(running, Running):
@@ -488,10 +478,6 @@ class Adapters:
 def _rebuilt(before: InstanceRecord, after: InstanceRecord) -> bool:
     """Whether a change needs other plugins built, not only another switch."""
     return (before.stable, before.stable_version, before.candidate) != (after.stable, after.stable_version, after.candidate)
-
-
-async def _rendering(page: ConsolePage) -> object:
-    return await page.render()
 
 
 def _without_queue(one: Instance) -> bool:

@@ -52,6 +52,7 @@ from hub.platform.adapters.calls import Calls, TookTooLong, words
 from hub.platform.adapters.outbound import departmental_client
 from hub.platform.adapters.rates import Rate
 from hub.privacy.marks import plain
+from hub.spine.departments import Brought
 
 log = structlog.get_logger("hub.adapters")
 
@@ -85,17 +86,6 @@ class Gate:
     stirred: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Brought:
-    """What a poll or callback brought: what can be taken, and what can't with the reason."""
-
-    items: Sequence[Report | IncomingCase]
-    rejected: Sequence[tuple[str, str]] = ()
-    """(its id as far as it has one, what is wrong)."""
-    cursor: str | None = None
-    more: bool = False
-
-
 class Instance:
     """What dispatch needs of an instance wherever its code runs."""
 
@@ -127,6 +117,11 @@ class Instance:
         """Set when its lane should look again."""
         return self.gate.stirred
 
+    @property
+    def here(self) -> Running | None:
+        """Itself, if its code runs in this process."""
+        return None
+
     def can(self, capability: Capability) -> bool:
         """Whether the plugin declares it."""
         return capability in self.manifest.capabilities
@@ -148,6 +143,11 @@ class Running(Instance):
         self._plugin = plugin
         self._client = client
         self._calls = Calls(instance.name)
+
+    @property
+    def here(self) -> Running:
+        """Itself."""
+        return self
 
     @property
     def active(self) -> int:

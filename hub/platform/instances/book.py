@@ -7,7 +7,6 @@ history. Version 0, which is never stored, is the instance of config/adapters.ya
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,12 +14,11 @@ from typing import Any
 import msgspec
 
 from hub.contract import AdapterInstance, Crosswalk, Manifest, Placement, ReportKind
+from hub.contract.instances import NAME
 from hub.errors import InvalidInput, NotAllowed
 from hub.model.actors import Actor
 from hub.model.district.areas import within
 from hub.model.policy.bindings import share_of
-
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
 class Spec(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):

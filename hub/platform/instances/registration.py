@@ -30,8 +30,8 @@ from hub.platform.instances.status import PROGRAM_SETTINGS
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from hub.config.district import District
     from hub.model.actors import Actor
+    from hub.model.policy.district import District
 
 log = structlog.get_logger("hub.adapters")
 

@@ -25,6 +25,7 @@ from hub.bus.pull import Delivery, PullConsumer
 from hub.bus.streams import ensure_consumer, ensure_report_stream
 from hub.contract import Contact, IncomingCase, Report, ReportKind
 from hub.errors import BusUnavailable, CredentialsRejected, InvalidInput, LedgerConflict, NotAllowed, Withdrawn
+from hub.model.aggregate import MatterId
 from hub.observing import telemetry
 from hub.platform.adapters import Adapters, Away
 from hub.platform.adapters.soundness import item as sound_item
@@ -74,7 +75,7 @@ class Answers:
         *,
         take: Callable[[str, Report], Awaitable[object]],
         incoming: Callable[[str, IncomingCase], Awaitable[None]],
-        open_contact: Callable[[str], Awaitable[Contact | None]],
+        open_contact: Callable[[MatterId], Awaitable[Contact | None]],
         note: Note,
         clock: Callable[[], datetime] = utc_now,
         replicas: int = 1,

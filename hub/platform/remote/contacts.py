@@ -23,7 +23,7 @@ log = structlog.get_logger("hub.platform.remote.far")
 class Contacts:
     """Gives contacts out."""
 
-    def __init__(self, desks: Desks, adapters: Adapters, open_contact: Callable[[str], Awaitable[Contact | None]]) -> None:
+    def __init__(self, desks: Desks, adapters: Adapters, open_contact: Callable[[MatterId], Awaitable[Contact | None]]) -> None:
         self._desks = desks
         self._adapters = adapters
         self._open = open_contact

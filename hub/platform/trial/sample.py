@@ -19,8 +19,8 @@ from hub.model.case.state import Severity, case_id
 from hub.model.district.areas import Level, within
 
 if TYPE_CHECKING:
-    from hub.config.district import District
     from hub.contract import AdapterInstance, Manifest
+    from hub.model.policy.district import District
 
 MARK = "【测试】"
 """What the title of every sample begins with."""

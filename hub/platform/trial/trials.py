@@ -18,8 +18,8 @@ from hub.platform.trial.sample import given_sample, sample_in
 from hub.platform.trial.trying import try_plugin
 
 if TYPE_CHECKING:
-    from hub.config.district import District
     from hub.contract import AdapterInstance, Assignment, Plugin
+    from hub.model.policy.district import District
     from hub.platform.adapters import Adapters
     from hub.platform.trial.values import Trial
 

@@ -24,7 +24,7 @@ from hub.views import by_adapter
 if TYPE_CHECKING:
     from sqlalchemy import Select
 
-    from hub.config.district import District
+    from hub.model.policy.district import District
     from hub.platform.adapters import Adapters
     from hub.views import Views
 

@@ -36,7 +36,7 @@ from hub.privacy.masks import mask_text
 from hub.spine.ledger.desk import utc_now
 
 if TYPE_CHECKING:
-    from hub.config.district import District
+    from hub.model.policy.district import District
     from hub.platform.adapters import Adapters
     from hub.platform.upkeep.catalogues import Catalogues
     from hub.spine.ledger.store import Ledger

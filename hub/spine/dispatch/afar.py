@@ -21,11 +21,11 @@ from hub.spine.ledger.desk import Desks
 if TYPE_CHECKING:
     from hub import contract
     from hub.bus.pull import Delivery
-    from hub.config.district import District
     from hub.contract import AdapterInstance
     from hub.model.assignments.state import Assigned
     from hub.model.effects import Task
-    from hub.platform.adapters import Instance
+    from hub.model.policy.district import District
+    from hub.spine.departments import Department
 
 
 class Orders(Protocol):
@@ -55,16 +55,16 @@ class Afar:
         self._district = district
         self._handover = handover
 
-    async def send(self, running: Instance, task: Task, delivery: Delivery, matter: Assigned) -> None:
+    async def send(self, department: Department, task: Task, delivery: Delivery, matter: Assigned) -> None:
         """Turn a task into an order; ends the queue's delivery."""
         if task.kind is TaskKind.DELIVER:
-            await self._deliver(running, task, matter)
+            await self._deliver(department, task, matter)
         else:
-            await self._effect(running, task, matter)
-        running.breaker.undecided()  # the breaker is the remote's own
+            await self._effect(department, task, matter)
+        department.breaker.undecided()  # the breaker is the remote's own
         await delivery.ack(confirmed=True)
 
-    async def _deliver(self, running: Instance, task: Task, matter: Assigned) -> None:
+    async def _deliver(self, department: Department, task: Task, matter: Assigned) -> None:
         assignment = matter.assignment(task.assignment or "")
         if assignment is None or not awaits_delivery(assignment):
             return
@@ -75,40 +75,40 @@ class Afar:
             matter = outcome.state
             assignment = matter.assignment(assignment.id) or assignment
         access = self._desks.of(task.matter).aggregate.contact_access
-        contact = running.can(Capability.NEEDS_CONTACT) and access(matter, running.name, "dispatch") is not None
+        contact = department.can(Capability.NEEDS_CONTACT) and access(matter, department.name, "dispatch") is not None
         handed = self._handover(matter, assignment, self._district(), None)
-        await self._orders.deliver(task, handed, running.instance, assignment.attempts[-1].number, contact)
+        await self._orders.deliver(task, handed, department.instance, assignment.attempts[-1].number, contact)
 
-    async def _effect(self, running: Instance, task: Task, matter: Assigned) -> None:
+    async def _effect(self, department: Department, task: Task, matter: Assigned) -> None:
         if task.kind is TaskKind.INFORM:
             at = task.at.astimezone(self._district().zone)
             notice = Notice(case=task.matter, ref=task.ref or "", stage=task.stage or "", text=task.text or "", at=at)
-            if running.can(Capability.INFORM):
+            if department.can(Capability.INFORM):
                 await self._orders.effect(task, None, notice)
             else:
-                await self._unsupported(running, task)
+                await self._unsupported(department, task)
             return
         assignment = matter.assignment(task.assignment or "")
         if assignment is None:
             return
         handed = self._handover(matter, assignment, self._district(), None)
         if task.kind is TaskKind.RECALL:
-            await self._orders.withdraw(running.name, delivery_key(matter.id, assignment.id))
+            await self._orders.withdraw(department.name, delivery_key(matter.id, assignment.id))
         elif not assignment.state.open:
             return
-        if running.can(Capability.RECALL if task.kind is TaskKind.RECALL else Capability.URGE):
+        if department.can(Capability.RECALL if task.kind is TaskKind.RECALL else Capability.URGE):
             await self._orders.effect(task, handed, None)
         else:
-            await self._unsupported(running, task)
+            await self._unsupported(department, task)
 
-    async def _unsupported(self, running: Instance, task: Task) -> None:
+    async def _unsupported(self, department: Department, task: Task) -> None:
         await self._desks.execute(
             task.matter,
             RecordEffect(
                 effect=task.effect,
                 adapter=task.adapter,
                 error="unsupported",
-                reason=f"the {running.manifest.department} system can't {task.kind.value}",
+                reason=f"the {department.manifest.department} system can't {task.kind.value}",
                 final=True,
             ),
             actor=SYSTEM,

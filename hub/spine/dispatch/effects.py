@@ -14,16 +14,16 @@ from hub.model.assignments.commands import RecordEffect
 from hub.model.effects import TaskKind
 from hub.observing import telemetry
 from hub.observing.logs import redact_text
-from hub.platform.adapters import Adapters, Running
+from hub.spine.departments import DepartmentHere, Departments
 from hub.spine.dispatch.attempts import delay_before
 from hub.spine.handover import Handovers
 from hub.spine.ledger.desk import Desks
 
 if TYPE_CHECKING:
     from hub.bus.pull import Delivery
-    from hub.config.district import District
     from hub.model.assignments.state import Assigned
     from hub.model.effects import Task
+    from hub.model.policy.district import District
 
 log = structlog.get_logger("hub.dispatch")
 
@@ -34,48 +34,48 @@ class Effects:
     def __init__(
         self,
         desks: Desks,
-        adapters: Adapters,
+        departments: Departments,
         district: Callable[[], District],
         handover: Handovers,
         *,
         draw: Callable[[], float],
     ) -> None:
         self._desks = desks
-        self._adapters = adapters
+        self._departments = departments
         self._district = district
         self._draw = draw
         self._handover = handover
 
-    async def carry_out(self, running: Running, task: Task, delivery: Delivery, matter: Assigned) -> None:
+    async def carry_out(self, department: DepartmentHere, task: Task, delivery: Delivery, matter: Assigned) -> None:
         """Recall, urge or inform; at-least-once, so the department may hear it twice after a crash."""
         capability = {
             TaskKind.RECALL: Capability.RECALL,
             TaskKind.URGE: Capability.URGE,
             TaskKind.INFORM: Capability.INFORM,
         }[task.kind]
-        if not running.can(capability):
-            running.breaker.undecided()
+        if not department.can(capability):
+            department.breaker.undecided()
             await self._record_effect(
-                task, "unsupported", f"the {running.manifest.department} system can't {task.kind.value}", True
+                task, "unsupported", f"the {department.manifest.department} system can't {task.kind.value}", True
             )
             await delivery.ack(confirmed=True)
             return
         try:
-            if not await self._do_effect(running, task, matter):
-                running.breaker.undecided()
+            if not await self._do_effect(department, task, matter):
+                department.breaker.undecided()
                 await delivery.ack(confirmed=True)
                 return
         except HubError as problem:
-            await self._effect_failed(running, task, delivery, problem)
+            await self._effect_failed(department, task, delivery, problem)
             return
-        running.breaker.succeeded()
+        department.breaker.succeeded()
         await self._record_effect(task, None, None, False)
         await delivery.ack(confirmed=False)
 
-    async def _do_effect(self, running: Running, task: Task, matter: Assigned) -> bool:
+    async def _do_effect(self, department: DepartmentHere, task: Task, matter: Assigned) -> bool:
         """Do it; false when it is pointless by now."""
         if task.kind is TaskKind.INFORM:
-            await running.inform(
+            await department.inform(
                 Notice(
                     case=task.matter,
                     ref=task.ref or "",
@@ -92,28 +92,28 @@ class Effects:
         if task.kind is TaskKind.URGE:
             if not assignment.state.open or assignment.ticket is None:
                 return False
-            await running.urge(handed, task.text or "")
+            await department.urge(handed, task.text or "")
             return True
-        if assignment.ticket is None and running.can(Capability.LOOKUP) and await running.lookup(handed) is None:
+        if assignment.ticket is None and department.can(Capability.LOOKUP) and await department.lookup(handed) is None:
             return False
-        await running.recall(handed, task.text or "")
+        await department.recall(handed, task.text or "")
         return True
 
-    async def _effect_failed(self, running: Running, task: Task, delivery: Delivery, problem: HubError) -> None:
+    async def _effect_failed(self, department: DepartmentHere, task: Task, delivery: Delivery, problem: HubError) -> None:
         disposition = disposition_of(problem)
         if disposition is Disposition.PAUSE:
-            running.breaker.undecided()
-            await self._adapters.shut_out(running.name, problem)
+            department.breaker.undecided()
+            await self._departments.shut_out(department.name, problem)
             await delivery.retry(5.0)
             return
         if disposition in (Disposition.RETRY, Disposition.UNKNOWN):
-            running.breaker.failed()
+            department.breaker.failed()
         elif disposition is Disposition.REFUSE:
-            running.breaker.succeeded()
+            department.breaker.succeeded()
         else:
-            running.breaker.undecided()
+            department.breaker.undecided()
         # Attempts of an effect are the queue's deliveries; deferrals by a breaker count too, hence the larger number.
-        final = disposition is Disposition.REFUSE or delivery.deliveries >= running.instance.attempts * 3
+        final = disposition is Disposition.REFUSE or delivery.deliveries >= department.instance.attempts * 3
         if final or delivery.deliveries == 1:
             await self._record_effect(task, problem.code, redact_text(problem.message)[:500], final)
         if final:
@@ -121,7 +121,7 @@ class Effects:
             await delivery.stop()
         else:
             await delivery.retry(
-                max(0.2, delay_before(running.instance, delivery.deliveries, problem, self._draw).total_seconds())
+                max(0.2, delay_before(department.instance, delivery.deliveries, problem, self._draw).total_seconds())
             )
 
     async def _record_effect(self, task: Task, error: str | None, reason: str | None, final: bool) -> None:

@@ -15,6 +15,7 @@ import structlog
 from hub.contract import Capability, Contact
 from hub.errors import DeliveryError, Disposition, HubError, InvalidInput, disposition_of
 from hub.model.actors import SYSTEM
+from hub.model.aggregate import MatterId
 from hub.model.assignments.commands import (
     RecordDead,
     RecordDelivered,
@@ -27,22 +28,22 @@ from hub.model.assignments.events import DeadLetter
 from hub.model.assignments.state import AttemptOutcome
 from hub.observing import telemetry
 from hub.observing.logs import redact_text
-from hub.platform.adapters import Adapters, Running
+from hub.spine.departments import DepartmentHere, Departments
 from hub.spine.dispatch.attempts import FAULT_ATTEMPTS, delay_before, within_attempt
 from hub.spine.handover import Handovers, awaits_delivery
 from hub.spine.ledger.desk import Desks, Outcome
 
 if TYPE_CHECKING:
     from hub.bus.pull import Delivery
-    from hub.config.district import District
     from hub.contract import Receipt
     from hub.model.assignments.state import Assigned, Assignment
     from hub.model.effects import Task
+    from hub.model.policy.district import District
 
 log = structlog.get_logger("hub.dispatch")
 
 
-OpenContact = Callable[[str], Awaitable["Contact | None"]]
+OpenContact = Callable[[MatterId], Awaitable["Contact | None"]]
 """Reads a matter's contact; its access must have been committed before."""
 
 
@@ -52,7 +53,7 @@ class Handing:
     def __init__(
         self,
         desks: Desks,
-        adapters: Adapters,
+        departments: Departments,
         district: Callable[[], District],
         open_contact: OpenContact,
         handover: Handovers,
@@ -61,23 +62,23 @@ class Handing:
         draw: Callable[[], float],
     ) -> None:
         self._desks = desks
-        self._adapters = adapters
+        self._departments = departments
         self._district = district
         self._open_contact = open_contact
         self._handover = handover
         self._clock = clock
         self._draw = draw
 
-    async def deliver(self, running: Running, task: Task, delivery: Delivery, matter: Assigned) -> None:
+    async def deliver(self, department: DepartmentHere, task: Task, delivery: Delivery, matter: Assigned) -> None:
         """One attempt, or one look at what became of an earlier one; ends or repeats the queue's delivery."""
         assignment = matter.assignment(task.assignment or "")
         if assignment is None or not awaits_delivery(assignment):
-            running.breaker.undecided()
+            department.breaker.undecided()
             await delivery.ack(confirmed=True)
             return
-        if self._in_doubt(assignment) and not await self._settle_doubt(running, task, delivery, matter, assignment):
+        if self._in_doubt(assignment) and not await self._settle_doubt(department, task, delivery, matter, assignment):
             return
-        contact = await self._contact(running, task, matter)
+        contact = await self._contact(department, task, matter)
         outcome = await self._desks.execute(
             task.matter, StartDelivery(assignment=assignment.id), actor=SYSTEM, cause=telemetry.traceparent()
         )
@@ -89,11 +90,11 @@ class Handing:
                 current.set(telemetry.RETRY, True)
         handed = self._handover(outcome.state, outcome.state.assignment(assignment.id) or assignment, self._district(), contact)
         try:
-            receipt = await within_attempt(lambda: running.deliver(handed))
+            receipt = await within_attempt(lambda: department.deliver(handed))
         except HubError as problem:
-            await self._failed(running, task, delivery, outcome.state, attempt, problem)
+            await self._failed(department, task, delivery, outcome.state, attempt, problem)
             return
-        running.breaker.succeeded()
+        department.breaker.succeeded()
         await self._delivered(task, delivery, receipt, attempt, "deliver")
 
     async def _delivered(self, task: Task, delivery: Delivery, receipt: Receipt, attempt: int | None, via: str) -> None:
@@ -114,15 +115,15 @@ class Handing:
         )
 
     async def _settle_doubt(
-        self, running: Running, task: Task, delivery: Delivery, matter: Assigned, assignment: Assignment
+        self, department: DepartmentHere, task: Task, delivery: Delivery, matter: Assigned, assignment: Assignment
     ) -> bool:
         """Find out whether the department has it; true when it certainly has not, or takes the same key twice without harm."""
         last = assignment.attempts[-1]
-        if not running.can(Capability.LOOKUP):
-            if running.can(Capability.IDEMPOTENT):
+        if not department.can(Capability.LOOKUP):
+            if department.can(Capability.IDEMPOTENT):
                 await self._close_attempt(task, assignment, "interrupted; the department takes the same key once")
                 return True
-            running.breaker.undecided()
+            department.breaker.undecided()
             await self._desks.execute(
                 task.matter,
                 RecordUncertain(
@@ -136,12 +137,12 @@ class Handing:
             await delivery.ack(confirmed=True)
             return False
         try:
-            receipt = await running.lookup(self._handover(matter, assignment, self._district(), None))
+            receipt = await department.lookup(self._handover(matter, assignment, self._district(), None))
         except HubError as problem:
-            await self._failed(running, task, delivery, matter, last.number, problem, asking=True)
+            await self._failed(department, task, delivery, matter, last.number, problem, asking=True)
             return False
         if receipt is not None:
-            running.breaker.succeeded()
+            department.breaker.succeeded()
             await self._delivered(task, delivery, receipt, last.number, "lookup")
             return False
         await self._close_attempt(task, assignment, "the department does not have it")
@@ -160,7 +161,7 @@ class Handing:
 
     async def _failed(
         self,
-        running: Running,
+        department: DepartmentHere,
         task: Task,
         delivery: Delivery,
         matter: Assigned,
@@ -178,7 +179,7 @@ class Handing:
         assert assignment is not None
         reason = redact_text(problem.message)[:500]  # a department may repeat what it was sent
         if disposition is Disposition.REFUSE and not asking:
-            running.breaker.succeeded()
+            department.breaker.succeeded()
             await self._desks.execute(
                 task.matter,
                 RecordRefused(assignment=assignment.id, attempt=attempt, reason=reason, status=_status(problem)),
@@ -188,25 +189,29 @@ class Handing:
             await delivery.ack(confirmed=True)
             return
         if disposition is Disposition.PAUSE:
-            running.breaker.undecided()
+            department.breaker.undecided()
             if not asking:
                 await self._record_failed(task, attempt, problem, reason, unknown=False, delay=timedelta(0))
-            await self._adapters.shut_out(running.name, problem)
+            await self._departments.shut_out(department.name, problem)
             await delivery.retry(5.0)
             return
         if disposition is Disposition.FAULT:
-            running.breaker.undecided()
+            department.breaker.undecided()
         else:
-            running.breaker.failed()
-        most = min(running.instance.attempts, FAULT_ATTEMPTS) if disposition is Disposition.FAULT else running.instance.attempts
+            department.breaker.failed()
+        most = (
+            min(department.instance.attempts, FAULT_ATTEMPTS)
+            if disposition is Disposition.FAULT
+            else department.instance.attempts
+        )
         tries = max(assignment.tries, 1)
         unknown = disposition in (Disposition.UNKNOWN, Disposition.FAULT) or asking
-        delay = delay_before(running.instance, tries, problem, self._draw)
+        delay = delay_before(department.instance, tries, problem, self._draw)
         exhausted = (tries >= most) if not asking else delivery.deliveries >= most * 2
         if not asking:
             await self._record_failed(task, attempt, problem, reason, unknown=unknown, delay=None if exhausted else delay)
         if exhausted:
-            await self._bury(running, task, assignment.id, problem, reason, delivery)
+            await self._bury(department, task, assignment.id, problem, reason, delivery)
             return
         await delivery.retry(delay.total_seconds())
 
@@ -229,7 +234,7 @@ class Handing:
         )
 
     async def _bury(
-        self, running: Running, task: Task, assignment: str, problem: HubError, reason: str, delivery: Delivery
+        self, department: DepartmentHere, task: Task, assignment: str, problem: HubError, reason: str, delivery: Delivery
     ) -> None:
         """Attempts are used up: the dead letter goes into the ledger first, then the task ends."""
         folded = await self._desks.known(task.matter)
@@ -243,7 +248,7 @@ class Handing:
             last_at=self._clock(),
             error=problem.code,
             reason=reason,
-            adapter_version=running.manifest.version,
+            adapter_version=department.manifest.version,
             payload_hash=hashlib.sha256(delivery.data).hexdigest(),
             traceparent=task.traceparent,
         )
@@ -253,15 +258,15 @@ class Handing:
         log.error("dead letter", task=task.id, error=problem.code, attempts=len(attempts))
         await delivery.stop()
 
-    async def _contact(self, running: Running, task: Task, matter: Assigned) -> Contact | None:
+    async def _contact(self, department: DepartmentHere, task: Task, matter: Assigned) -> Contact | None:
         """The reporter's contact for an adapter that asks for it; the access is committed before it is read."""
-        if not running.can(Capability.NEEDS_CONTACT):
+        if not department.can(Capability.NEEDS_CONTACT):
             return None
-        access = self._desks.of(task.matter).aggregate.contact_access(matter, running.name, "dispatch")
+        access = self._desks.of(task.matter).aggregate.contact_access(matter, department.name, "dispatch")
         if access is None:
             return None
         await self._desks.execute(task.matter, access, actor=SYSTEM, cause=telemetry.traceparent())
-        return await self._open_contact(task.matter)
+        return await self._open_contact(MatterId(task.matter))
 
 
 def _status(problem: HubError) -> int | None:

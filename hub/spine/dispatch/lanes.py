@@ -28,16 +28,16 @@ from hub.errors import (
 )
 from hub.model.effects import Task, TaskKind, decode_task
 from hub.observing import telemetry
-from hub.platform.adapters import Adapters, Instance, Running
 from hub.privacy.marks import known_here
 from hub.spine.aside.put_aside import Note, read_or_put_aside
+from hub.spine.departments import Department, Departments
 from hub.spine.dispatch.afar import Afar, Orders
 from hub.spine.dispatch.effects import Effects
 from hub.spine.dispatch.handing import Handing, OpenContact
 from hub.spine.ledger.desk import Desks, Hiding, utc_now
 
 if TYPE_CHECKING:
-    from hub.config.district import District
+    from hub.model.policy.district import District
     from hub.observing.metrics import Metrics
     from hub.spine.handover import Handovers
 
@@ -61,7 +61,7 @@ class Dispatch:
         self,
         bus: Bus,
         desks: Desks,
-        adapters: Adapters,
+        departments: Departments,
         district: Callable[[], District],
         open_contact: OpenContact,
         handover: Handovers,
@@ -75,7 +75,7 @@ class Dispatch:
     ) -> None:
         self._bus = bus
         self._desks = desks
-        self._adapters = adapters
+        self._departments = departments
         self._in_work: set[str] = set()
         self._ending: set[asyncio.Task[None]] = set()
         self._hands: Counter[str] = Counter()
@@ -83,16 +83,16 @@ class Dispatch:
         self._hiding = hiding
         self._note = note
         self._metrics = metrics
-        self._handing = Handing(desks, adapters, district, open_contact, handover, clock=clock, draw=draw)
-        self._effects = Effects(desks, adapters, district, handover, draw=draw)
+        self._handing = Handing(desks, departments, district, open_contact, handover, clock=clock, draw=draw)
+        self._effects = Effects(desks, departments, district, handover, draw=draw)
 
     async def run(self) -> None:
         """Keep one lane per instance going for ever; a lane's own trouble stops no other."""
         lanes: dict[str, tuple[int, asyncio.Task[None]]] = {}
         async with asyncio.TaskGroup() as group:
-            async for _ in self._adapters.changes():
+            async for _ in self._departments.changes():
                 raise_if_cancelled()
-                wanted = {one.name: one.instance.concurrency for one in self._adapters.lanes()}
+                wanted = {one.name: one.instance.concurrency for one in self._departments.lanes()}
                 for name, (concurrency, task) in list(lanes.items()):
                     if wanted.get(name) != concurrency:
                         del lanes[name]
@@ -142,18 +142,18 @@ class Dispatch:
     async def _until_open(self, name: str, consumer: PullConsumer) -> None:
         """Ask for nothing while the adapter is paused or its breaker is open, so that no attempt is spent. Raises NotAllowed."""
         while True:
-            running = self._adapters.get(name)
-            if running.pause is None and running.breaker.wait <= 0:
+            department = self._departments.get(name)
+            if department.pause is None and department.breaker.wait <= 0:
                 break
             raise_if_cancelled()
             consumer.pause()
-            running.stirred.clear()
-            pause = running.breaker.wait if running.pause is None else 15.0
+            department.stirred.clear()
+            pause = department.breaker.wait if department.pause is None else 15.0
             try:
                 async with asyncio.timeout(max(0.05, min(pause, 15.0))):
-                    await running.stirred.wait()
+                    await department.stirred.wait()
             except TimeoutError:
-                await self._adapters.try_resume(running)
+                await self._departments.try_resume(name)
         consumer.resume()
 
     async def _one(self, name: str, delivery: Delivery) -> None:
@@ -163,7 +163,7 @@ class Dispatch:
             return
         async with delivery.handling(lambda _: HUB_BUSY_DELAY):
             try:
-                running = self._adapters.pick(name, task.matter, task.matter[:15])
+                department = self._departments.pick(name, task.matter, task.matter[:15])
             except NotAllowed:  # disabled in this very moment: the queue keeps it
                 await delivery.retry(HUB_BUSY_DELAY)
                 return
@@ -176,7 +176,7 @@ class Dispatch:
             self._hands[name] += 1
             started = time.perf_counter()
             try:
-                await self._work(running, task, delivery)
+                await self._work(department, task, delivery)
             finally:
                 self._in_work.discard(task.id)
                 self._hands[name] -= 1
@@ -189,7 +189,7 @@ class Dispatch:
         self._desks.of(task.matter)
         return task
 
-    async def _work(self, running: Instance, task: Task, delivery: Delivery) -> None:
+    async def _work(self, department: Department, task: Task, delivery: Delivery) -> None:
         """One task in a span of its own; what the lifecycle does not want any more (recalled meanwhile, ended) is dropped."""
         with telemetry.span(
             f"process dispatch.{task.adapter}",
@@ -199,42 +199,43 @@ class Dispatch:
             matter=task.matter,
             attributes={
                 telemetry.ADAPTER: task.adapter,
-                telemetry.DEPARTMENT: running.manifest.department,
+                telemetry.DEPARTMENT: department.manifest.department,
                 "hub.effect": task.effect,
                 telemetry.MESSAGE_ID: task.id,
                 "messaging.delivery_count": delivery.deliveries,
             },
         ):
-            if running.pause is not None or not running.breaker.admit():
-                await delivery.retry(max(1.0, running.breaker.wait))
+            if department.pause is not None or not department.breaker.admit():
+                await delivery.retry(max(1.0, department.breaker.wait))
                 return
             try:
-                await self._carry_out(running, task, delivery)
+                await self._carry_out(department, task, delivery)
             except (InvalidInput, NotAllowed) as problem:
-                running.breaker.undecided()
+                department.breaker.undecided()
                 log.info("task dropped", task=task.id, reason=problem.message)
                 await delivery.stop()
             except BaseException:
-                running.breaker.undecided()  # or an admitted probe would stay open for ever
+                department.breaker.undecided()  # or an admitted probe would stay open for ever
                 raise
 
-    async def _carry_out(self, running: Instance, task: Task, delivery: Delivery) -> None:
+    async def _carry_out(self, department: Department, task: Task, delivery: Delivery) -> None:
         folded = await self._desks.known(task.matter, number=task.number)
         if folded is None:
             raise NotAllowed("no such matter", subject=task.matter)
         matter = folded.state
-        if not isinstance(running, Running):
+        here = department.here
+        if here is None:
             if self._afar is None:
-                raise BusUnavailable(f"{running.name} runs elsewhere, and this hub has no queue for it")
-            await self._afar.send(running, task, delivery, matter)
+                raise BusUnavailable(f"{department.name} runs elsewhere, and this hub has no queue for it")
+            await self._afar.send(department, task, delivery, matter)
             return
         reporters = self._desks.of(task.matter).aggregate.contacts(matter)
         hide = await self._hiding(reporters) if reporters else None
         with known_here(*(() if hide is None else (hide,))):  # what the plugin logs or throws may name the reporter
             if task.kind is TaskKind.DELIVER:
-                await self._handing.deliver(running, task, delivery, matter)
+                await self._handing.deliver(here, task, delivery, matter)
             else:
-                await self._effects.carry_out(running, task, delivery, matter)
+                await self._effects.carry_out(here, task, delivery, matter)
 
 
 def _say_what_failed(task: asyncio.Task[None]) -> None:

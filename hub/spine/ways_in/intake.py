@@ -38,10 +38,10 @@ from hub.privacy.masks import hider, mask_text
 from hub.spine.ledger.desk import Desk, Outcome, utc_now
 
 if TYPE_CHECKING:
-    from hub.config.district import District
     from hub.contract import Contact, IncomingCase
-    from hub.platform.classification import Classified
+    from hub.model.policy.district import District
     from hub.privacy.vault import Vault
+    from hub.spine.ways_in.classification import Classified
 
 log = structlog.get_logger("hub.intake")
 

@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import msgspec
 import structlog
@@ -22,8 +22,9 @@ from hub.bus.cancellation import raise_if_cancelled
 from hub.bus.connection import Bus
 from hub.bus.lease import Lease
 from hub.bus.pull import Delivery, PullConsumer
-from hub.bus.streams import REPORTS, ensure_consumer, forget_consumer
+from hub.bus.streams import REPORTS, ensure_consumer
 from hub.contract import CallbackRejected, CallbackRequest, Capability, IncomingCase, Report, ReportedFile, ReportKind
+from hub.contract.instances import NAME
 from hub.errors import (
     CredentialsRejected,
     HubError,
@@ -43,22 +44,16 @@ from hub.model.district.areas import UnitCode
 from hub.model.effects import Aware
 from hub.model.records import Attachment
 from hub.observing import telemetry
-from hub.platform.adapters import Adapters, Brought, Running
-from hub.platform.instances.book import NAME
-from hub.platform.trial.sample import is_sample
-from hub.platform.upkeep.repairs import Repair, RepairKind
 from hub.privacy.masks import mask_file_name, mask_text
-from hub.spine.aside.put_aside import NO_ADAPTER, read_or_put_aside
+from hub.spine.aside.put_aside import NO_ADAPTER, Note, read_or_put_aside
+from hub.spine.aside.repair_items import Repair, RepairKind
+from hub.spine.departments import Brought, DepartmentHere, Departments
 from hub.spine.handover import awaits_delivery
 from hub.spine.ledger.desk import Desks, Outcome, utc_now
-
-if TYPE_CHECKING:
-    from hub.platform.upkeep.repairs import Repairs
 
 log = structlog.get_logger("hub.reportback")
 
 DURABLE = "waiting-reports"
-_FORMER_DURABLE = "reports"  # until `report.>` became what comes from afar
 KEEP_TRYING = timedelta(days=3)
 """How long a report waits for its case before it is put aside for an operator."""
 MOST_FILE = 10 * 1024 * 1024
@@ -121,33 +116,36 @@ class ReportBack:
         self,
         bus: Bus,
         desks: Desks,
-        adapters: Adapters,
+        departments: Departments,
         incoming: Incoming,
         tickets: TicketIndex,
         objects: Objects,
         cursors: Bucket,
-        repairs: Repairs,
+        note: Note,
         *,
+        dropped: Callable[[str], bool] = lambda _: False,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
+        """`dropped` says of which delivery keys nothing is taken: those of a trial's sample."""
         self._bus = bus
         self._desks = desks
-        self._adapters = adapters
+        self._dropped = dropped
+        self._departments = departments
         self._incoming = incoming
         self._tickets = tickets
         self._objects = objects
         self._cursors = cursors
-        self._repairs = repairs
+        self._note = note
         self._clock = clock
 
     async def run(self) -> None:
         """Poll every adapter that can be polled, and work the queue of waiting reports, for ever."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._waiting(), name="waiting reports")
-            polls: dict[Running, asyncio.Task[None]] = {}
-            async for _ in self._adapters.changes():
+            polls: dict[DepartmentHere, asyncio.Task[None]] = {}
+            async for _ in self._departments.changes():
                 raise_if_cancelled()
-                wanted = {one for one in self._adapters.running() if one.can(Capability.POLL)}
+                wanted = set(self._departments.polled())
                 for gone in polls.keys() - wanted:
                     polls.pop(gone).cancel()
                 for fresh in wanted - polls.keys():
@@ -159,51 +157,51 @@ class ReportBack:
         Raises CallbackRejected, NotAllowed (no such adapter), BusUnavailable (the department has to send it again).
         """
         rejection: CallbackRejected | None = None
-        for running in self._adapters.versions_here(adapter):
-            if not running.can(Capability.CALLBACK):
+        for department in self._departments.versions_here(adapter):
+            if not department.can(Capability.CALLBACK):
                 continue
             try:
-                brought = await running.parse_callback(request)
+                brought = await department.parse_callback(request)
             except CallbackRejected as problem:
                 rejection = rejection or problem  # a version on trial may have another secret
                 continue
-            wait = running.reports.admit(len(brought.items))
+            wait = department.reports.admit(len(brought.items))
             if wait > 0:
                 raise CallbackRejected(f"too many reports, come back in {wait:.0f} s", status=429)
-            await self._take_all(running, brought)
+            await self._take_all(department, brought)
             return len(brought.items)
         if rejection is not None:
             raise rejection
         raise NotAllowed("no such callback", subject=adapter)
 
-    async def _take_all(self, running: Running, brought: Brought) -> None:
+    async def _take_all(self, department: DepartmentHere, brought: Brought) -> None:
         for id, reason in brought.rejected:
-            await self._put_aside(running.name, id, reason)
+            await self._put_aside(department.name, id, reason)
         for item in brought.items:
             if isinstance(item, IncomingCase):
-                await self._take_case(running, item)
+                await self._take_case(department, item)
             else:
-                await self.take(running.name, item)
+                await self.take(department.name, item)
 
-    async def _take_case(self, running: Running, item: IncomingCase) -> None:
-        actor = Actor(kind=ActorKind.SYSTEM, name=running.name)
+    async def _take_case(self, department: DepartmentHere, item: IncomingCase) -> None:
+        actor = Actor(kind=ActorKind.SYSTEM, name=department.name)
         with telemetry.span(
-            f"receive report.{running.name}",
+            f"receive report.{department.name}",
             kind="consumer",
-            attributes={telemetry.ADAPTER: running.name, "hub.report": "case"},
+            attributes={telemetry.ADAPTER: department.name, "hub.report": "case"},
         ):
             try:
-                await self._incoming(running.name, item, actor, telemetry.traceparent())
+                await self._incoming(department.name, item, actor, telemetry.traceparent())
             except InvalidInput as problem:
                 # Sending it again would not help: it is put aside with its reason, for an operator.
-                await self._put_aside(running.name, f"case:{item.ref}", problem.message)
+                await self._put_aside(department.name, f"case:{item.ref}", problem.message)
 
     async def take(self, adapter: str, report: Report) -> Outcome[Any] | None:
         """Take one report: committed on its case, or stored to wait for it (then None). One about a trial's sample is dropped.
 
         What the lifecycle refuses is put aside. Raises BusUnavailable, and NotAllowed when there is no such adapter.
         """
-        if report.key is not None and is_sample(report.key):
+        if report.key is not None and self._dropped(report.key):
             log.info("report on a trial's sample dropped", adapter=adapter, report=report.id, kind=report.kind.value)
             return None
         with telemetry.span(
@@ -212,7 +210,7 @@ class ReportBack:
             attributes={
                 telemetry.ADAPTER: adapter,
                 "hub.report": report.kind.value,
-                telemetry.DEPARTMENT: self._adapters.get(adapter).manifest.department,
+                telemetry.DEPARTMENT: self._departments.get(adapter).manifest.department,
             },
         ) as span:
             taken = await self._keep(adapter, report)
@@ -352,10 +350,9 @@ class ReportBack:
         """Keep what can't be used where an operator finds it: among the repairs. Raises BusUnavailable."""
         log.error("report put aside", adapter=adapter, report=id, case=case, reason=reason)
         text = f"上报 {id} 无法采用，已搁置：{reason}"
-        await self._repairs.note(Repair(kind=RepairKind.PUT_ASIDE, adapter=adapter, subject=id[:300], text=text, case=case))
+        await self._note(Repair(kind=RepairKind.PUT_ASIDE, adapter=adapter, subject=id[:300], text=text, case=case))
 
     async def _waiting(self) -> None:
-        await forget_consumer(self._bus, REPORTS, _FORMER_DURABLE)
         await ensure_consumer(self._bus, REPORTS, DURABLE, subject="waiting.>", most_pending=10_000)
         async with PullConsumer(self._bus, REPORTS, DURABLE, capacity=16) as consumer, asyncio.TaskGroup() as group:
             while True:
@@ -363,7 +360,7 @@ class ReportBack:
                 group.create_task(self._again(await consumer.next()))
 
     async def _again(self, delivery: Delivery) -> None:
-        waiting = await read_or_put_aside(delivery, _read_taken, self._repairs.note, adapter=_adapter_of(delivery.subject))
+        waiting = await read_or_put_aside(delivery, _read_taken, self._note, adapter=_adapter_of(delivery.subject))
         if waiting is None:
             return
         async with delivery.handling():
@@ -384,42 +381,42 @@ class ReportBack:
             else:
                 await delivery.ack()
 
-    async def _poll(self, running: Running) -> None:
+    async def _poll(self, department: DepartmentHere) -> None:
         """Poll for ever, whenever no other hub of the bus does: what has one cursor is read by one at a time."""
-        key = f"{running.name}.{running.cursor_name}"
+        key = f"{department.name}.{department.cursor_name}"
         lease = Lease(self._bus, f"poll.{key}")
-        await lease.keep(lambda: self._poll_alone(running, key))
+        await lease.keep(lambda: self._poll_alone(department, key))
 
-    async def _poll_alone(self, running: Running, key: str) -> None:
+    async def _poll_alone(self, department: DepartmentHere, key: str) -> None:
         """Poll for ever; the cursor moves only when everything a poll brought is stored."""
-        every = running.manifest.poll_every.total_seconds()
+        every = department.manifest.poll_every.total_seconds()
         troubles = 0
         cursor: Entry | None = None
         while True:
             raise_if_cancelled()
-            if running.pause is not None:
+            if department.pause is not None:
                 await asyncio.sleep(every)
                 continue
             more = False
             try:
                 cursor = cursor or await self._cursor(key)
-                found = await running.poll(cursor.value.decode() or None)
+                found = await department.poll(cursor.value.decode() or None)
                 if found.items or found.rejected:
-                    with telemetry.span(f"poll {running.name}", root=True, attributes={telemetry.ADAPTER: running.name}):
-                        await self._take_slowly(running, found)
+                    with telemetry.span(f"poll {department.name}", root=True, attributes={telemetry.ADAPTER: department.name}):
+                        await self._take_slowly(department, found)
                 if found.cursor is not None and found.cursor.encode() != cursor.value:
                     value = found.cursor.encode()
                     cursor = Entry(value, await self._cursors.update(key, value, cursor.revision))
                 more = found.more
                 troubles = 0
             except (CredentialsRejected, Withdrawn) as problem:
-                await self._adapters.shut_out(running.name, problem)
+                await self._departments.shut_out(department.name, problem)
             except HubError as problem:
                 if isinstance(problem, LedgerConflict):
                     cursor = None  # another hub moved it, or a write is stored whose answer was lost
                 troubles += 1
                 if troubles == 1:
-                    log.warning("poll failed", adapter=running.name, reason=problem.message)
+                    log.warning("poll failed", adapter=department.name, reason=problem.message)
             if not more:
                 await asyncio.sleep(min(60.0, every * 2.0 ** min(troubles, 5)))
 
@@ -431,14 +428,14 @@ class ReportBack:
             return Entry(value, await self._cursors.create(key, value))
         return Entry(value, await self._cursors.update(key, value, stored.revision))
 
-    async def _take_slowly(self, running: Running, found: Brought) -> None:
+    async def _take_slowly(self, department: DepartmentHere, found: Brought) -> None:
         """Take what a poll brought no faster than the instance may bring reports, so that a flood starves nobody."""
-        await self._take_all(running, replace(found, items=()))
+        await self._take_all(department, replace(found, items=()))
         for item in found.items:
             raise_if_cancelled()
-            if (wait := running.reports.wait()) > 0:
+            if (wait := department.reports.wait()) > 0:
                 await asyncio.sleep(wait)
-            await self._take_all(running, Brought(items=(item,)))
+            await self._take_all(department, Brought(items=(item,)))
 
 
 def _adapter_of(subject: str) -> str:

@@ -26,7 +26,7 @@ from hub.surfaces.api.tokens import Role, Token
 from hub.views import Scope
 
 if TYPE_CHECKING:
-    from hub.config.district import District
+    from hub.model.policy.district import District
     from hub.surfaces.api.kinds import Kind
 
 REPORTERS = frozenset((Role.ADMIN, Role.OPERATOR, Role.CLERK, Role.GRID_WORKER, Role.DEPARTMENT))

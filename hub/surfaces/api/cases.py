@@ -27,7 +27,7 @@ from hub.surfaces.api.problems import Failure
 from hub.views import CaseFilter, Sort
 
 if TYPE_CHECKING:
-    from hub.config.district import District
+    from hub.model.policy.district import District
 
 CasePath = Annotated[
     str,

@@ -33,7 +33,7 @@ from hub.surfaces.api.scopes import KeyScope
 from hub.surfaces.api.tokens import Role
 
 if TYPE_CHECKING:
-    from hub.config.district import District
+    from hub.model.policy.district import District
     from hub.surfaces.api.models import TimelineItem
     from hub.surfaces.api.services import Services
     from hub.views import Projection, TimelineEntry

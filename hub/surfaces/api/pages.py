@@ -13,6 +13,7 @@ from starlette.responses import HTMLResponse, Response
 
 from hub.contract import ConsolePage
 from hub.errors import NotAllowed
+from hub.platform.adapters.pages import rendered
 from hub.surfaces.api.answers import answer
 from hub.surfaces.api.auth import CallerHere, ServicesHere
 from hub.surfaces.api.models import PageAnswer, PageList
@@ -41,8 +42,7 @@ async def page(services: ServicesHere, caller: CallerHere, path: PagePath) -> Re
     """HTML without scripts. 503 when the plugin does not give it in time."""
     for one in _pages(services):
         if one.path == path and caller.token.role.value in one.roles:
-            assert services.instances is not None
-            return HTMLResponse(await services.instances.roster.rendered(one), headers=_HEADERS)
+            return HTMLResponse(await rendered(one), headers=_HEADERS)
     raise NotAllowed("no such page", subject=path)
 
 

@@ -28,7 +28,7 @@ from hub.surfaces.api.models import (
 from hub.views import TimelineEntry
 
 if TYPE_CHECKING:
-    from hub.config.district import District
+    from hub.model.policy.district import District
 
 
 def attempt_answer(attempt: Attempt) -> AttemptAnswer:

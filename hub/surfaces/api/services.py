@@ -10,11 +10,11 @@ from hub.model.aggregate import MatterId
 from hub.settings import Open311Settings
 
 if TYPE_CHECKING:
-    from hub.config.district import District
     from hub.contract import CallbackRequest, Contact
     from hub.model.actors import Actor
     from hub.model.aggregate import Commit
     from hub.model.case.state import Case, CaseId
+    from hub.model.policy.district import District
     from hub.observing.store import SpanRecord
     from hub.platform.adapters import Adapters as Roster
     from hub.platform.adapters import AdapterStatus

@@ -9,13 +9,13 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from hub.errors import InvalidInput, NotAllowed, PluginError
+from hub.platform.trial.cassette import Cassette
 from hub.surfaces.api.answers import answer
 from hub.surfaces.api.auth import RUNNERS, CallerHere, ServicesHere
 from hub.surfaces.api.bodies import read_body
 from hub.surfaces.api.instances import NamePath
 from hub.surfaces.api.openapi import gives, takes
 from hub.surfaces.api.trial_models import TrialAnswer, TryBody
-from hub.testing.cassette import Cassette
 
 router = APIRouter(tags=["adapters"])
 

@@ -15,12 +15,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from hub.config.district import Checked, District, check_district, load_district
-from hub.demo.requests_file import Request, read_requests
+from hub.config.district import Checked, check_district, load_district
+from hub.config.requests import Request, read_requests
 from hub.errors import ConfigError
 from hub.model.assignments.state import Role
 from hub.model.case.state import Channel, Severity
 from hub.model.district.areas import AreaCode
+from hub.model.policy.district import District
 from hub.model.policy.policy import Explanation
 from hub.model.policy.rules import Matter, Plan
 from hub.settings import Settings
@@ -75,13 +76,13 @@ def _show_checked(found: Checked) -> None:
         console.print(f"[red]✗[/red] {problem}", soft_wrap=True)
     for warning in found.warnings:
         console.print(f"[yellow]![/yellow] {warning}", soft_wrap=True)
-    if found.problems or found.district is None:
+    if found.problems or found.configured is None:
         console.print(f"[red]{len(found.problems)} mistakes[/red]")
         return
-    district = found.district
+    district = found.configured.district
     console.print(
         f"[green]✓[/green] {district.code} {district.name}: {len(district.areas)} areas, {len(district.directory)} units, "
-        f"{len(district.policy.categories)} categories, {len(district.policy.book.rules)} rules, {len(district.adapters)} adapters"
+        f"{len(district.policy.categories)} categories, {len(district.policy.book.rules)} rules, {len(found.configured.adapters)} adapters"
     )
 
 

@@ -134,10 +134,10 @@ def _without_a_hub(
     from hub.errors import HubError
     from hub.observing import logs  # not at the top: plugins are loaded only when one is tried here
     from hub.platform.adapters.plugins import Plugins
+    from hub.platform.trial.cassette import Cassette
     from hub.platform.trial.sample import default_sample, given_sample
     from hub.platform.trial.trials import new_suffix
     from hub.platform.trial.trying import try_plugin
-    from hub.testing.cassette import Cassette
 
     logs.setup("error")
     simulator = _simulator(settings) if faults else ""

@@ -26,7 +26,7 @@ from hub.bus.streams import ORDERS
 from hub.contract import AdapterInstance, CallbackRejected, CallbackRequest, Capability, Contact, Crosswalk, Plugin
 from hub.errors import BusUnavailable, CredentialsRejected, HubError, InvalidInput, Withdrawn
 from hub.observing import telemetry
-from hub.platform.adapters.running import Brought, Running, build
+from hub.platform.adapters.running import Running, build
 from hub.platform.remote.credentials_file import CredentialsFile
 from hub.platform.remote.far.handing import Handing, nowhere
 from hub.platform.remote.far.journal import Journal, Out
@@ -35,6 +35,7 @@ from hub.platform.remote.messages import Answer, Beat, Question, Terms
 from hub.platform.remote.orders import ACK_WAIT
 from hub.platform.remote.protocol import Event, decode_order, read
 from hub.spine.aside.put_aside import unreadable
+from hub.spine.departments import Brought
 
 log = structlog.get_logger("hub.platform.remote.far")
 

@@ -16,7 +16,7 @@ from hub.contract import CaseText, Suggestion
 from hub.errors import HubError
 
 if TYPE_CHECKING:
-    from hub.config.district import District
+    from hub.model.policy.district import District
 
 log = structlog.get_logger("hub.classification")
 

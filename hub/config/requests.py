@@ -16,14 +16,11 @@ from pathlib import Path
 from hub.errors import ConfigError
 from hub.model.case.state import Channel
 
-SHIPPED = Path(__file__).with_name("requests.csv")
-"""The requests the project ships, written for the demo."""
-
 REQUIRED = ("id", "title", "text")
 OPTIONAL = ("created_at", "support", "against")
 
 _CHANNELS = ((70, Channel.HOTLINE), (84, Channel.RESIDENT), (95, Channel.PATROL), (100, Channel.DEVICE))
-"""Of a hundred requests so many come in by each channel (upper bounds): most by the hotline, as in a real city."""
+"""Of a hundred requests so many come in by each channel (upper bounds): most by telephone, as in a real city."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,33 @@
+"""A district: its areas, units and places, and the policy in force in it. Pure; `hub.config` reads it from files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from zoneinfo import ZoneInfo
+
+from hub.model.district.areas import AreaCode
+from hub.model.district.areatree import AreaTree
+from hub.model.district.places import Places
+from hub.model.district.units import Directory
+from hub.model.policy.policy import Policy
+
+
+@dataclass(frozen=True, kw_only=True)
+class District:
+    """One district."""
+
+    code: AreaCode
+    name: str
+    areas: AreaTree
+    directory: Directory
+    policy: Policy
+    places: Places
+    zone: ZoneInfo
+
+    def locate(self, text: str) -> AreaCode | None:
+        """The most specific area a text names (`Places.locate`)."""
+        return self.places.locate(text)
+
+    def with_policy(self, policy: Policy) -> District:
+        """The same district under another (published) policy."""
+        return replace(self, policy=policy)

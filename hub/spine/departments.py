@@ -1,0 +1,193 @@
+"""What the spine needs of departments: who they are, whether they take anything now, and the calls that reach them.
+
+The platform implements it: its roster is `Departments`, its instances are `Department`s. Nothing here knows what a plugin is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from hub.contract import (
+    AdapterInstance,
+    Assignment,
+    CallbackRequest,
+    Capability,
+    IncomingCase,
+    Manifest,
+    Notice,
+    Receipt,
+    Report,
+)
+from hub.errors import HubError
+
+
+class Breaker(Protocol):
+    """Holds calls back while a department's system fails."""
+
+    @property
+    def wait(self) -> float:
+        """Seconds until it may be tried again; 0: now."""
+        ...
+
+    def admit(self) -> bool:
+        """Whether a call may be made; every call that was admitted is told how it ended."""
+        ...
+
+    def succeeded(self) -> None:
+        """The system answered."""
+        ...
+
+    def failed(self) -> None:
+        """The system did not answer, or not as it should."""
+        ...
+
+    def undecided(self) -> None:
+        """Nothing can be said of the system."""
+        ...
+
+
+class Pace(Protocol):
+    """How much a department may bring in at once."""
+
+    def wait(self, count: int = 1) -> float:
+        """Seconds until so many more may come."""
+        ...
+
+    def admit(self, count: int = 1) -> float:
+        """Count so many in; else the seconds until they may come."""
+        ...
+
+
+class Department(Protocol):
+    """An adapter instance, wherever its code runs."""
+
+    @property
+    def name(self) -> str:
+        """The instance's name."""
+        ...
+
+    @property
+    def instance(self) -> AdapterInstance:
+        """Its settings and limits."""
+        ...
+
+    @property
+    def manifest(self) -> Manifest:
+        """What its plugin says of itself."""
+        ...
+
+    @property
+    def breaker(self) -> Breaker:
+        """Its breaker."""
+        ...
+
+    @property
+    def reports(self) -> Pace:
+        """How much it may bring in."""
+        ...
+
+    @property
+    def pause(self) -> object | None:
+        """Why it takes nothing; None: it takes what comes."""
+        ...
+
+    @property
+    def stirred(self) -> asyncio.Event:
+        """Set when its lane should look again."""
+        ...
+
+    @property
+    def here(self) -> DepartmentHere | None:
+        """Itself, if its code runs in this process."""
+        ...
+
+    def can(self, capability: Capability) -> bool:
+        """Whether its plugin declares it."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Brought:
+    """What a poll or callback brought: what can be taken, and what can't with the reason."""
+
+    items: Sequence[Report | IncomingCase]
+    rejected: Sequence[tuple[str, str]] = ()
+    """(its id as far as it has one, what is wrong)."""
+    cursor: str | None = None
+    more: bool = False
+
+
+class DepartmentHere(Department, Protocol):
+    """An instance whose code runs in this process. Every call is bounded, every answer sound; they raise delivery errors only."""
+
+    @property
+    def cursor_name(self) -> str:
+        """Under which name its poll's cursor is kept."""
+        ...
+
+    async def deliver(self, assignment: Assignment) -> Receipt:
+        """Hand an assignment over; a time-out is an unknown outcome."""
+        ...
+
+    async def lookup(self, assignment: Assignment) -> Receipt | None:
+        """Ask what became of an assignment; None: the department does not know it."""
+        ...
+
+    async def recall(self, assignment: Assignment, reason: str) -> None:
+        """Take an assignment back."""
+        ...
+
+    async def urge(self, assignment: Assignment, message: str) -> None:
+        """Remind the department."""
+        ...
+
+    async def inform(self, notice: Notice) -> None:
+        """Tell the source of a matter how it goes."""
+        ...
+
+    async def poll(self, cursor: str | None) -> Brought:
+        """Fetch what is new since `cursor`."""
+        ...
+
+    async def parse_callback(self, request: CallbackRequest) -> Brought:
+        """Verify and read a callback; raises CallbackRejected."""
+        ...
+
+
+class Departments(Protocol):
+    """All instances of this process."""
+
+    def changes(self) -> AsyncIterator[None]:
+        """Once at first, then whenever they changed; for ever."""
+        ...
+
+    def lanes(self) -> Sequence[Department]:
+        """Those that a queue is worked for."""
+        ...
+
+    def get(self, name: str) -> Department:
+        """The instance; raises NotAllowed when there is none that is enabled."""
+        ...
+
+    def pick(self, name: str, case: str, area: str) -> Department:
+        """The version of the instance that takes this matter; raises NotAllowed."""
+        ...
+
+    def polled(self) -> Sequence[DepartmentHere]:
+        """Those that are asked for what is new."""
+        ...
+
+    def versions_here(self, name: str) -> Sequence[DepartmentHere]:
+        """All versions of an instance that run here, the one with most of the traffic first; raises NotAllowed."""
+        ...
+
+    async def shut_out(self, name: str, problem: HubError) -> None:
+        """Pause an instance whose credentials were refused."""
+        ...
+
+    async def try_resume(self, name: str) -> bool:
+        """Ask a paused instance whether it can go on; whether it does. Raises NotAllowed."""
+        ...
