@@ -14,7 +14,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .PHONY: run test setup check gathered unit fault bench lock clean
 
 run: setup
-	$(BIN)/hub up --demo $(ARGS)
+	$(BIN)/hub demo $(ARGS)
 
 test: setup
 	@$(MAKE) --no-print-directory -j 2 check gathered browser-ready node-ready

@@ -52,10 +52,10 @@ def command_list() -> str:
     """Every command of `hub` with its arguments and first line of help."""
     import typer.main
 
-    from hub.surfaces.cli import app
+    from hub.surfaces.cli import whole
 
     lines: list[str] = []
-    _commands(typer.main.get_command(app), "hub", lines)
+    _commands(typer.main.get_command(whole()), "hub", lines)
     return "| command | what |\n|---|---|\n" + "\n".join(lines)
 
 

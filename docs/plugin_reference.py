@@ -66,8 +66,8 @@ def manifest(language: str) -> str:
 
 def capabilities(language: str) -> str:
     """What can be declared, and the method behind it."""
-    from hub.platform.adapters.plugins import METHODS
     from hub.contract import Adapter, Capability
+    from hub.platform.adapters.plugins import METHODS
 
     notes = _notes(Capability)
     rows = []

@@ -1,4 +1,4 @@
-"""What `hub up --demo` can be told. Values only; the command line fills them, `hub.demo.run` reads them."""
+"""What `hub demo` can be told. Values only; the command line fills them, `hub.demo.run` reads them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`hub up --demo`: four departmental simulators, the hub, the people, the stories, then requests replayed through all of it.
+"""`hub demo`: four departmental simulators, the hub, the people, the stories, then requests replayed through all of it.
 
 Started again on the same data directory, also after everything was killed, it goes on: ports, secrets and keys are kept, so nothing
 is put in twice. Called by the command line.

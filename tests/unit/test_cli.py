@@ -21,7 +21,7 @@ from hub.observing.case_trace import assemble
 from hub.observing.store import SpanRecord
 from hub.surfaces.api.bodies import body_of, decode
 from hub.surfaces.api.case_kind import CASE_KIND
-from hub.surfaces.cli import app
+from hub.surfaces.cli import whole
 from hub.surfaces.cli.client import find_token
 from hub.surfaces.cli.generated import target
 
@@ -206,7 +206,7 @@ def hub(server: Hub, monkeypatch: pytest.MonkeyPatch) -> Hub:
 
 
 def run(*arguments: str, input: str | None = None) -> Result:
-    return CliRunner(env={"COLUMNS": "220", "TERM": "dumb"}).invoke(app, list(arguments), input=input)
+    return CliRunner(env={"COLUMNS": "220", "TERM": "dumb"}).invoke(whole(), list(arguments), input=input)
 
 
 def done(*arguments: str) -> str:
@@ -490,7 +490,7 @@ def test_the_token_never_shows_in_an_error(hub: Hub) -> None:
         ("case", "list", "--since", "yesterday"),
         ("up", "--exit"),
         ("up", "--limit", "5"),
-        ("up", "--demo", "--replay", "no-such-file.csv"),
+        ("demo", "--replay", "no-such-file.csv"),
         ("bench", "--cases", "0"),
         ("up", "--port", "99999"),
     ],

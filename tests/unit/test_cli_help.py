@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from hub.surfaces.cli import app
+from hub.surfaces.cli import whole
 
 
 def commands_below(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -19,6 +19,6 @@ def commands_below(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tup
 def test_every_command_of_ours_has_help_with_an_example() -> None:
     from typer.main import get_command
 
-    for path, command in commands_below(get_command(app)):
+    for path, command in commands_below(get_command(whole())):
         if path[0] != "policy" and path != ("area", "generate"):
             assert "Example" in (command.help or ""), path

@@ -116,9 +116,9 @@ def code(text: str, language: str) -> list[str]:
 def root_command() -> Any:
     import typer.main
 
-    from hub.surfaces.cli import app
+    from hub.surfaces.cli import whole
 
-    return typer.main.get_command(app)
+    return typer.main.get_command(whole())
 
 
 @pytest.mark.parametrize(("page", "line"), commands("hub"), ids=lambda value: str(value)[:60])

@@ -17,7 +17,7 @@ from hub.surfaces.cli.cases import case_app
 from hub.surfaces.cli.crosswalk import add_reconciling
 from hub.surfaces.cli.deliveries import delivery_app
 from hub.surfaces.cli.district import add_top_level, area_app, dead_app, token_app, unit_app
-from hub.surfaces.cli.extra import extended
+from hub.surfaces.cli.extra import add_own_commands, extended
 from hub.surfaces.cli.generated import add_commands
 from hub.surfaces.cli.grading import add_grading
 from hub.surfaces.cli.keys import key_app
@@ -26,7 +26,7 @@ from hub.surfaces.cli.policy import policy_app
 from hub.surfaces.cli.remote import creds_app
 from hub.surfaces.cli.remote import run as run_adapter
 from hub.surfaces.cli.repairs import repair_app
-from hub.surfaces.cli.run import bench, ledger_app, secrets_app, up, views_app
+from hub.surfaces.cli.run import ledger_app, secrets_app, up, views_app
 from hub.surfaces.cli.trial import add_trying
 
 
@@ -65,16 +65,24 @@ def _built() -> typer.Typer:
         ("secrets", secrets_app),
     ):
         tree.add_typer(group, name=name)
-    tree.command("bench")(bench)
     return tree
 
 
 app = _built()
-"""The whole command line, for the entry point, the generated documentation and tests."""
+"""The command line without what others add to it."""
+
+
+def whole() -> typer.Typer:
+    """The whole command line of what ships: for the generated documentation and tests."""
+    tree = _built()
+    add_own_commands(tree)
+    return tree
 
 
 def main() -> None:
     """Entry point of the `hub` command."""
+    if sys.argv[1:2] == ["up"] and "--demo" in sys.argv:
+        sys.argv = [sys.argv[0], "demo", *(word for word in sys.argv[2:] if word != "--demo")]
     problem = extended(app, sys.argv[1:])
     if problem is not None:
         typer.echo(f"hub: {problem}", err=True)

@@ -1,15 +1,21 @@
-"""Commands that plugins add to `hub`: loaded only when the command asked for is none of our own, or when all are listed.
+"""Commands that others add to `hub`: its own demo and bench, and plugins.
 
-Refuses a plugin's command that has the name of another, and a plugin that can't be loaded, in one line.
+They are loaded only when the command asked for is none of our own, or when all are listed. Refuses a plugin's command that has the
+name of another, and a plugin that can't be loaded, in one line.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.metadata import entry_points
+from typing import Final
 
 import typer
 
 from hub.errors import HubError, PluginError
+
+OWN: Final = "city_hub.own_commands"
+"""The entry-point group of the hub's own parts that add commands."""
 
 
 def wanted(tree: typer.Typer, arguments: Sequence[str]) -> bool:
@@ -18,6 +24,12 @@ def wanted(tree: typer.Typer, arguments: Sequence[str]) -> bool:
         return True
     first = arguments[0]
     return first in ("--help", "-h") or (not first.startswith("-") and first not in names_of(tree))
+
+
+def add_own_commands(tree: typer.Typer) -> None:
+    """Let the parts of the hub that it does not need to run (demo, bench) add their commands; the surface does not know them."""
+    for entry in sorted(entry_points(group=OWN), key=lambda entry: entry.name):
+        entry.load().hub_cli_commands(app=tree)
 
 
 def add_plugin_commands(tree: typer.Typer) -> None:
@@ -51,6 +63,9 @@ def names_of(tree: typer.Typer) -> list[str]:
 
 def extended(tree: typer.Typer, arguments: Sequence[str]) -> str | None:
     """Add plugins' commands where they are wanted; the text of what is wrong, if anything."""
+    if not wanted(tree, arguments):
+        return None
+    add_own_commands(tree)
     if not wanted(tree, arguments):
         return None
     try:

@@ -1,13 +1,12 @@
-"""`hub up|bench|views|ledger|secrets`: what runs or mends a hub on this machine. Settings are made here; the work is `hub.serving`'s.
+"""`hub up|views|ledger|secrets`: what runs or mends a hub on this machine. Settings are made here; the work is `hub.serving`'s.
 
 The hub itself is imported only when one of these commands runs, so that the others start fast.
 """
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import typer
 from pydantic import ValidationError
@@ -18,25 +17,13 @@ views_app = typer.Typer(no_args_is_help=True, help="Read models (the hub must no
 ledger_app = typer.Typer(no_args_is_help=True, help="The ledger (the hub must not be running).")
 secrets_app = typer.Typer(no_args_is_help=True, help="Sealed secrets of adapters (no hub of the bus may be running).")
 
-DEMO_DATA: Final = Path("demo-data")
-"""Where the demo keeps its data unless told otherwise, so that it never mixes with a real hub's."""
-
-DataDirectory = Annotated[
-    Path | None, typer.Option("--data", envvar="HUB_DATA", help="Data directory.", show_default="data, for the demo demo-data")
-]
+DataDirectory = Annotated[Path | None, typer.Option("--data", envvar="HUB_DATA", help="Data directory.", show_default="data")]
 ConfigDirectory = Annotated[
     Path | None,
     typer.Option("--config", envvar="HUB_CONFIG", help="Directory of the district's configuration.", show_default="config"),
 ]
 Port = Annotated[int | None, typer.Option(min=0, max=65535, help="Port of the HTTP interface.", show_default="8600")]
 LogLevel = Annotated[str | None, typer.Option(help="debug, info, warning or error.", show_default="info")]
-
-
-class Sync(StrEnum):
-    """When the embedded server flushes."""
-
-    ALWAYS = "always"
-    DEFAULT = "default"
 
 
 def settings_of(data: Path | None, config: Path | None, *, port: int | None = None, log_level: str | None = None) -> Settings:
@@ -51,86 +38,14 @@ def settings_of(data: Path | None, config: Path | None, *, port: int | None = No
         raise typer.BadParameter(lines) from None
 
 
-def up(
-    data: DataDirectory = None,
-    config: ConfigDirectory = None,
-    port: Port = None,
-    log_level: LogLevel = None,
-    demo: Annotated[
-        bool, typer.Option("--demo", help="Show the hub at work on the demo district, with simulated departments.")
-    ] = False,
-    replay: Annotated[
-        Path | None,
-        typer.Option(
-            exists=True, dir_okay=False, help="Demo: CSV of requests instead of the project's own.", show_default=False
-        ),
-    ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Demo: at most so many requests.", show_default=False)] = None,
-    exit: Annotated[bool, typer.Option("--exit", help="Demo: end when everything is settled.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Demo: print one JSON object at the end, nothing else.")] = False,
-    rate: Annotated[
-        float | None, typer.Option(min=0.01, help="Demo: requests per second.", show_default="as fast as taken")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Demo: seed of everything that is drawn.")] = 1,
-    pace: Annotated[float, typer.Option(min=0.0, help="Demo: seconds people take for one step.")] = 0.5,
-    scenes: Annotated[
-        bool | None,
-        typer.Option("--scenes/--no-scenes", help="Demo: play stories 1-4 first.", show_default="yes, but not with --json"),
-    ] = None,
-    patience: Annotated[
-        float, typer.Option(min=1.0, help="Demo with --exit: give up after so many seconds without any change.")
-    ] = 90.0,
-) -> None:
-    """Run the hub until it is stopped.
+def up(data: DataDirectory = None, config: ConfigDirectory = None, port: Port = None, log_level: LogLevel = None) -> None:
+    """Run the hub until it is stopped. `hub up --demo` is `hub demo`.
 
-    Examples: hub up
-    ·  hub up --demo
-    ·  hub up --demo --replay requests.csv --limit 500 --exit --json
+    Example: hub up --data data
     """
-    only_demo = {"--replay": replay, "--limit": limit, "--exit": exit or None, "--json": as_json or None, "--rate": rate}
-    misplaced = [name for name, value in only_demo.items() if value is not None]
-    if misplaced and not demo:
-        raise typer.BadParameter(f"{', '.join(misplaced)}: only with --demo")
-    if not demo:
-        from hub.serving import up as serve
+    from hub.serving import up as serve
 
-        raise typer.Exit(serve(settings_of(data, config, port=port, log_level=log_level)))
-    from hub.demo import DemoOptions
-    from hub.demo.run import run as show
-
-    options = DemoOptions(
-        replay=replay, limit=limit, exit=exit, json=as_json, rate=rate, seed=seed, pace=pace, scenes=scenes, patience=patience
-    )
-    raise typer.Exit(show(settings_of(data or DEMO_DATA, config, port=port, log_level=log_level), options))
-
-
-def bench(
-    cases: Annotated[int, typer.Option(min=1, help="Cases of the throughput run.")] = 3000,
-    sync: Annotated[Sync, typer.Option(help="When the embedded server flushes.")] = Sync.DEFAULT,
-    rate: Annotated[float, typer.Option(min=1.0, help="Cases per second of the latency run.")] = 150.0,
-    config: ConfigDirectory = None,
-    tracing: Annotated[bool, typer.Option("--tracing/--no-tracing", help="Make spans.")] = True,
-    install: Annotated[
-        bool, typer.Option("--install", help="Instead: the others' latency while a plugin is installed and added.")
-    ] = False,
-    poisoned: Annotated[
-        bool, typer.Option("--poisoned", help="Instead: the others' throughput beside a poisoned adapter.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
-) -> None:
-    """Measure closed cases per second, the latency the hub adds, and the floor a bare process reaches.
-
-    Examples: hub bench --cases 3000 --json
-    ·  hub bench --install --rate 60
-    ·  hub bench --poisoned
-    """
-    from hub.bench.platform import InstallBench, PoisonBench
-    from hub.bench.spine import Bench, BenchOptions, run
-
-    options = BenchOptions(
-        cases=cases, sync=sync.value, rate=rate, tracing=tracing, json=as_json, config=config or Path("config")
-    )
-    raise typer.Exit(run(options, InstallBench if install else PoisonBench if poisoned else Bench))
+    raise typer.Exit(serve(settings_of(data, config, port=port, log_level=log_level)))
 
 
 @views_app.command("rebuild")
