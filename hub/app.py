@@ -84,7 +84,7 @@ GAVE_UP = 70
 HELD_UP = "held-up"
 """File in the data directory that names the plugin the process was ended for."""
 
-MARK_EVERY = 1.0
+CHECKPOINT_EVERY = 1.0
 """Seconds between checkpoints outside the store."""
 
 
@@ -357,7 +357,7 @@ class Hub:
             "policy": self.policies.follow,
             "adapters": self.adapters.follow,
             "tokens": self.tokens.run,
-            "checkpoint": lambda: self.ledger.keep_marking(MARK_EVERY, self._found_damaged),
+            "checkpoint": lambda: self.ledger.keep_checkpoints(CHECKPOINT_EVERY, self._found_damaged),
         }
         tasks = [asyncio.create_task(self._stage(name, run), name=name) for name, run in stages.items()]
         held_up: set[asyncio.Task[None]] = set()
@@ -379,7 +379,7 @@ class Hub:
                 log.error("stages did not stop", stages=[task.get_name() for task in stuck])
             if self.damaged is None:
                 with contextlib.suppress(BusUnavailable):
-                    await self.ledger.mark()
+                    await self.ledger.checkpoint()
 
     def _give_up(self, adapter: str) -> None:
         """A plugin keeps the loop for good: end the process; the next one starts without that plugin."""

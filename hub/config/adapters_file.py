@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 
-from hub.config.marked import Mark
+from hub.config.nodes import Node
 from hub.contract import AdapterInstance, Crosswalk, ReportKind
 
 
@@ -23,7 +23,7 @@ class OutsideValue(str):
         return "'***'"
 
 
-def read_adapters(root: Mark, environ: Mapping[str, str]) -> tuple[AdapterInstance, ...]:
+def read_adapters(root: Node, environ: Mapping[str, str]) -> tuple[AdapterInstance, ...]:
     """The instances of adapters.yaml; in settings `{env: NAME}` is filled from `environ`, `{file: PATH}` from that file.
 
     A variable that is not set, or a file that can't be read, is a mistake when the adapter is enabled; else the setting is left out.
@@ -74,16 +74,16 @@ def read_adapters(root: Mark, environ: Mapping[str, str]) -> tuple[AdapterInstan
     return tuple(found)
 
 
-def _count(mark: Mark | None, default: int) -> int:
+def _count(mark: Node | None, default: int) -> int:
     return mark.integer(least=1) if mark is not None else default
 
 
-def _duration(mark: Mark | None, default: timedelta) -> timedelta:
+def _duration(mark: Node | None, default: timedelta) -> timedelta:
     found = mark.clock_span() if mark is not None else None
     return found if found is not None else default
 
 
-def _crosswalk(mark: Mark) -> Crosswalk:
+def _crosswalk(mark: Node) -> Crosswalk:
     """The department's words against ours: statuses, categories, fields."""
     tables = mark.fields(("statuses", "categories", "fields"))
     entries = {name: table.entries() for name, table in tables.items()}
@@ -95,7 +95,7 @@ def _crosswalk(mark: Mark) -> Crosswalk:
     )
 
 
-def _settings(mark: Mark, environ: Mapping[str, str], enabled: bool) -> dict[str, object]:
+def _settings(mark: Node, environ: Mapping[str, str], enabled: bool) -> dict[str, object]:
     """A mapping of settings with its environment values filled in."""
     found: dict[str, object] = {}
     for name, child in mark.entries().items():

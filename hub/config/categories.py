@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 
-from hub.config.marked import Mark
+from hub.config.nodes import Node
 from hub.model.case.state import Severity
 from hub.model.policy.categories import Category, CategoryTree, Raise, Standing
 
@@ -16,7 +16,7 @@ _CODE = re.compile(r"^[A-Z]\d{4}$")
 _MAJOR = re.compile(r"^[A-Z]\d{2}$")
 
 
-def per_severity(mark: Mark) -> dict[Severity, Mark]:
+def per_severity(mark: Node) -> dict[Severity, Node]:
     """A mapping with one entry for every severity; complains about gaps."""
     names = [severity.value for severity in Severity]
     return {Severity(name): child for name, child in mark.fields(names, required=names).items()}
@@ -25,7 +25,7 @@ def per_severity(mark: Mark) -> dict[Severity, Mark]:
 class CategoryReader:
     """Reads one categories.yaml, whose root is `root`."""
 
-    def __init__(self, root: Mark) -> None:
+    def __init__(self, root: Node) -> None:
         self._root = root
         self._lines: dict[str, int] = {}
 
@@ -48,11 +48,11 @@ class CategoryReader:
         return CategoryTree(categories, default=default, standing=standing, raises=self._raises(fields.get("raise")))
 
     @staticmethod
-    def _window(mark: Mark) -> timedelta | None:
+    def _window(mark: Node) -> timedelta | None:
         return None if mark.text() == "none" else mark.clock_span()
 
     @staticmethod
-    def _standing(mark: Mark) -> dict[Severity, Standing]:
+    def _standing(mark: Node) -> dict[Severity, Standing]:
         found: dict[Severity, Standing] = {}
         for severity, child in per_severity(mark).items():
             fields = child.fields(("settle", "top"), required=("settle", "top"))
@@ -65,7 +65,7 @@ class CategoryReader:
             found[severity] = Standing(settle=settle, top=top)
         return found
 
-    def _raises(self, mark: Mark | None) -> list[Raise]:
+    def _raises(self, mark: Node | None) -> list[Raise]:
         found: list[Raise] = []
         for item in mark.items() if mark is not None else ():
             fields = item.fields(("to", "where", "categories", "words", "unless"), required=("to", "words"))
@@ -85,7 +85,7 @@ class CategoryReader:
                 )
         return found
 
-    def _classes(self, mark: Mark, window: timedelta | None) -> list[Category]:
+    def _classes(self, mark: Node, window: timedelta | None) -> list[Category]:
         categories: list[Category] = []
         for major, child in mark.entries().items():
             if not _MAJOR.match(major):
@@ -106,7 +106,7 @@ class CategoryReader:
         self._check_keywords(mark, categories)
         return categories
 
-    def _category(self, code: str, mark: Mark, major: str, major_name: str, window: timedelta | None) -> Category | None:
+    def _category(self, code: str, mark: Node, major: str, major_name: str, window: timedelta | None) -> Category | None:
         fields = mark.fields(
             ("name", "severity", "keywords", "settle", "top", "duplicates", "covers"), required=("name", "severity", "keywords")
         )
@@ -132,7 +132,7 @@ class CategoryReader:
         )
 
     @staticmethod
-    def _check_keywords(mark: Mark, categories: list[Category]) -> None:
+    def _check_keywords(mark: Node, categories: list[Category]) -> None:
         """Complain about a keyword given twice in one category."""
         for category in categories:
             repeated = sorted({"+".join(words) for words in category.keywords if category.keywords.count(words) > 1})

@@ -17,7 +17,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from hub.config.adapters_file import OutsideValue, read_adapters
-from hub.config.marked import Mark, read_yaml
+from hub.config.nodes import Node, read_yaml
 from hub.config.policy import DISTRICT, SOURCES, policy_from_sources, raise_first, read_policy, read_zone
 from hub.contract import AdapterInstance
 from hub.errors import ConfigError
@@ -157,7 +157,7 @@ class _Files:
                 self._problems.append(ConfigError(f"not readable: {error}", file=name))
         return self._texts[name]
 
-    def yaml(self, name: str) -> Mark | None:
+    def yaml(self, name: str) -> Node | None:
         """A file's YAML document, or None and a problem."""
         text = self.text(name)
         return read_yaml(text, name, self._problems) if text is not None else None
@@ -257,7 +257,7 @@ def read_places(text: str, file: str, tree: AreaTree, problems: list[ConfigError
     return found
 
 
-def read_departments(root: Mark, tree: AreaTree, adapters: set[str]) -> tuple[Unit, ...]:
+def read_departments(root: Node, tree: AreaTree, adapters: set[str]) -> tuple[Unit, ...]:
     """The departments of units.yaml; complains about unknown areas and adapters and codes that are an area's."""
     fields = root.fields(("departments",), required=("departments",))
     units: list[Unit] = []
@@ -286,7 +286,7 @@ def read_departments(root: Mark, tree: AreaTree, adapters: set[str]) -> tuple[Un
     return tuple(units)
 
 
-def _check_identity(root: Mark, tree: AreaTree) -> ZoneInfo | None:
+def _check_identity(root: Node, tree: AreaTree) -> ZoneInfo | None:
     """Check district.yaml against the tree; its zone."""
     fields = root.fields(("code", "name", "zone"), required=("code", "name"))
     if "code" in fields and fields["code"].text() != tree.district.code:

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from hub.config.categories import per_severity
-from hub.config.marked import Mark
+from hub.config.nodes import Node
 from hub.config.routing import read_when
 from hub.model.case.state import Severity
 from hub.model.district.areas import Level
@@ -40,7 +40,7 @@ class Limits(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 class LimitsReader:
     """Reads one limits.yaml, whose root is `root`; hours are in `zone`."""
 
-    def __init__(self, root: Mark, categories: CategoryTree, areas: AreaTree, zone: ZoneInfo) -> None:
+    def __init__(self, root: Node, categories: CategoryTree, areas: AreaTree, zone: ZoneInfo) -> None:
         self._root = root
         self._categories = categories
         self._areas = areas
@@ -69,7 +69,7 @@ class LimitsReader:
         visits = (self._visit(item) for item in fields["visits"].items()) if "visits" in fields else ()
         return Limits(hours=hours, table=table, overrides=overrides, visits=tuple(rule for rule in visits if rule is not None))
 
-    def _hours(self, mark: Mark) -> WorkingHours | None:
+    def _hours(self, mark: Node) -> WorkingHours | None:
         found: list[tuple[time, time]] = []
         for item in mark.items():
             match = _HOURS.match(item.text())
@@ -89,7 +89,7 @@ class LimitsReader:
     def _limit(self, kind: DeadlineKind, span: Span) -> Limit:
         return Limit(kind=kind, duration=span.amount + span.days * self._day, working=span.working, words=span.words)
 
-    def _table(self, mark: Mark) -> dict[DeadlineKind, Limit]:
+    def _table(self, mark: Node) -> dict[DeadlineKind, Limit]:
         found: dict[DeadlineKind, Limit] = {}
         for name, child in mark.fields([kind.value for kind in DeadlineKind]).items():
             span = child.span()
@@ -101,7 +101,7 @@ class LimitsReader:
                 child.complain("a limit must be longer than zero")
         return found
 
-    def _visit(self, mark: Mark) -> VisitRule | None:
+    def _visit(self, mark: Node) -> VisitRule | None:
         fields = mark.fields(("when", "visit"), required=("when", "visit"))
         if not {"when", "visit"} <= fields.keys():
             return None
@@ -111,7 +111,7 @@ class LimitsReader:
         return VisitRule(when=when, visit=fields["visit"].boolean(), line=mark.line)
 
 
-def read_ladder(root: Mark) -> tuple[dict[Severity, tuple[Step, ...]], dict[str, Level]]:
+def read_ladder(root: Node) -> tuple[dict[Severity, tuple[Step, ...]], dict[str, Level]]:
     """The steps per severity and who may grant what, out of ladder.yaml."""
     fields = root.fields(("severity", "authority"), required=("severity", "authority"))
     steps: dict[Severity, tuple[Step, ...]] = {}

@@ -12,13 +12,13 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from hub.config.categories import CategoryReader
 from hub.config.limits import LimitsReader, read_ladder
-from hub.config.marked import Mark, read_yaml
+from hub.config.nodes import Node, read_yaml
 from hub.config.routing import RoutingReader
 from hub.errors import ConfigError
 from hub.model.district.areatree import AreaTree
 from hub.model.district.units import Directory
 from hub.model.policy.policy import Policy
-from hub.model.policy.routing import RuleBook
+from hub.model.policy.routing import RoutingTable
 
 DISTRICT = "district.yaml"
 CATEGORIES = "policy/categories.yaml"
@@ -64,7 +64,7 @@ def read_policy(
 ) -> Policy | None:
     """Build a policy, collecting all mistakes in `problems`; None when there are any."""
     before = len(problems)
-    roots: dict[str, Mark] = {}
+    roots: dict[str, Node] = {}
     for name in SOURCES:
         if name not in sources:
             problems.append(ConfigError("the file is missing", file=name))
@@ -85,7 +85,7 @@ def read_policy(
         areas=areas,
         directory=directory,
         categories=categories,
-        book=RuleBook(rules, [category.code for category in categories]),
+        book=RoutingTable(rules, [category.code for category in categories]),
         entries=entries,
         limits=limits.table,
         category_limits=limits.overrides,
@@ -98,7 +98,7 @@ def read_policy(
     )
 
 
-def read_zone(root: Mark) -> ZoneInfo | None:
+def read_zone(root: Node) -> ZoneInfo | None:
     """The district's zone out of district.yaml."""
     mark = root.entries().get("zone")
     if mark is None:

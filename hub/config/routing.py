@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from hub.config.marked import Mark
+from hub.config.nodes import Node
 from hub.model.assignments.commands import Target
 from hub.model.assignments.state import Role
 from hub.model.case.state import Channel, Severity
@@ -21,7 +21,7 @@ from hub.model.policy.routing import Entry, Rule, When, unreachable
 _RULE_ID = re.compile(r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$")
 
 
-def read_when(mark: Mark, categories: CategoryTree, areas: AreaTree) -> When:
+def read_when(mark: Node, categories: CategoryTree, areas: AreaTree) -> When:
     """A condition; complains about categories and areas that do not exist."""
     fields = mark.fields(("category", "area", "channel", "severity", "any", "all"))
     codes = fields["category"].words() if "category" in fields else ()
@@ -45,7 +45,7 @@ def read_when(mark: Mark, categories: CategoryTree, areas: AreaTree) -> When:
 class RoutingReader:
     """Reads one routing.yaml, whose root is `root`."""
 
-    def __init__(self, root: Mark, categories: CategoryTree, areas: AreaTree, directory: Directory) -> None:
+    def __init__(self, root: Node, categories: CategoryTree, areas: AreaTree, directory: Directory) -> None:
         self._root = root
         self._categories = categories
         self._areas = areas
@@ -56,7 +56,7 @@ class RoutingReader:
         fields = self._root.fields(("entry", "rules"), required=("entry", "rules"))
         entries = self._entries(fields["entry"]) if "entry" in fields else {}
         rules: list[Rule] = []
-        marks: dict[str, Mark] = {}
+        marks: dict[str, Node] = {}
         for item in fields["rules"].items() if "rules" in fields else ():
             rule = self._rule(item)
             if rule is None:
@@ -73,7 +73,7 @@ class RoutingReader:
         return rules, entries
 
     @staticmethod
-    def _entries(mark: Mark) -> dict[Channel, Entry]:
+    def _entries(mark: Node) -> dict[Channel, Entry]:
         names = [channel.value for channel in Channel]
         entries: dict[Channel, Entry] = {}
         for name, child in mark.fields(names, required=names).items():
@@ -83,7 +83,7 @@ class RoutingReader:
                 entries[Channel(name)] = Entry(level=level, dispatch=_now(fields["dispatch"]), line=child.line)
         return entries
 
-    def _rule(self, mark: Mark) -> Rule | None:
+    def _rule(self, mark: Node) -> Rule | None:
         fields = mark.fields(
             ("id", "when", "level", "lead", "support", "optional", "dispatch", "because"), required=("id", "when")
         )
@@ -121,10 +121,10 @@ class RoutingReader:
         )
 
     @staticmethod
-    def _targets(mark: Mark | None) -> list[Mark]:
+    def _targets(mark: Node | None) -> list[Node]:
         return list(mark.items()) if mark is not None else []
 
-    def _target(self, mark: Mark, role: Role, required: bool) -> Target | None:
+    def _target(self, mark: Node, role: Role, required: bool) -> Target | None:
         task: str | None = None
         if mark.is_mapping:
             fields = mark.fields(("unit", "task"), required=("unit",))
@@ -140,7 +140,7 @@ class RoutingReader:
         return Target(unit=UnitCode(code), role=role, required=required, task=task)
 
 
-def _now(mark: Mark) -> bool:
+def _now(mark: Node) -> bool:
     word = mark.text()
     if word not in ("now", "hold"):
         mark.complain("now or hold is expected here")

@@ -29,7 +29,7 @@ from hub.platform.upkeep.catalogues import Catalogues
 from hub.platform.upkeep.crosswalk import Crosswalks
 from hub.platform.upkeep.reconciliation import Reconciliation
 from hub.platform.upkeep.repairs import RepairFilter, RepairItem, Repairs
-from hub.platform.upkeep.run_book import Run
+from hub.platform.upkeep.run_log import Run
 from hub.surfaces.api.services import Upkeep
 from hub.testing.kit import eventually
 from tests.system.department import report_gas, running_hub

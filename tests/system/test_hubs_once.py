@@ -14,7 +14,7 @@ from hub.bus.timers import set_audit
 from hub.errors import Refused
 from hub.platform.instances.registration import Patch
 from hub.platform.upkeep.reconciliation import Due
-from hub.platform.upkeep.run_book import Run, RunState
+from hub.platform.upkeep.run_log import Run, RunState
 from hub.testing.kit import eventually
 from tests.system.audited import NAME, Office, audited
 from tests.system.department import Department, report_gas, scripted

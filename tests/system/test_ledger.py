@@ -95,7 +95,7 @@ async def test_a_changed_commit_breaks_the_chain_and_is_noticed(tmp_path: Path) 
 async def test_one_flipped_bit_in_a_block_makes_the_hub_refuse_to_serve(tmp_path: Path) -> None:
     async with running_hub(tmp_path, {}, stages=False) as hub:
         await many_cases(hub, 60)
-        await hub.ledger.mark()
+        await hub.ledger.checkpoint()
     blocks = sorted((tmp_path / "nats" / "jetstream").rglob("LEDGER/msgs/*.blk"), key=lambda p: p.stat().st_size)
     content = bytearray(blocks[-1].read_bytes())
     content[len(content) // 2] ^= 0x01
@@ -110,7 +110,7 @@ async def test_one_flipped_bit_in_a_block_makes_the_hub_refuse_to_serve(tmp_path
 async def test_a_lost_tail_is_noticed_by_the_checkpoint(tmp_path: Path) -> None:
     async with running_hub(tmp_path, {}, stages=False) as hub:
         await many_cases(hub, 3)
-        await hub.ledger.mark()
+        await hub.ledger.checkpoint()
     # an older copy of the store under a newer checkpoint: what a bad restore or a lost disk gives
     kept = tmp_path / "checkpoint.json"
     mark = kept.read_text()
@@ -133,12 +133,12 @@ async def test_a_ledger_that_shrinks_while_serving_stops_the_hub(tmp_path: Path)
             instances=(),
         ) as hub:
             await report_gas(hub)
-            await hub.ledger.mark()
+            await hub.ledger.checkpoint()
             config = (await bus.api("STREAM.INFO.LEDGER"))["config"]
             await bus.api("STREAM.DELETE.LEDGER")
             await bus.api("STREAM.CREATE.LEDGER", config)
             with pytest.raises(LedgerDamaged, match="while serving"):
-                await hub.ledger.mark()
+                await hub.ledger.checkpoint()
     finally:
         await bus.close()
         await server.stop()

@@ -15,7 +15,7 @@ from hub.model.actors import SYSTEM
 from hub.model.assignments.state import AssignmentState
 from hub.model.case.commands import Void
 from hub.platform.upkeep.reconciliation import Due, next_night
-from hub.platform.upkeep.run_book import RunState
+from hub.platform.upkeep.run_log import RunState
 from hub.testing.kit import eventually
 from tests.system.audited import NAME, Bench, Office, bench
 from tests.system.department import resolved

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hub.model.case.state import Channel, Severity
 from hub.model.district.lexicon import Lexicon
 from hub.model.limits.durations import parse_span
-from hub.model.policy.routing import Facts, Rule, RuleBook, When, shadows, unreachable
+from hub.model.policy.routing import Facts, RoutingTable, Rule, When, shadows, unreachable
 
 CODES = ["A0101", "A0102", "B0101"]
 
@@ -28,7 +28,7 @@ def facts(**changes: object) -> Facts:
 
 
 def test_the_first_rule_that_fits_decides() -> None:
-    book = RuleBook([rule("a", category=("B",)), rule("b", any=("路灯",)), rule("c", any=("灯",)), rule("d")], CODES)
+    book = RoutingTable([rule("a", category=("B",)), rule("b", any=("路灯",)), rule("c", any=("灯",)), rule("d")], CODES)
     assert book.first(facts()).id == "b"
     assert book.first(facts(words="灯")).id == "c"
     assert book.first(facts(words="")).id == "d"

@@ -22,7 +22,7 @@ from hub.model.limits.calendar import WorkingHours
 from hub.model.limits.state import DeadlineKind
 from hub.model.policy.bindings import Binding, adapter_for
 from hub.model.policy.categories import Category, CategoryTree
-from hub.model.policy.routing import Entry, Facts, RuleBook, When
+from hub.model.policy.routing import Entry, Facts, RoutingTable, When
 from hub.model.policy.rules import Limit, Matter, Plan, Rules, Step
 
 LimitTable = Mapping[Severity, Mapping[DeadlineKind, Limit]]
@@ -92,7 +92,7 @@ class Policy:
     areas: AreaTree
     directory: Directory
     categories: CategoryTree
-    book: RuleBook
+    book: RoutingTable
     entries: Mapping[Channel, Entry]
     limits: LimitTable
     category_limits: Mapping[str, LimitTable]

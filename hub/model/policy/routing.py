@@ -110,7 +110,7 @@ class Rule(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         return f"{self.where} {self.id}"
 
 
-class RuleBook:
+class RoutingTable:
     """The rules in order, indexed by category so that a matter looks only at those that may fit."""
 
     def __init__(self, rules: Sequence[Rule], categories: Iterable[str]) -> None:

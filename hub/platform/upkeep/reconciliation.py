@@ -31,7 +31,7 @@ from hub.observing import telemetry
 from hub.platform.upkeep.comparison import Auditor, Behind, Comparison, Pass
 from hub.platform.upkeep.disagreements import FIXES, HANDED_OVER, repair_of
 from hub.platform.upkeep.repairs import RepairItem, RepairKind, Repairs
-from hub.platform.upkeep.run_book import Run, RunBook, RunState
+from hub.platform.upkeep.run_log import Run, RunLog, RunState
 from hub.privacy.masks import mask_text
 from hub.spine.ledger.desk import utc_now
 
@@ -92,7 +92,7 @@ class Reconciliation:
         self._comparison = Comparison(adapters.names, ledger, views, clock=clock, grace=grace, ended_within=ended_within)
         self._repairs = repairs
         self._catalogues = catalogues
-        self._book = RunBook(bucket)
+        self._book = RunLog(bucket)
         self._district = district
         self._take = take
         self._clock = clock

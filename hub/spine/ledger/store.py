@@ -221,7 +221,7 @@ class Ledger:
                 raise LedgerDamaged(f"{name} has read up to {floor} but the ledger ends at {state.last}. {RESTORE}")
         self._marked = mark
 
-    async def mark(self) -> Checkpoint | None:
+    async def checkpoint(self) -> Checkpoint | None:
         """Write a checkpoint of the present end; raises LedgerDamaged when the stream is shorter than at the last one."""
         state = await stream_state(self._bus, LEDGER)
         before = self._marked
@@ -237,14 +237,14 @@ class Ledger:
         self._marked = mark
         return mark
 
-    async def keep_marking(self, every: float, damaged: Callable[[LedgerDamaged], None]) -> None:
+    async def keep_checkpoints(self, every: float, damaged: Callable[[LedgerDamaged], None]) -> None:
         """Write checkpoints every `every` seconds until cancelled; the last one at the end. `damaged` is called at most once."""
         try:
             while True:
                 raise_if_cancelled()
                 await asyncio.sleep(every)
                 with contextlib.suppress(BusUnavailable):
-                    await self.mark()
+                    await self.checkpoint()
         except LedgerDamaged as problem:
             log.critical("ledger damaged", reason=problem.message)
             damaged(problem)

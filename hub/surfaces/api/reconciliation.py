@@ -11,7 +11,7 @@ from starlette.responses import Response
 from hub.errors import LedgerConflict, NotAllowed, TransitionRefused
 from hub.platform.instances.registration import By, Patch
 from hub.platform.upkeep.crosswalk import Tables
-from hub.platform.upkeep.run_book import Run
+from hub.platform.upkeep.run_log import Run
 from hub.privacy.masks import mask_text
 from hub.surfaces.api.answers import answer
 from hub.surfaces.api.auth import RUNNERS, Caller, CallerHere, ServicesHere

@@ -12,7 +12,7 @@ from hub.platform.upkeep.catalogues import Drift
 from hub.platform.upkeep.crosswalk import CategoryRow, Concerned, FieldChange, Tables, WordChange
 from hub.platform.upkeep.heard_words import HeardWord
 from hub.platform.upkeep.repairs import RepairItem
-from hub.platform.upkeep.run_book import Run
+from hub.platform.upkeep.run_log import Run
 from hub.surfaces.api.bodies import Text
 from hub.surfaces.api.models import Answer
 

@@ -21,7 +21,7 @@ from typing import Any
 import structlog
 
 from hub.config.adapters_file import read_adapters
-from hub.config.marked import read_yaml
+from hub.config.nodes import read_yaml
 from hub.contract import AdapterInstance, Capability, Crosswalk, Plugin, ReportKind
 from hub.errors import ConfigError, HubError, PluginError
 from hub.observing import logs, telemetry

@@ -25,7 +25,7 @@ _FALSE = frozenset({"false", "no", "off"})
 Choice = TypeVar("Choice", bound=Enum)
 
 
-class Mark:
+class Node:
     """A YAML value with where it stands: `file`, 1-based `line`, dotted `key`."""
 
     __slots__ = ("_problems", "file", "key", "line", "node")
@@ -61,16 +61,16 @@ class Mark:
         """Whether nothing is written there."""
         return isinstance(self.node, yaml.ScalarNode) and self.node.tag == "tag:yaml.org,2002:null"
 
-    def _child(self, node: yaml.Node, key: str, line: int | None = None) -> Mark:
-        return Mark(node, self.file, f"{self.key}.{key}" if self.key else key, self._problems, line)
+    def _child(self, node: yaml.Node, key: str, line: int | None = None) -> Node:
+        return Node(node, self.file, f"{self.key}.{key}" if self.key else key, self._problems, line)
 
-    def entries(self) -> dict[str, Mark]:
+    def entries(self) -> dict[str, Node]:
         """The entries of a mapping with free keys, in file order; complains about anything else and about duplicates."""
         if not isinstance(self.node, yaml.MappingNode):
             if not self.is_null:
                 self.complain("a mapping is expected here")
             return {}
-        found: dict[str, Mark] = {}
+        found: dict[str, Node] = {}
         for key_node, value_node in self.node.value:
             name = str(key_node.value)
             child = self._child(value_node, name, key_node.start_mark.line + 1)
@@ -80,7 +80,7 @@ class Mark:
             found[name] = child
         return found
 
-    def fields(self, known: Iterable[str], required: Iterable[str] = ()) -> dict[str, Mark]:
+    def fields(self, known: Iterable[str], required: Iterable[str] = ()) -> dict[str, Node]:
         """The entries of a mapping whose keys are fixed; complains about unknown and missing ones and leaves the unknown out."""
         allowed = tuple(known)
         found = self.entries()
@@ -92,7 +92,7 @@ class Mark:
                     self.complain(f"key {name!r} is missing")
         return found
 
-    def items(self) -> Iterator[Mark]:
+    def items(self) -> Iterator[Node]:
         """The items of a list; complains when it is none."""
         if not isinstance(self.node, yaml.SequenceNode):
             if not self.is_null:
@@ -217,7 +217,7 @@ class Mark:
         return word
 
 
-def read_yaml(text: str, file: str, problems: list[ConfigError]) -> Mark | None:
+def read_yaml(text: str, file: str, problems: list[ConfigError]) -> Node | None:
     """Parse one YAML document; None (and a problem) when it can't be read or is empty."""
     try:
         node = yaml.compose(text, Loader=_LOADER)
@@ -229,4 +229,4 @@ def read_yaml(text: str, file: str, problems: list[ConfigError]) -> Mark | None:
     if node is None:
         problems.append(ConfigError("the file is empty", file=file, line=1))
         return None
-    return Mark(node, file, "", problems)
+    return Node(node, file, "", problems)

@@ -65,7 +65,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
 _decode = msgspec.json.Decoder(list[Run]).decode
 
 
-class RunBook:
+class RunLog:
     """The runs of all adapters."""
 
     def __init__(self, bucket: Bucket) -> None:
