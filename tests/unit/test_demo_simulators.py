@@ -6,12 +6,13 @@ import signal
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from hub.demo.simulators import SupervisedSimulator, end_stale
+from hub.demo.simulators import SupervisedSimulator, _command_of, end_stale
 from hub.demo.state import free_port, load_state, save_state
 from hub.errors import ConfigError
 
@@ -71,6 +72,8 @@ def test_a_child_left_behind_is_ended_and_another_program_is_not(tmp_path: Path)
     )
     pid_file = tmp_path / "lamps.pid"
     pid_file.write_text(str(left.pid))
+    while "demo_child" not in _command_of(left.pid):  # for a moment after it was started a process has no command line
+        time.sleep(0.01)
     assert end_stale(pid_file, "demo_child")
     assert left.wait(10) == -signal.SIGKILL
     pid_file.write_text(str(os.getpid()))

@@ -38,7 +38,7 @@ from hub.platform.trial.sample import MARK, default_sample, given_sample, is_sam
 from hub.platform.trial.trying import try_plugin
 from hub.platform.trial.values import Trial, from_json
 from hub.platform.trial.verdict import next_step
-from hub.spine.dispatch.attempts import FAULT_ATTEMPTS
+from hub.spine.dispatch.follow_up import FAULT_ATTEMPTS
 from tests.logged import logged
 
 SECRET = "a-secret-of-the-settings"

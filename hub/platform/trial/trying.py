@@ -34,7 +34,7 @@ from hub.platform.trial.values import Answer, Call, Exchange, LogLine, Problem, 
 from hub.platform.trial.verdict import next_step
 from hub.privacy.marks import known_here
 from hub.privacy.masks import hider
-from hub.spine.dispatch.attempts import within_attempt
+from hub.spine.dispatch.follow_up import within_attempt
 
 T = TypeVar("T")
 

@@ -3,33 +3,34 @@
 from __future__ import annotations
 
 from hub.contract import AdapterInstance, Capability, Manifest
-from hub.errors import Disposition, HubError, Unavailable, disposition_of
+from hub.errors import HubError, Unavailable
 from hub.platform.trial.values import Next
-from hub.spine.dispatch.attempts import FAULT_ATTEMPTS, delay_before
+from hub.spine.dispatch import follow_up as dispatch
 
-HANDING = "deliver"
+_DOING = {"deliver": dispatch.Doing.DELIVER, "lookup": dispatch.Doing.ASK}
 
 
 def next_step(instance: AdapterInstance, manifest: Manifest, call: str, problem: HubError) -> Next:
     """What follows on `problem` of the first attempt at `call`."""
-    disposition = disposition_of(problem)
     if call == "start":
         return Next(what="operator", text="实例不能启动：登记或变更会被拒绝，运行中的转为故障，由操作员处理")
-    if call == "health" and disposition is not Disposition.PAUSE:
+    doing = _DOING.get(call, dispatch.Doing.EFFECT)
+    soonest = dispatch.follow_up(problem, instance, doing=doing, tries=1, draw=lambda: 0.0)
+    latest = dispatch.follow_up(problem, instance, doing=doing, tries=1, draw=lambda: 1.0)
+    if call == "health" and soonest.next is not dispatch.Next.SHUT_OUT:
         return Next(what="again", text="健康检查不占投递次数：登记或变更会被拒绝（--untried 除外），暂停中的适配器稍后再问")
-    if disposition is Disposition.PAUSE:
+    if soonest.next is dispatch.Next.SHUT_OUT:
         return Next(what="pause", text="该适配器将暂停，不消耗投递次数；更换凭据或由操作员恢复后继续")
-    if disposition is Disposition.REFUSE:
+    if soonest.next is dispatch.Next.REFUSED or soonest.counts_as:
         return Next(what="operator", text="对方明确拒收，转操作员处理，不再重试")
-    attempts = min(instance.attempts, FAULT_ATTEMPTS) if disposition is Disposition.FAULT else instance.attempts
-    low = delay_before(instance, 1, problem, lambda: 0.0).total_seconds()
-    high = delay_before(instance, 1, problem, lambda: 1.0).total_seconds()
+    attempts = soonest.most
+    low, high = soonest.delay.total_seconds(), latest.delay.total_seconds()
     after = (round(low, 1), round(high, 1))
     when = f"{_seconds(low)}–{_seconds(high)} 秒后" if high > low else f"{_seconds(low)} 秒后"
     if isinstance(problem, Unavailable) and problem.retry_after is not None:
         when = f"{when}（不早于对方要求的 {_seconds(problem.retry_after.total_seconds())} 秒）"
     most = f"最多 {attempts} 次，用尽后转死信"
-    if call != HANDING or disposition is Disposition.RETRY:
+    if doing is not dispatch.Doing.DELIVER or not soonest.unknown:
         return Next(what="again", text=f"{when}再试，{most}", after=after, attempts=attempts)
     if Capability.LOOKUP in manifest.capabilities:
         text = f"结果不明：{when}先按键向对方查询，确认没有收到才再次投递；{most}"

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import structlog
 
 from hub.contract import Capability, Notice
-from hub.errors import Disposition, HubError, disposition_of
+from hub.errors import HubError
 from hub.model.actors import SYSTEM
 from hub.model.assignments.commands import RecordEffect
 from hub.model.effects import TaskKind
 from hub.observing import telemetry
 from hub.observing.logs import redact_text
 from hub.spine.departments import DepartmentHere, Departments
-from hub.spine.dispatch.attempts import delay_before
+from hub.spine.dispatch.follow_up import Doing, Next, follow_up
 from hub.spine.handover import Handovers
 from hub.spine.ledger.desk import Desks
 
@@ -100,29 +100,21 @@ class Effects:
         return True
 
     async def _effect_failed(self, department: DepartmentHere, task: Task, delivery: Delivery, problem: HubError) -> None:
-        disposition = disposition_of(problem)
-        if disposition is Disposition.PAUSE:
-            department.breaker.undecided()
+        tries = delivery.deliveries
+        then = follow_up(problem, department.instance, doing=Doing.EFFECT, tries=tries, draw=self._draw)
+        then.tell(department.breaker)
+        if then.next is Next.SHUT_OUT:
             await self._departments.shut_out(department.name, problem)
-            await delivery.retry(5.0)
+            await delivery.retry(then.delay.total_seconds())
             return
-        if disposition in (Disposition.RETRY, Disposition.UNKNOWN):
-            department.breaker.failed()
-        elif disposition is Disposition.REFUSE:
-            department.breaker.succeeded()
-        else:
-            department.breaker.undecided()
-        # Attempts of an effect are the queue's deliveries; deferrals by a breaker count too, hence the larger number.
-        final = disposition is Disposition.REFUSE or delivery.deliveries >= department.instance.attempts * 3
-        if final or delivery.deliveries == 1:
+        final = then.next is Next.GIVEN_UP
+        if final or tries == 1:
             await self._record_effect(task, problem.code, redact_text(problem.message)[:500], final)
         if final:
             log.error("effect given up", task=task.id, error=problem.code)
             await delivery.stop()
         else:
-            await delivery.retry(
-                max(0.2, delay_before(department.instance, delivery.deliveries, problem, self._draw).total_seconds())
-            )
+            await delivery.retry(then.delay.total_seconds())
 
     async def _record_effect(self, task: Task, error: str | None, reason: str | None, final: bool) -> None:
         await self._desks.execute(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from hub.contract import Capability, Contact
-from hub.errors import DeliveryError, Disposition, HubError, InvalidInput, disposition_of
+from hub.errors import DeliveryError, HubError, InvalidInput
 from hub.model.actors import SYSTEM
 from hub.model.aggregate import MatterId
 from hub.model.assignments.commands import (
@@ -29,7 +29,7 @@ from hub.model.assignments.state import AttemptOutcome
 from hub.observing import telemetry
 from hub.observing.logs import redact_text
 from hub.spine.departments import DepartmentHere, Departments
-from hub.spine.dispatch.attempts import FAULT_ATTEMPTS, delay_before, within_attempt
+from hub.spine.dispatch.follow_up import Doing, Next, follow_up, within_attempt
 from hub.spine.handover import Handovers, awaits_delivery
 from hub.spine.ledger.desk import Desks, Outcome
 
@@ -174,12 +174,13 @@ class Handing:
         current = telemetry.current()
         if current is not None:
             current.fail(problem.code)
-        disposition = disposition_of(problem)
         assignment = matter.assignment(task.assignment or "")
         assert assignment is not None
+        doing, tries = (Doing.ASK, delivery.deliveries) if asking else (Doing.DELIVER, max(assignment.tries, 1))
+        then = follow_up(problem, department.instance, doing=doing, tries=tries, draw=self._draw)
+        then.tell(department.breaker)
         reason = redact_text(problem.message)[:500]  # a department may repeat what it was sent
-        if disposition is Disposition.REFUSE and not asking:
-            department.breaker.succeeded()
+        if then.next is Next.REFUSED:
             await self._desks.execute(
                 task.matter,
                 RecordRefused(assignment=assignment.id, attempt=attempt, reason=reason, status=_status(problem)),
@@ -188,32 +189,17 @@ class Handing:
             )
             await delivery.ack(confirmed=True)
             return
-        if disposition is Disposition.PAUSE:
-            department.breaker.undecided()
-            if not asking:
-                await self._record_failed(task, attempt, problem, reason, unknown=False, delay=timedelta(0))
-            await self._departments.shut_out(department.name, problem)
-            await delivery.retry(5.0)
-            return
-        if disposition is Disposition.FAULT:
-            department.breaker.undecided()
-        else:
-            department.breaker.failed()
-        most = (
-            min(department.instance.attempts, FAULT_ATTEMPTS)
-            if disposition is Disposition.FAULT
-            else department.instance.attempts
-        )
-        tries = max(assignment.tries, 1)
-        unknown = disposition in (Disposition.UNKNOWN, Disposition.FAULT) or asking
-        delay = delay_before(department.instance, tries, problem, self._draw)
-        exhausted = (tries >= most) if not asking else delivery.deliveries >= most * 2
         if not asking:
-            await self._record_failed(task, attempt, problem, reason, unknown=unknown, delay=None if exhausted else delay)
-        if exhausted:
-            await self._bury(department, task, assignment.id, problem, reason, delivery)
-            return
-        await delivery.retry(delay.total_seconds())
+            delay = {Next.SHUT_OUT: timedelta(0), Next.GIVEN_UP: None}.get(then.next, then.delay)
+            await self._record_failed(task, attempt, problem, reason, unknown=then.unknown, delay=delay)
+        match then.next:
+            case Next.SHUT_OUT:
+                await self._departments.shut_out(department.name, problem)
+                await delivery.retry(then.delay.total_seconds())
+            case Next.GIVEN_UP:
+                await self._bury(department, task, assignment.id, problem, reason, delivery)
+            case _:
+                await delivery.retry(then.delay.total_seconds())
 
     async def _record_failed(
         self, task: Task, attempt: int, problem: HubError, reason: str, *, unknown: bool, delay: timedelta | None

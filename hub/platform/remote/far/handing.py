@@ -16,7 +16,7 @@ import msgspec
 import structlog
 
 from hub.contract import AdapterInstance, Assignment, Capability, Contact, Notice
-from hub.errors import DeliveryError, Disposition, HubError, disposition_of
+from hub.errors import DeliveryError, HubError
 from hub.observing.logs import redact_text
 from hub.platform.adapters.running import Running
 from hub.platform.remote import messages
@@ -26,12 +26,10 @@ from hub.platform.remote.messages import Deliver, Inform, Recall, ReportName, Ur
 from hub.platform.remote.protocol import Event
 from hub.privacy.marks import known_here
 from hub.privacy.masks import hider
-from hub.spine.dispatch.attempts import FAULT_ATTEMPTS, delay_before, within_attempt
+from hub.spine.dispatch.follow_up import Doing, Next, follow_up, within_attempt
 
 log = structlog.get_logger("hub.platform.remote.far")
 
-EFFECT_TRIES = 24
-SHUT_OUT_DELAY = 5.0
 MOST_KNOWN = 1000
 """Assignments whose reporter is looked out for in the log, those handed over last."""
 
@@ -188,11 +186,12 @@ class Handing:
         self, running: Running, data: Deliver, row: Row, delivery: Delivery, problem: HubError, *, asking: bool = False
     ) -> None:
         """Keep and say what became of an attempt (or of asking after one), then end or repeat the order."""
-        disposition = disposition_of(problem)
+        doing, tries = (Doing.ASK, delivery.deliveries) if asking else (Doing.DELIVER, max(row.tries, 1))
+        then = follow_up(problem, _patience(running.instance, data), doing=doing, tries=tries, draw=self._draw)
+        then.tell(running.breaker)
         reason = redact_text(problem.message)[:500]
         status = problem.status if isinstance(problem, DeliveryError) else None
-        if disposition is Disposition.REFUSE and not asking:
-            running.breaker.succeeded()
+        if then.next is Next.REFUSED:
             refusal = messages.Refusal(key=row.key, attempt=row.attempt, reason=reason, status=status)
             await self._journal.keep(replace(row, state=State.REFUSED), [self._out(row, ReportName.REFUSED, refusal)])
             await delivery.ack(confirmed=True)
@@ -200,27 +199,19 @@ class Handing:
         failure = messages.Failure(
             key=row.key, attempt=row.attempt, error=problem.code, reason=reason, status=status, retry_at=self._clock()
         )
-        if disposition is Disposition.PAUSE:
-            running.breaker.undecided()
+        if then.next is Next.SHUT_OUT:
             if not asking:
                 row = replace(row, state=State.FAILED, tries=row.tries - 1)
                 await self._journal.keep(row, [self._out(row, ReportName.FAILED, failure)])
             self._shut_out(problem)
-            await delivery.retry(SHUT_OUT_DELAY)
+            await delivery.retry(then.delay.total_seconds())
             return
-        if disposition is Disposition.FAULT:
-            running.breaker.undecided()
-        else:
-            running.breaker.failed()
-        most = min(data.attempts, FAULT_ATTEMPTS) if disposition is Disposition.FAULT else data.attempts
-        exhausted = row.tries >= most if not asking else delivery.deliveries >= most * 2
-        delay = delay_before(_patience(running.instance, data), max(row.tries, 1), problem, self._draw)
-        unknown = asking or disposition in (Disposition.UNKNOWN, Disposition.FAULT)
-        row = replace(row, state=State.UNKNOWN if unknown else State.FAILED)
+        exhausted = then.next is Next.GIVEN_UP
+        row = replace(row, state=State.UNKNOWN if then.unknown else State.FAILED)
         reports = []
         if not asking:
-            retry_at = None if exhausted else self._clock() + delay
-            failure = msgspec.structs.replace(failure, unknown=unknown, retry_at=retry_at)
+            retry_at = None if exhausted else self._clock() + then.delay
+            failure = msgspec.structs.replace(failure, unknown=then.unknown, retry_at=retry_at)
             reports.append(self._out(row, ReportName.FAILED, failure))
         if exhausted:
             row = replace(row, state=State.DEAD)
@@ -242,7 +233,7 @@ class Handing:
             log.error("dead letter", order=row.order, error=problem.code, attempts=row.attempt)
             await delivery.ack(confirmed=True)
         else:
-            await delivery.retry(delay.total_seconds())
+            await delivery.retry(then.delay.total_seconds())
 
     def _out(self, row: Row, kind: ReportName, data: msgspec.Struct) -> Out:
         return self._saying.out(kind, f"{row.order}#{row.attempt}", data, subject=row.key)
@@ -315,19 +306,14 @@ class Handing:
         await self._journal.keep(ended)
 
     async def _effect_failed(self, running: Running, event: Event, delivery: Delivery, problem: HubError) -> None:
-        disposition = disposition_of(problem)
-        if disposition is Disposition.PAUSE:
-            running.breaker.undecided()
+        tries = delivery.deliveries
+        then = follow_up(problem, running.instance, doing=Doing.EFFECT, tries=tries, draw=self._draw)
+        then.tell(running.breaker)
+        if then.next is Next.SHUT_OUT:
             self._shut_out(problem)
-            await delivery.retry(SHUT_OUT_DELAY)
+            await delivery.retry(then.delay.total_seconds())
             return
-        if disposition in (Disposition.RETRY, Disposition.UNKNOWN):
-            running.breaker.failed()
-        elif disposition is Disposition.REFUSE:
-            running.breaker.succeeded()
-        else:
-            running.breaker.undecided()
-        final = disposition is Disposition.REFUSE or delivery.deliveries >= EFFECT_TRIES
+        final = then.next is Next.GIVEN_UP
         data = event.data
         failed = messages.Effect(
             case=data.case, effect=data.effect, error=problem.code, reason=redact_text(problem.message)[:500], final=final
@@ -337,10 +323,9 @@ class Handing:
             await self._journal.end_effect(event.id, [out])
             await delivery.ack(confirmed=True)
             return
-        if delivery.deliveries == 1:
+        if tries == 1:
             await self._journal.post([out])
-        delay = delay_before(running.instance, delivery.deliveries, problem, self._draw)
-        await delivery.retry(max(0.2, delay.total_seconds()))
+        await delivery.retry(then.delay.total_seconds())
 
 
 def _patience(instance: AdapterInstance, data: Deliver) -> AdapterInstance:

@@ -1,0 +1,151 @@
+"""What follows on a failed call to a department: the one place that decides it, for whoever makes calls.
+
+`follow_up` is pure: an error, how often it was tried, how patient the instance is; it says what is next. Dispatch, the process beside a
+department and the trial ask it, and record the answer each in their own way. A new kind of failure is an error class in `hub.errors`
+and, where none of the dispositions fits, a case here.
+
+Retries have two time-scales, multiplied knowingly: seconds inside one attempt (`within_attempt`, by tenacity), minutes to hours between
+attempts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, TypeVar
+
+from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, stop_after_delay, wait_random_exponential
+
+from hub.errors import Disposition, HubError, Unavailable, disposition_of
+
+if TYPE_CHECKING:
+    from hub.contract import AdapterInstance
+    from hub.spine.departments import Breaker
+
+T = TypeVar("T")
+
+INNER_TRIES = 3
+INNER_SECONDS = 4.0
+"""Inside one attempt: at most this many tries within this time, when nothing was taken and the department named no delay."""
+FAULT_ATTEMPTS = 3
+"""Attempts spent on a plugin's own fault before an operator is asked."""
+SHUT_OUT_DELAY = timedelta(seconds=5)
+"""Until a task of an instance that was just paused is looked at again; then its lane is closed."""
+LEAST_DELAY = timedelta(seconds=0.2)
+"""Between two tries of an effect."""
+
+
+class Doing(StrEnum):
+    """What was tried."""
+
+    DELIVER = "deliver"
+    """Handing an assignment over: a try is an attempt of the assignment."""
+    ASK = "ask"
+    """Asking what became of an attempt: costs no attempt, a try is a turn of the queue."""
+    EFFECT = "effect"
+    """Recall, urge or inform: a try is a turn of the queue."""
+
+
+class Next(StrEnum):
+    """What is next."""
+
+    AGAIN = "again"
+    """The same after `delay`."""
+    SHUT_OUT = "shut_out"
+    """The department lets nobody in: the instance is paused, no attempt is spent, the same after `delay`."""
+    REFUSED = "refused"
+    """The department said no; a person decides."""
+    GIVEN_UP = "given_up"
+    """Tries are used up: a dead letter, or an effect that is not done."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FollowUp:
+    """What follows on a failed call."""
+
+    next: Next
+    delay: timedelta
+    """Before the next try; also what it would be when there is none."""
+    most: int
+    """Tries there are."""
+    unknown: bool
+    """Whether the department may have what was sent: then it is asked about before it is sent again."""
+    counts_as: bool | None
+    """For the breaker: True the system answered, False it failed, None nothing can be said of it."""
+
+    def tell(self, breaker: Breaker) -> None:
+        """Tell the breaker how the call ended."""
+        if self.counts_as is None:
+            breaker.undecided()
+        elif self.counts_as:
+            breaker.succeeded()
+        else:
+            breaker.failed()
+
+
+def follow_up(problem: HubError, instance: AdapterInstance, *, doing: Doing, tries: int, draw: Callable[[], float]) -> FollowUp:
+    """What follows when try number `tries` ended with `problem`. Pure; `draw` gives U(0, 1) for the jitter of the delay."""
+    disposition = disposition_of(problem)
+    delay = delay_before(instance, max(tries, 1), problem, draw)
+    most = instance.attempts
+    if disposition is Disposition.FAULT and doing is not Doing.EFFECT:
+        most = min(most, FAULT_ATTEMPTS)
+    match doing:
+        case Doing.ASK:
+            most *= 2
+        case Doing.EFFECT:
+            most *= 3  # turns that a breaker put off count too
+            delay = max(delay, LEAST_DELAY)
+    unknown = doing is Doing.ASK or disposition in (Disposition.UNKNOWN, Disposition.FAULT)
+    if disposition is Disposition.PAUSE:
+        return FollowUp(next=Next.SHUT_OUT, delay=SHUT_OUT_DELAY, most=most, unknown=False, counts_as=None)
+    if disposition is Disposition.REFUSE and doing is not Doing.ASK:
+        ended = Next.REFUSED if doing is Doing.DELIVER else Next.GIVEN_UP
+        return FollowUp(next=ended, delay=delay, most=most, unknown=False, counts_as=True)
+    counts_as = None if disposition is Disposition.FAULT else False
+    return FollowUp(
+        next=Next.GIVEN_UP if tries >= most else Next.AGAIN, delay=delay, most=most, unknown=unknown, counts_as=counts_as
+    )
+
+
+def backoff(instance: AdapterInstance, attempt: int, draw: Callable[[], float]) -> timedelta:
+    """Full jitter: U(0, min(cap, base·2^(attempt-1))); by the instance's schedule if it has one, ±10 %. `draw` gives U(0, 1)."""
+    if instance.schedule:
+        step = instance.schedule[min(attempt, len(instance.schedule)) - 1]
+        return step * (0.9 + 0.2 * draw())
+    ceiling = min(instance.backoff_cap.total_seconds(), instance.backoff_base.total_seconds() * 2.0 ** min(attempt - 1, 40))
+    return timedelta(seconds=draw() * ceiling)
+
+
+def delay_before(instance: AdapterInstance, attempt: int, problem: HubError, draw: Callable[[], float]) -> timedelta:
+    """The delay before the attempt after number `attempt`: the backoff, never before the department's Retry-After."""
+    delay = backoff(instance, attempt, draw)
+    if isinstance(problem, Unavailable) and problem.retry_after is not None:
+        return max(delay, problem.retry_after)
+    return delay
+
+
+async def within_attempt(call: Callable[[], Awaitable[T]]) -> T:
+    """Call, and again within seconds while the department is unavailable and named no delay; raises the last error.
+
+    The first call is made without tenacity: setting a retry up costs as much as the rest of a delivery that just works.
+    """
+    try:
+        return await call()
+    except Unavailable as problem:
+        if problem.retry_after is not None:
+            raise
+    await asyncio.sleep(random.uniform(0, 0.1))  # noqa: S311 - jitter
+    async for attempt in AsyncRetrying(
+        retry=retry_if_exception(lambda e: isinstance(e, Unavailable) and e.retry_after is None),
+        stop=stop_after_attempt(INNER_TRIES - 1) | stop_after_delay(INNER_SECONDS),
+        wait=wait_random_exponential(multiplier=0.1, max=1.0),
+        reraise=True,
+    ):
+        with attempt:
+            return await call()
+    raise AssertionError("tenacity ended without a result")
