@@ -6,6 +6,7 @@ value and nothing else.
 
 from __future__ import annotations
 
+import functools
 import sys
 
 import typer
@@ -72,6 +73,7 @@ app = _built()
 """The command line without what others add to it."""
 
 
+@functools.cache
 def whole() -> typer.Typer:
     """The whole command line of what ships: for the generated documentation and tests."""
     tree = _built()
