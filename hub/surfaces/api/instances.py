@@ -1,4 +1,4 @@
-"""Routes of registration: plugins that are installed, and adapter instances added, changed, tried out on a part, taken back.
+"""Routes of adapters: how they stand; paused and resumed; installed plugins; instances added, changed, tried on a part, taken back.
 
 Every change is a version in the ledger with who and when; secrets go in and never come out. See hub/platform/instances/registration.py.
 """
@@ -17,7 +17,7 @@ from hub.platform.instances.registration import By
 from hub.privacy.masks import mask_text
 from hub.surfaces.api.answers import answer
 from hub.surfaces.api.auth import RUNNERS, Caller, CallerHere, ServicesHere
-from hub.surfaces.api.bodies import read_body
+from hub.surfaces.api.bodies import ReasonBody, read_body
 from hub.surfaces.api.instance_models import (
     AddBody,
     ChangeBody,
@@ -29,6 +29,7 @@ from hub.surfaces.api.instance_models import (
     WhyBody,
     WidenBody,
 )
+from hub.surfaces.api.models import AdapterAnswer, AdapterList
 from hub.surfaces.api.openapi import gives, takes
 from hub.surfaces.api.services import Instances, Services
 
@@ -47,7 +48,72 @@ _ADD = takes(
     },
 )
 _CHANGED = gives(InstanceAnswer, 400, 403, 409, 413, 415)
+_PAUSE = takes(ReasonBody, {"reason": "对方系统升级"})
 _WHY = takes(WhyBody, {"note": "对方系统升级"}, required=False)
+
+
+@router.get("/adapters", summary="Adapters", responses=gives(AdapterList, 403))
+async def adapters(services: ServicesHere, caller: CallerHere) -> Response:
+    """How every adapter instance stands: state, breaker, queue."""
+    caller.require(RUNNERS)
+    return answer(AdapterList(items=await _statuses(services)))
+
+
+@router.post(
+    "/adapters/{name}/pause",
+    summary="Pause an adapter",
+    responses=gives(AdapterAnswer, 400, 403, 413, 415),
+    openapi_extra=_PAUSE,
+)
+async def pause(request: Request, services: ServicesHere, caller: CallerHere, name: NamePath) -> Response:
+    """Take nothing from its queue until resumed; what is in flight ends. Outlives a restart."""
+    caller.require(RUNNERS)
+    caller.require_everywhere()
+    body = await read_body(request, ReasonBody)
+    await services.adapters.pause(name, f"{caller.token.name}: {mask_text(body.reason)}")
+    return answer(await _status(services, name))
+
+
+@router.post("/adapters/{name}/resume", summary="Resume an adapter", responses=gives(AdapterAnswer, 403))
+async def resume(services: ServicesHere, caller: CallerHere, name: NamePath) -> Response:
+    """Go on with its queue."""
+    caller.require(RUNNERS)
+    caller.require_everywhere()
+    await services.adapters.resume(name)
+    return answer(await _status(services, name))
+
+
+async def _statuses(services: Services) -> list[AdapterAnswer]:
+    return [
+        AdapterAnswer(
+            name=status.name,
+            plugin=status.plugin,
+            department=status.department,
+            version=status.version,
+            state=status.state,
+            detail=status.detail,
+            breaker=status.breaker,
+            queued=status.queued,
+            in_flight=status.in_flight,
+            capabilities=list(status.capabilities),
+            kind=status.kind,
+            settings_version=status.settings_version,
+            candidate_version=status.candidate_version,
+            origin=status.origin,
+            placement=status.placement,
+            units=list(status.units),
+            areas=list(status.areas),
+            tier=status.tier,
+        )
+        for status in await services.adapters.statuses()
+    ]
+
+
+async def _status(services: Services, name: str) -> AdapterAnswer:
+    for status in await _statuses(services):
+        if status.name == name:
+            return status
+    raise NotAllowed("no such adapter", subject=name)
 
 
 @router.get("/plugins", summary="Installed plugins", responses=gives(PluginList, 403))

@@ -17,9 +17,9 @@ from hub.surfaces.api.auth import KEY_KEEPERS, Caller, CallerHere, ServicesHere
 from hub.surfaces.api.bodies import KeyBody, read_body
 from hub.surfaces.api.models import IssuedToken, TokenAnswer, TokenList
 from hub.surfaces.api.openapi import gives, refuses, takes
-from hub.surfaces.api.operations import token_fields
 from hub.surfaces.api.scopes import KeyScope, parsed, rights_of
 from hub.surfaces.api.services import Services
+from hub.surfaces.api.token_routes import token_fields
 from hub.surfaces.api.tokens import Role, Token
 
 MOST_KEYS = 50
