@@ -63,10 +63,10 @@ from hub.spine.ways_in.classification import Classification
 from hub.spine.ways_in.deadlines import Deadlines
 from hub.spine.ways_in.intake import Intake, entry_of
 from hub.spine.ways_in.reportback import ReportBack
-from hub.surfaces.api.case_kind import CASE_KIND
-from hub.surfaces.api.kinds import Kind
+from hub.surfaces.api.cases.kind import CASE_KIND
+from hub.surfaces.api.matters.kinds import Kind
+from hub.surfaces.api.people.tokens import Tokens
 from hub.surfaces.api.services import Upkeep
-from hub.surfaces.api.tokens import Tokens
 from hub.views import Projector, Views
 from hub.workshop.grading import tier_of
 

@@ -28,13 +28,13 @@ from hub.open311.reading import SOURCE
 from hub.open311.wording import Spot, place_of, text_of
 from hub.privacy.masks import mask_text
 from hub.spine.ways_in.intake import Entry, EntryFile
-from hub.surfaces.api.files import MOST as MOST_FILE
-from hub.surfaces.api.files import media_type_of, safe_name
+from hub.surfaces.api.cases.files import MOST as MOST_FILE
+from hub.surfaces.api.cases.files import media_type_of, safe_name
 
 if TYPE_CHECKING:
     from hub.model.policy.district import District
     from hub.spine.ledger.desk import Outcome
-    from hub.surfaces.api.auth import Caller
+    from hub.surfaces.api.people.auth import Caller
     from hub.surfaces.api.services import Services
 
 REFERENCES = ("fixmystreet_id", "external_id", "service_request_id_ext")

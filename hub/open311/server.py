@@ -30,13 +30,13 @@ from hub.open311.reading import CLOSED, OPEN, SOURCE, Known, Published, Reader
 from hub.open311.reporting import Reporter, reference, refused
 from hub.open311.showing import Shower
 from hub.open311.updating import Updater, updated, updates_of
-from hub.surfaces.api.auth import caller_from
 from hub.surfaces.api.limits import CALLER_KEY
-from hub.surfaces.api.scopes import KeyScope
+from hub.surfaces.api.people.auth import caller_from
+from hub.surfaces.api.people.scopes import KeyScope
 
 if TYPE_CHECKING:
     from hub.model.case.state import Case
-    from hub.surfaces.api.auth import Caller
+    from hub.surfaces.api.people.auth import Caller
     from hub.surfaces.api.services import Services
 
 log = structlog.get_logger("hub.open311")

@@ -34,8 +34,8 @@ from hub.model.case import commands as c
 from hub.model.case.state import CaseId, Channel
 from hub.model.district.areas import AreaCode
 from hub.settings import ApiSettings
-from hub.surfaces.api.case_kind import CASE_KIND
-from hub.surfaces.api.tokens import Role
+from hub.surfaces.api.cases.kind import CASE_KIND
+from hub.surfaces.api.people.tokens import Role
 from hub.testing.kit import QuietServer
 from tests.unit.api_world import World
 

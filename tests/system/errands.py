@@ -20,11 +20,11 @@ from hub.model.limits.deciding import LimitDeciding
 from hub.model.limits.events import LimitEvent
 from hub.model.limits.state import DeadlineKind, Limited
 from hub.model.policy.rules import LadderAction, Limit, Rules, Step
-from hub.surfaces.api.auth import Caller
-from hub.surfaces.api.kinds import Kind, Showing
+from hub.surfaces.api.cases.present import actor_answer
+from hub.surfaces.api.matters.kinds import Kind, Showing
 from hub.surfaces.api.models import TimelineItem
-from hub.surfaces.api.present import actor_answer
-from hub.surfaces.api.tokens import Role
+from hub.surfaces.api.people.auth import Caller
+from hub.surfaces.api.people.tokens import Role
 from hub.views import Projection, TimelineEntry
 
 

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from hub.app import Hub
 from hub.settings import Settings
-from hub.surfaces.api.case_kind import CASE_KIND
+from hub.surfaces.api.cases.kind import CASE_KIND
 from hub.surfaces.cli.generated import add_commands
 from hub.testing.kit import eventually
 from tests.system.department import CONFIG, GRID, report_gas

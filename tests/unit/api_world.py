@@ -37,8 +37,8 @@ from hub.spine.ledger.codec import Codecs
 from hub.spine.ledger.desk import Desk, Desks
 from hub.spine.ways_in.intake import Intake
 from hub.surfaces.api import Services, create_app
-from hub.surfaces.api.case_kind import CASE_KIND
-from hub.surfaces.api.tokens import Tokens
+from hub.surfaces.api.cases.kind import CASE_KIND
+from hub.surfaces.api.people.tokens import Tokens
 from hub.testing.kit import QuietServer, eventually
 from hub.testing.memory import MemoryBucket, MemoryLedger
 from hub.views import Projector, Views

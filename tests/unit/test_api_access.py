@@ -12,9 +12,9 @@ import pytest
 from hub.bus import Entry
 from hub.errors import BusUnavailable
 from hub.settings import ApiSettings
-from hub.surfaces.api.files import safe_name
+from hub.surfaces.api.cases.files import safe_name
 from hub.surfaces.api.limits import BodyLimit, RateLimit
-from hub.surfaces.api.tokens import Tokens
+from hub.surfaces.api.people.tokens import Tokens
 from hub.surfaces.api.tracing import name_of
 from hub.testing.kit import eventually
 from tests.unit.api_world import STREET, MemoryBucket, World

@@ -11,9 +11,9 @@ import msgspec
 import pytest
 
 from hub.errors import InvalidInput
-from hub.surfaces.api.case_kind import CASE_KIND
-from hub.surfaces.api.scopes import MEANING, OF_ROLE, KeyScope, decided, parsed, refusal, rights_of
-from hub.surfaces.api.tokens import Role, Token, Tokens
+from hub.surfaces.api.cases.kind import CASE_KIND
+from hub.surfaces.api.people.scopes import MEANING, OF_ROLE, KeyScope, decided, parsed, refusal, rights_of
+from hub.surfaces.api.people.tokens import Role, Token, Tokens
 from tests.unit.api_world import STREET, MemoryBucket, World
 
 NOW = datetime(2026, 3, 2, 2, 0, tzinfo=UTC)
@@ -234,7 +234,7 @@ def test_tokens_without_scopes_are_left_to_their_role() -> None:
 
 
 async def test_every_route_was_decided_about(world: World) -> None:
-    """A new route belongs into one of the two tables of hub/surfaces/api/scopes.py."""
+    """A new route belongs into one of the two tables of hub/surfaces/api/people/scopes.py."""
     undecided = [
         f"{method.upper()} {path}"
         for path, methods in world.app.openapi()["paths"].items()

@@ -16,7 +16,7 @@ from hub.model.district.areas import UnitCode
 from hub.observing import telemetry
 from hub.observing.store import SpanStore
 from hub.settings import Settings
-from hub.surfaces.api import hooks
+from hub.surfaces.api.adapters import callbacks as hooks
 from tests.unit.api_world import STREET, World, person
 
 SENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"

@@ -16,10 +16,10 @@ from hub.observing.store import SpanStore
 from hub.settings import Settings
 from hub.spine.ledger.desk import Outcome
 from hub.spine.ways_in.intake import Entry
-from hub.surfaces.api.auth import caller_from
-from hub.surfaces.api.case_kind import CASE_KIND
-from hub.surfaces.api.present import Presenter
-from hub.surfaces.api.stream import change_of
+from hub.surfaces.api.cases.kind import CASE_KIND
+from hub.surfaces.api.cases.present import Presenter
+from hub.surfaces.api.matters.stream import change_of
+from hub.surfaces.api.people.auth import caller_from
 from tests.unit.api_world import STREET, World
 
 OTHER_STREET = "320113002"

@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from hub.surfaces.api import stream
+from hub.surfaces.api.matters import stream
 from hub.testing.kit import PATIENCE, eventually
 from tests.unit.api_world import STREET, World, served
 

@@ -20,7 +20,7 @@ from hub.model.case import CASE as CASES
 from hub.observing.case_trace import assemble
 from hub.observing.store import SpanRecord
 from hub.surfaces.api.bodies import body_of, decode
-from hub.surfaces.api.case_kind import CASE_KIND
+from hub.surfaces.api.cases.kind import CASE_KIND
 from hub.surfaces.cli import whole
 from hub.surfaces.cli.client import find_token
 from hub.surfaces.cli.generated import target

@@ -28,7 +28,13 @@ LINK = re.compile(r"\[[^\]]+\]\((?P<target>[^)\s]+)\)")
 
 
 def pages() -> list[Path]:
-    found = [*DOCS.glob("*.md"), *DOCS.glob("plugins/*.md"), *ROOT.glob("README*.md"), ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md"]
+    found = [
+        *DOCS.glob("*.md"),
+        *DOCS.glob("plugins/*.md"),
+        *ROOT.glob("README*.md"),
+        ROOT / "CHANGELOG.md",
+        ROOT / "CONTRIBUTING.md",
+    ]
     return [page for page in sorted(found) if page.is_file()]
 
 

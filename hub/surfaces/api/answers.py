@@ -15,7 +15,7 @@ import msgspec
 from fastapi import Header, Query, Request
 from starlette.responses import Response
 
-from hub.surfaces.api.auth import Caller, services_of
+from hub.surfaces.api.people.auth import Caller, services_of
 from hub.surfaces.api.problems import Failure, FieldError
 
 if TYPE_CHECKING:

@@ -17,30 +17,23 @@ from starlette.routing import BaseRoute
 from hub.open311.errors import PREFIX as OPEN311
 from hub.open311.pace import Pace
 from hub.open311.server import Open311
-from hub.surfaces.api import (
-    cases,
-    dead_letters,
-    deliveries,
-    files,
-    hooks,
-    instances,
-    keys,
-    lookups,
-    pages,
-    problems,
-    reconciliation,
-    remote,
-    repairs,
-    stream,
-    token_routes,
-    trial,
-)
+from hub.surfaces.api import lookups, pages, problems
+from hub.surfaces.api.adapters import callbacks, credentials, trial
+from hub.surfaces.api.adapters import routes as adapters
 from hub.surfaces.api.answers import Writes
-from hub.surfaces.api.kinds import Kind, list_router, matter_router, opening_router
+from hub.surfaces.api.cases import files
+from hub.surfaces.api.cases import routes as cases
+from hub.surfaces.api.deliveries import dead_letters
+from hub.surfaces.api.deliveries import routes as deliveries
 from hub.surfaces.api.limits import BodyLimit, RateLimit
+from hub.surfaces.api.matters import stream
+from hub.surfaces.api.matters.kinds import Kind, list_router, matter_router, opening_router
 from hub.surfaces.api.openapi import describe
+from hub.surfaces.api.people import keys
+from hub.surfaces.api.people import routes as tokens
 from hub.surfaces.api.services import Services
 from hub.surfaces.api.tracing import Tracing
+from hub.surfaces.api.upkeep import reconciliation, repairs
 
 ROOT = "/api/v1"
 _ABOUT = """Cases go up four levels, assignments go out to departments, reports come back.
@@ -64,7 +57,7 @@ def create_app(services: Services, *, heartbeat: float = stream.HEARTBEAT) -> Fa
     app.state.writes = Writes()
     app.state.streams = Counter()
     app.state.heartbeat = heartbeat
-    app.state.failed_callbacks = Pace(hooks.FAILED_PER_MINUTE, time.monotonic)
+    app.state.failed_callbacks = Pace(callbacks.FAILED_PER_MINUTE, time.monotonic)
     routes, bodies = interface(services.kinds)
     app.router.routes.extend(routes)
     if services.open311.enabled:
@@ -108,12 +101,12 @@ def interface(kinds: tuple[Kind[Any], ...]) -> tuple[list[BaseRoute], dict[str, 
         *matters,
         files.router,
         lookups.router,
-        instances.router,
+        adapters.router,
         dead_letters.router,
-        token_routes.router,
+        tokens.router,
         trial.router,
         pages.router,
-        remote.router,
+        credentials.router,
         reconciliation.router,
         repairs.router,
         deliveries.router,
@@ -123,5 +116,5 @@ def interface(kinds: tuple[Kind[Any], ...]) -> tuple[list[BaseRoute], dict[str, 
     all_of_it = APIRouter()
     for router in routers:
         all_of_it.include_router(router, prefix=ROOT)
-    all_of_it.include_router(hooks.router)
+    all_of_it.include_router(callbacks.router)
     return all_of_it.routes, bodies

@@ -14,8 +14,8 @@ from hub.model.policy.policy import Explanation
 from hub.model.policy.rules import Matter
 from hub.privacy.masks import mask_text
 from hub.surfaces.api.answers import Fresh, answer, settle, utc_now
-from hub.surfaces.api.auth import ADMINS, POLICY_READERS, CallerHere, ServicesHere
 from hub.surfaces.api.bodies import ExplainBody, PolicyBody, read_body
+from hub.surfaces.api.cases.present import Presenter
 from hub.surfaces.api.models import (
     AreaAnswer,
     AreaList,
@@ -30,7 +30,7 @@ from hub.surfaces.api.models import (
     UnitSummary,
 )
 from hub.surfaces.api.openapi import gives, takes
-from hub.surfaces.api.present import Presenter
+from hub.surfaces.api.people.auth import ADMINS, POLICY_READERS, CallerHere, ServicesHere
 from hub.surfaces.api.problems import Failure, FieldError
 from hub.views import Latency, Scope
 

@@ -14,8 +14,12 @@ from fastapi.openapi.utils import get_openapi
 
 from hub.model.policy.policy import Explanation
 from hub.observing.case_trace import Tree
-from hub.surfaces.api import bodies, instance_models, models, remote_models, trial_models, upkeep_models
+from hub.surfaces.api import bodies, models
+from hub.surfaces.api.adapters import credential_models as remote_models
+from hub.surfaces.api.adapters import models as instance_models
+from hub.surfaces.api.adapters import trial_models
 from hub.surfaces.api.problems import MEDIA_TYPE, TITLES, Problem
+from hub.surfaces.api.upkeep import models as upkeep_models
 
 _REF = "#/components/schemas/{name}"
 _SAID = {

@@ -15,9 +15,9 @@ from hub.contract import ConsolePage
 from hub.errors import NotAllowed
 from hub.platform.adapters.pages import rendered
 from hub.surfaces.api.answers import answer
-from hub.surfaces.api.auth import CallerHere, ServicesHere
 from hub.surfaces.api.models import PageAnswer, PageList
 from hub.surfaces.api.openapi import gives, refuses
+from hub.surfaces.api.people.auth import CallerHere, ServicesHere
 
 router = APIRouter(prefix="/pages", tags=["pages"])
 

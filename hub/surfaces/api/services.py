@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from hub.spine.ledger.desk import Desk, Desks, Outcome
     from hub.spine.ledger.store import PolicyRecord
     from hub.spine.ways_in.intake import Entry
-    from hub.surfaces.api.kinds import Kind
-    from hub.surfaces.api.tokens import Tokens
+    from hub.surfaces.api.matters.kinds import Kind
+    from hub.surfaces.api.people.tokens import Tokens
     from hub.views import Views
 
 

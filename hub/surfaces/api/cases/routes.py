@@ -18,11 +18,11 @@ from hub.model.district.areas import Level, within
 from hub.privacy.masks import FIELDS, mask_text
 from hub.spine.ways_in.intake import Entry
 from hub.surfaces.api.answers import REPLAYED, SEQUENCE, Fresh, KeyHeader, answer, needed, settle, utc_now, wrote
-from hub.surfaces.api.auth import CONTACT_READERS, REPORTERS, CallerHere, ServicesHere
 from hub.surfaces.api.bodies import REPORT_EXAMPLE, ReportBody, read_body
+from hub.surfaces.api.cases.present import Presenter
 from hub.surfaces.api.models import CaseList, CommandAnswer, ContactAnswer
 from hub.surfaces.api.openapi import gives, takes
-from hub.surfaces.api.present import Presenter
+from hub.surfaces.api.people.auth import CONTACT_READERS, REPORTERS, CallerHere, ServicesHere
 from hub.surfaces.api.problems import Failure
 from hub.views import CaseFilter, Sort
 

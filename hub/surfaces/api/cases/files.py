@@ -22,12 +22,12 @@ from hub.model.case.state import CaseId
 from hub.model.records import Attachment
 from hub.privacy.masks import mask_file_name, mask_text
 from hub.surfaces.api.answers import REPLAYED, SEQUENCE, KeyHeader, answer, command_id, settle, utc_now, wrote
-from hub.surfaces.api.auth import ATTACHERS, CallerHere, ServicesHere
-from hub.surfaces.api.cases import CasePath
-from hub.surfaces.api.kinds import file_under
+from hub.surfaces.api.cases.present import Presenter
+from hub.surfaces.api.cases.routes import CasePath
+from hub.surfaces.api.matters.kinds import file_under
 from hub.surfaces.api.models import AttachedAnswer
 from hub.surfaces.api.openapi import gives, refuses
-from hub.surfaces.api.present import Presenter
+from hub.surfaces.api.people.auth import ATTACHERS, CallerHere, ServicesHere
 from hub.surfaces.api.problems import Failure, FieldError
 from hub.views.queries import SeenFile
 

@@ -10,12 +10,17 @@ from starlette.responses import Response
 from hub.errors import NotAllowed
 from hub.platform.remote.credentials import Credentials
 from hub.privacy.masks import mask_text
+from hub.surfaces.api.adapters.credential_models import (
+    CredentialsAnswer,
+    CredentialsList,
+    IssuedCredentials,
+    RevokedCredentials,
+)
+from hub.surfaces.api.adapters.models import WhyBody
 from hub.surfaces.api.answers import answer
-from hub.surfaces.api.auth import ADMINS, CallerHere, ServicesHere
 from hub.surfaces.api.bodies import read_body
-from hub.surfaces.api.instance_models import WhyBody
 from hub.surfaces.api.openapi import gives, refuses, takes
-from hub.surfaces.api.remote_models import CredentialsAnswer, CredentialsList, IssuedCredentials, RevokedCredentials
+from hub.surfaces.api.people.auth import ADMINS, CallerHere, ServicesHere
 from hub.surfaces.api.services import Services
 
 router = APIRouter(prefix="/adapters/{name}/credentials", tags=["adapters"])

@@ -17,16 +17,16 @@ from hub.model.assignments.commands import Resend
 from hub.model.assignments.state import AssignmentState, AttemptOutcome, parse_delivery_key
 from hub.privacy.masks import mask_text
 from hub.surfaces.api.answers import Fresh, KeyHeader, answer, settle, utc_now
-from hub.surfaces.api.auth import DELIVERY_READERS, CallerHere, ServicesHere
 from hub.surfaces.api.bodies import ResendBody, read_body
-from hub.surfaces.api.case_kind import CASE_KIND
-from hub.surfaces.api.dead_letters import DeadKey
-from hub.surfaces.api.kinds import command_answer, execute
+from hub.surfaces.api.cases.kind import CASE_KIND
+from hub.surfaces.api.cases.present import Presenter, attempt_answer
+from hub.surfaces.api.deliveries.dead_letters import DeadKey
+from hub.surfaces.api.matters.kinds import command_answer, execute
 from hub.surfaces.api.models import CommandAnswer, DeliveryAnswer, DeliveryList
 from hub.surfaces.api.openapi import gives, takes
-from hub.surfaces.api.present import Presenter, attempt_answer
+from hub.surfaces.api.people.auth import DELIVERY_READERS, CallerHere, ServicesHere
+from hub.surfaces.api.people.tokens import Role
 from hub.surfaces.api.services import Services
-from hub.surfaces.api.tokens import Role
 from hub.views import DeliveryFilter, SeenDelivery
 
 router = APIRouter(prefix="/deliveries", tags=["deliveries"])

@@ -23,14 +23,14 @@ from starlette.types import Receive, Scope, Send
 from hub.errors import BusUnavailable
 from hub.model.aggregate import Commit
 from hub.surfaces.api.answers import encode
-from hub.surfaces.api.auth import Caller, CallerHere, ServicesHere
-from hub.surfaces.api.kinds import Kind
+from hub.surfaces.api.cases.present import actor_answer, concerns
+from hub.surfaces.api.matters.kinds import Kind
 from hub.surfaces.api.models import ActorAnswer
 from hub.surfaces.api.openapi import refuses
-from hub.surfaces.api.present import actor_answer, concerns
+from hub.surfaces.api.people.auth import Caller, CallerHere, ServicesHere
+from hub.surfaces.api.people.tokens import REMEMBERED
 from hub.surfaces.api.problems import Failure
 from hub.surfaces.api.services import Services
-from hub.surfaces.api.tokens import REMEMBERED
 
 HEARTBEAT = 15.0
 """Seconds of silence after which a comment is sent."""

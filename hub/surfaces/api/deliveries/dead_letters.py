@@ -12,17 +12,17 @@ from hub.model.assignments.commands import Drop, Replay
 from hub.model.assignments.state import AssignmentState, parse_delivery_key
 from hub.privacy.masks import mask_text
 from hub.surfaces.api.answers import KeyHeader, answer, settle, utc_now
-from hub.surfaces.api.auth import RUNNERS, CallerHere, ServicesHere
 from hub.surfaces.api.bodies import ReasonBody, read_body
-from hub.surfaces.api.case_kind import CASE_KIND
-from hub.surfaces.api.kinds import command_answer, execute
+from hub.surfaces.api.cases.kind import CASE_KIND
+from hub.surfaces.api.cases.present import Presenter
+from hub.surfaces.api.matters.kinds import command_answer, execute
 from hub.surfaces.api.models import (
     CommandAnswer,
     DeadLetterAnswer,
     DeadLetterList,
 )
 from hub.surfaces.api.openapi import gives, takes
-from hub.surfaces.api.present import Presenter
+from hub.surfaces.api.people.auth import RUNNERS, CallerHere, ServicesHere
 from hub.views import DeadDelivery
 
 router = APIRouter(tags=["dead letters"])

@@ -10,7 +10,6 @@ from starlette.responses import Response
 from hub.errors import InvalidInput, NotAllowed
 from hub.model.district.areas import UnitKind, within
 from hub.surfaces.api.answers import answer
-from hub.surfaces.api.auth import ADMINS, Caller, CallerHere, ServicesHere
 from hub.surfaces.api.bodies import TokenBody, read_body
 from hub.surfaces.api.models import (
     IssuedToken,
@@ -18,8 +17,9 @@ from hub.surfaces.api.models import (
     TokenList,
 )
 from hub.surfaces.api.openapi import gives, refuses, takes
-from hub.surfaces.api.scopes import parsed
-from hub.surfaces.api.tokens import Token
+from hub.surfaces.api.people.auth import ADMINS, Caller, CallerHere, ServicesHere
+from hub.surfaces.api.people.scopes import parsed
+from hub.surfaces.api.people.tokens import Token
 
 router = APIRouter(tags=["tokens"])
 

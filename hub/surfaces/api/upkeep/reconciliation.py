@@ -13,13 +13,13 @@ from hub.platform.instances.registration import By, Patch
 from hub.platform.upkeep.crosswalk import Tables
 from hub.platform.upkeep.run_log import Run
 from hub.privacy.masks import mask_text
+from hub.surfaces.api.adapters.routes import NamePath
 from hub.surfaces.api.answers import answer
-from hub.surfaces.api.auth import RUNNERS, Caller, CallerHere, ServicesHere
 from hub.surfaces.api.bodies import read_body
-from hub.surfaces.api.instances import NamePath
 from hub.surfaces.api.openapi import gives, takes
+from hub.surfaces.api.people.auth import RUNNERS, Caller, CallerHere, ServicesHere
 from hub.surfaces.api.services import Services, Upkeep
-from hub.surfaces.api.upkeep_models import (
+from hub.surfaces.api.upkeep.models import (
     AcceptCatalogueBody,
     AcceptedAnswer,
     CatalogueAnswer,

@@ -14,7 +14,6 @@ from hub.model.assignments.state import Assignment, Attempt, delivery_key
 from hub.model.case.state import Case
 from hub.model.district.areas import Level
 from hub.privacy.masks import mask_address, mask_text
-from hub.surfaces.api.auth import Caller
 from hub.surfaces.api.models import (
     ActorAnswer,
     AskedAnswer,
@@ -25,6 +24,7 @@ from hub.surfaces.api.models import (
     DeadlineAnswer,
     TimelineItem,
 )
+from hub.surfaces.api.people.auth import Caller
 from hub.views import TimelineEntry
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 The kinds of matters say which scope opens each of their routes. For the rest one table says which requests a scope opens, another
 which are closed to tokens with scopes and why; what is in neither is closed, too, and a test asks for a decision. Tokens without
-scopes have the whole rights of their role. Checked by `hub.surfaces.api.auth` for every request.
+scopes have the whole rights of their role. Checked by `hub.surfaces.api.people.auth` for every request.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Final, Protocol
 
 from hub.errors import InvalidInput
-from hub.surfaces.api.tokens import Role, Token
+from hub.surfaces.api.people.tokens import Role, Token
 
 
 class KeyScope(StrEnum):

@@ -14,10 +14,10 @@ from hub.contract import CallbackRejected, CallbackRequest
 from hub.errors import BusUnavailable, NotAllowed
 from hub.open311.pace import Pace
 from hub.surfaces.api.answers import answer
-from hub.surfaces.api.auth import ServicesHere
 from hub.surfaces.api.limits import address_of
 from hub.surfaces.api.models import Alive, Ready, Taken
 from hub.surfaces.api.openapi import gives, refuses
+from hub.surfaces.api.people.auth import ServicesHere
 from hub.surfaces.api.problems import Failure
 
 MOST_LAG = 5_000

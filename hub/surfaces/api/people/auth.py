@@ -19,15 +19,15 @@ from hub.model.aggregate import Folded
 from hub.model.case.state import Case
 from hub.model.district.areas import Level, Unit, UnitCode, within
 from hub.surfaces.api.limits import CALLER_KEY
+from hub.surfaces.api.people.scopes import KeyScope, refusal, rights_of
+from hub.surfaces.api.people.tokens import Role, Token
 from hub.surfaces.api.problems import Failure
-from hub.surfaces.api.scopes import KeyScope, refusal, rights_of
 from hub.surfaces.api.services import Services
-from hub.surfaces.api.tokens import Role, Token
 from hub.views import Scope
 
 if TYPE_CHECKING:
     from hub.model.policy.district import District
-    from hub.surfaces.api.kinds import Kind
+    from hub.surfaces.api.matters.kinds import Kind
 
 REPORTERS = frozenset((Role.ADMIN, Role.OPERATOR, Role.CLERK, Role.GRID_WORKER, Role.DEPARTMENT))
 ATTACHERS = REPORTERS

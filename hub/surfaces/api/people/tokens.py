@@ -35,7 +35,7 @@ USED_WITHIN = timedelta(hours=1)
 
 
 class Role(StrEnum):
-    """What a token is for; what each may do is `hub.surfaces.api.auth`'s."""
+    """What a token is for; what each may do is `hub.surfaces.api.people.auth`'s."""
 
     ADMIN = "admin"
     OPERATOR = "operator"

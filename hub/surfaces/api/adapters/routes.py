@@ -15,10 +15,7 @@ from hub.errors import InvalidInput, NotAllowed
 from hub.platform.instances.book import InstanceRecord, Spec, spec_of
 from hub.platform.instances.registration import By
 from hub.privacy.masks import mask_text
-from hub.surfaces.api.answers import answer
-from hub.surfaces.api.auth import RUNNERS, Caller, CallerHere, ServicesHere
-from hub.surfaces.api.bodies import ReasonBody, read_body
-from hub.surfaces.api.instance_models import (
+from hub.surfaces.api.adapters.models import (
     AddBody,
     ChangeBody,
     InstanceAnswer,
@@ -29,8 +26,11 @@ from hub.surfaces.api.instance_models import (
     WhyBody,
     WidenBody,
 )
+from hub.surfaces.api.answers import answer
+from hub.surfaces.api.bodies import ReasonBody, read_body
 from hub.surfaces.api.models import AdapterAnswer, AdapterList
 from hub.surfaces.api.openapi import gives, takes
+from hub.surfaces.api.people.auth import RUNNERS, Caller, CallerHere, ServicesHere
 from hub.surfaces.api.services import Instances, Services
 
 router = APIRouter(tags=["adapters"])

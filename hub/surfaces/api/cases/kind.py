@@ -15,16 +15,16 @@ from hub.model.case.events import CaseMerged, ContactDestroyed, MergeRefused
 from hub.model.case.state import Case
 from hub.spine.ledger.desk import ANSWER_WITHIN, Outcome
 from hub.surfaces.api.answers import told_on, utc_now
-from hub.surfaces.api.kinds import Kind, Showing
+from hub.surfaces.api.cases.present import Presenter, attention_for, own_assignments
+from hub.surfaces.api.matters.kinds import Kind, Showing
 from hub.surfaces.api.models import CaseAnswer, CommandAnswer, TimelineItem
-from hub.surfaces.api.present import Presenter, attention_for, own_assignments
+from hub.surfaces.api.people.scopes import KeyScope
+from hub.surfaces.api.people.tokens import Role
 from hub.surfaces.api.problems import Failure
-from hub.surfaces.api.scopes import KeyScope
-from hub.surfaces.api.tokens import Role
 from hub.views import CASES, TimelineEntry
 
 if TYPE_CHECKING:
-    from hub.surfaces.api.auth import Caller
+    from hub.surfaces.api.people.auth import Caller
     from hub.surfaces.api.services import Services
 
 _WORK = ("accept", "progress", "resolve", "return", "comment", "ask")

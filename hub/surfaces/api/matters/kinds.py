@@ -24,13 +24,13 @@ from hub.observing import telemetry
 from hub.observing.case_trace import Tree, assemble
 from hub.spine.ledger.desk import Outcome
 from hub.surfaces.api.answers import REPLAYED, SEQUENCE, Fresh, KeyHeader, answer, command_id, needed, settle, utc_now, wrote
-from hub.surfaces.api.auth import Caller, CallerHere, Scoped, ServicesHere
 from hub.surfaces.api.bodies import body_of, command_from, read_body
 from hub.surfaces.api.models import MatterList, Result, Timeline
 from hub.surfaces.api.openapi import gives, takes
+from hub.surfaces.api.people.auth import Caller, CallerHere, Scoped, ServicesHere
+from hub.surfaces.api.people.scopes import KeyScope
+from hub.surfaces.api.people.tokens import Role
 from hub.surfaces.api.problems import Failure
-from hub.surfaces.api.scopes import KeyScope
-from hub.surfaces.api.tokens import Role
 
 if TYPE_CHECKING:
     from hub.model.policy.district import District

@@ -1,0 +1,1 @@
+"""Deliveries: the log, and dead letters."""

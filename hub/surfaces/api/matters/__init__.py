@@ -1,0 +1,1 @@
+"""What all kinds of matters share: routes of commands and lists, the stream of changes."""

@@ -1,0 +1,1 @@
+"""People and programs: tokens, keys, what each may do."""

@@ -1,0 +1,1 @@
+"""Upkeep: repairs and reconciliation."""
