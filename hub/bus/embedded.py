@@ -112,7 +112,6 @@ class EmbeddedServer:
         password = self._password()
         self._remotes = _remembered(directory / "remotes.json")
         self._address = (port, password)
-        self._adopt_store()
         config = self._write()
         await self._spawn(binary, config)
         scheme = "tls" if self._certificate is not None else "nats"
@@ -155,12 +154,6 @@ class EmbeddedServer:
         config = self._directory / "nats.conf"
         _keep(config, self._config(*self._address))
         return config
-
-    def _adopt_store(self) -> None:
-        """A store from before there were accounts lies under the name of the global one."""
-        store = self._directory / "jetstream" / "jetstream"
-        if (store / "$G").is_dir() and not (store / HUB_ACCOUNT).exists():
-            (store / "$G").rename(store / HUB_ACCOUNT)
 
     def _config(self, port: int, password: str) -> str:
         sync = "always" if self._sync_always else "2m"

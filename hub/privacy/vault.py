@@ -125,7 +125,7 @@ class Vault:
         return hide
 
     async def _marks(self, case: MatterId) -> Marks:
-        """A case's marks, read once; of a contact from before there were marks they are made now."""
+        """A case's marks, read once."""
         found = self._known.get(case)
         if found is not None:
             self._known.move_to_end(case)
@@ -134,14 +134,13 @@ class Vault:
         if key is None:
             return self._keep(case, Marks(b"", ()))
         stored = await self._personal.get(f"{_MARKS}{case}")
+        if stored is None:
+            return self._keep(case, Marks(b"", ()))
         try:
-            if stored is not None:
-                plain = _opened(stored.value, key.value, _bound(f"{_MARKS}{case}"), case)
-                return self._keep(case, Marks(key_of(key.value), msgspec.msgpack.decode(plain, type=tuple[Mark, ...])))
-            contact = await self.open(case)
+            plain = _opened(stored.value, key.value, _bound(f"{_MARKS}{case}"), case)
         except ContactUnreadable:
-            contact = None  # said to whoever opens it; the case itself has to go on
-        return self._keep(case, Marks(b"", ())) if contact is None else await self._mark(case, contact, key.value)
+            return self._keep(case, Marks(b"", ()))  # said to whoever opens the contact; the case itself has to go on
+        return self._keep(case, Marks(key_of(key.value), msgspec.msgpack.decode(plain, type=tuple[Mark, ...])))
 
     async def _mark(self, case: MatterId, contact: Contact, key: bytes) -> Marks:
         secret = key_of(key)

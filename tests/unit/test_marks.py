@@ -151,16 +151,6 @@ async def test_case_without_a_contact_reads_no_vault(store: Buckets) -> None:
     assert "张建国" in store.texts()
 
 
-async def test_contact_stored_before_there_were_marks_is_known_too(store: Buckets) -> None:
-    vault = store.vault()
-    await case_with(vault, store.desk(vault))
-    await store.personal.purge(f"marks.{CASE}")
-    fresh = store.vault()
-    await store.desk(fresh).execute(CASE, Comment(text="张建国催办"), actor=SYSTEM)
-    assert "张建国" not in store.texts()
-    assert f"marks.{CASE}" in list(await store.personal.entries())
-
-
 async def test_erasing_destroys_the_marks_too(store: Buckets) -> None:
     vault = store.vault()
     desk = store.desk(vault)
