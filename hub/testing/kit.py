@@ -150,6 +150,13 @@ class QuietServer(uvicorn.Server):
         """The test run keeps its own signal handlers."""
         yield
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop, and close what connected while it was stopping: uvicorn closes only what was there when it began to."""
+        await super().shutdown(sockets)
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+        await asyncio.sleep(0)  # an aborted connection is closed in the next turn
+
 
 @asynccontextmanager
 async def open_inbox() -> AsyncIterator[Inbox]:
