@@ -7,7 +7,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page, async_playwright, expect
+
+from hub.testing.kit import PATIENCE
 
 REPOSITORY = Path(__file__).parents[2]
 ARGUMENTS = (
@@ -30,6 +32,12 @@ def chromium() -> str:
     return found.stdout.strip()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def patient() -> None:
+    """What a page shall show is waited for as long as everything else in the tests."""
+    expect.set_options(timeout=PATIENCE * 1000)
+
+
 @pytest.fixture
 async def browser(chromium: str) -> AsyncIterator[Browser]:
     async with async_playwright() as playwright:
@@ -50,7 +58,7 @@ async def phone(browser: Browser) -> AsyncIterator[Page]:
         timezone_id="Asia/Shanghai",
         java_script_enabled=False,
     )
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(PATIENCE * 1000)
     page = await context.new_page()
     yield page
     await context.close()

@@ -85,7 +85,7 @@ async def test_result_is_taken_back_and_reported_once(
 
     await _resolve(phone, "树木已清运，人行道恢复通行")
     await expect(phone.get_by_role("button", name="撤销办结")).to_be_visible()
-    await expect(phone.get_by_text("本工单已办结")).to_be_visible(timeout=25_000)
+    await expect(phone.get_by_text("本工单已办结")).to_be_visible()
     await expect(phone.get_by_role("button", name="撤销办结")).to_have_count(0)
     await _look(phone, tmp_path, "5-resolved")
 
