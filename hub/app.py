@@ -304,7 +304,7 @@ class Hub:
         self.credentials = Credentials(buckets["REMOTES"], self._server, outside, local=local, clock=self._clock)
         await self.credentials.start()
         self.workers = Workers(self.adapters, self.credentials, settings.data, public_url=root, clock=self._clock)
-        self.isolation = Isolation(self.adapters, self.registration, workers=self.credentials.embedded)
+        self.isolation = Isolation(self.adapters, self.registration)
         self.deadlines = Deadlines(bus, self.desks, self.repairs.note)
         erasure = Erasure(self.desk, self.ledger, self.vault, self.objects)
         self.reactions = Reactions(bus, self.desks, Codecs(self.aggregates), {ERASURE: erasure}, self.repairs.note)

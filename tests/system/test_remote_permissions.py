@@ -48,15 +48,13 @@ class Intruder:
 
     async def is_answered(self, subject: str, data: object = b"") -> bytes:
         """The answer to a request that has one; asked again like an adapter does, for a server that reloads its accounts has none."""
-        found: list[bytes] = []
 
-        async def answered() -> bool:
+        async def answered() -> tuple[bytes] | None:
             answer = await self.asks(subject, data)
-            found.extend([] if answer is None else [answer])
-            return bool(found)
+            return None if answer is None else (answer,)
 
-        await eventually(answered)
-        return found[0]
+        (answer,) = await eventually(answered)
+        return answer
 
 
 @asynccontextmanager

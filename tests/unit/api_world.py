@@ -96,6 +96,9 @@ class MemoryAdapters:
             )
         ]
 
+    async def status(self, name: str) -> AdapterStatus:
+        return next(one for one in await self.statuses() if one.name == name)
+
     async def pause(self, name: str, reason: str) -> None:
         if name != "police":
             raise NotAllowed("no such adapter", subject=name)

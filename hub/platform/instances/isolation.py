@@ -19,17 +19,16 @@ log = structlog.get_logger("hub.isolation")
 
 
 class Isolation:
-    """Moves an instance into a worker process where this hub can start one (`workers`), else pauses it."""
+    """Moves an instance into a worker process where this hub can start one (`Adapters.workers`), else pauses it."""
 
-    def __init__(self, adapters: Adapters, registration: Registration, *, workers: bool) -> None:
+    def __init__(self, adapters: Adapters, registration: Registration) -> None:
         self._adapters = adapters
         self._registration = registration
-        self._workers = workers
 
     async def __call__(self, name: str, reason: str) -> None:
         """Isolate an instance. Never raises a hub error."""
         try:
-            if self._workers:
+            if self._adapters.workers:
                 by = By(actor=SYSTEM, note=reason, untried=True)
                 await self._registration.change(name, Patch(placement=Placement.PROCESS), by)
                 log.warning("adapter moved to a process of its own", adapter=name, reason=reason)

@@ -39,7 +39,7 @@ from hub.spine.aside.put_aside import Note, read_or_put_aside
 from hub.spine.aside.repair_items import Repair, RepairKind
 from hub.spine.ledger.desk import Desks, utc_now
 
-log = structlog.get_logger("hub.platform.remote.far")
+log = structlog.get_logger("hub.remote")
 
 T = TypeVar("T", Report, IncomingCase)
 

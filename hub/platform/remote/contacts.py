@@ -17,7 +17,7 @@ from hub.platform.remote.messages import Answer, Person, Question
 from hub.platform.remote.protocol import read
 from hub.spine.ledger.desk import Desks
 
-log = structlog.get_logger("hub.platform.remote.far")
+log = structlog.get_logger("hub.remote")
 
 
 class Contacts:

@@ -25,7 +25,7 @@ from hub.platform.remote.credentials_file import CredentialsFile
 from hub.settings import NatsSettings
 from hub.spine.ledger.desk import utc_now
 
-log = structlog.get_logger("hub.platform.remote.far")
+log = structlog.get_logger("hub.remote")
 
 
 class Server(Protocol):

@@ -33,7 +33,7 @@ from hub.platform.remote.protocol import Event
 from hub.spine.handover import awaits_delivery
 from hub.spine.ledger.desk import Desks
 
-log = structlog.get_logger("hub.platform.remote.far")
+log = structlog.get_logger("hub.remote")
 
 MOST_AHEAD = 100
 """How many unannounced attempts are begun at most."""

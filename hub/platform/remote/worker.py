@@ -32,7 +32,7 @@ from hub.platform.remote.credentials import Credentials
 from hub.platform.remote.far.program import UNUSABLE, told
 from hub.spine.ledger.desk import utc_now
 
-log = structlog.get_logger("hub.platform.remote.far")
+log = structlog.get_logger("hub.remote")
 
 MIB = 1024 * 1024
 STOP_WITHIN = 8.0

@@ -57,6 +57,10 @@ class Adapters(Protocol):
         """How every instance stands."""
         ...
 
+    async def status(self, name: str) -> AdapterStatus:
+        """How one instance stands; raises NotAllowed."""
+        ...
+
     async def pause(self, name: str, reason: str) -> None:
         """Take nothing from its queue until resumed."""
         ...

@@ -33,7 +33,7 @@ from hub.platform.remote.far.listener import listening
 from hub.platform.remote.far.runner import Runner, Setup
 from hub.settings import Settings
 
-log = structlog.get_logger("hub.platform.remote.far")
+log = structlog.get_logger("hub.remote")
 
 UNUSABLE = 3
 

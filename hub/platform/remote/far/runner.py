@@ -37,7 +37,7 @@ from hub.platform.remote.protocol import Event, decode_order, read
 from hub.spine.aside.put_aside import unreadable
 from hub.spine.departments import Brought
 
-log = structlog.get_logger("hub.platform.remote.far")
+log = structlog.get_logger("hub.remote")
 
 BEAT_EVERY = 10.0
 HEALTH_EVERY = timedelta(seconds=30)

@@ -14,6 +14,7 @@ from starlette.responses import Response
 from hub.errors import InvalidInput, NotAllowed
 from hub.platform.instances.book import InstanceRecord, Spec, spec_of
 from hub.platform.instances.registration import By
+from hub.platform.instances.status import AdapterStatus
 from hub.privacy.masks import mask_text
 from hub.surfaces.api.adapters.models import (
     AddBody,
@@ -56,7 +57,7 @@ _WHY = takes(WhyBody, {"note": "对方系统升级"}, required=False)
 async def adapters(services: ServicesHere, caller: CallerHere) -> Response:
     """How every adapter instance stands: state, breaker, queue."""
     caller.require(RUNNERS)
-    return answer(AdapterList(items=await _statuses(services)))
+    return answer(AdapterList(items=[_listed(status) for status in await services.adapters.statuses()]))
 
 
 @router.post(
@@ -71,7 +72,7 @@ async def pause(request: Request, services: ServicesHere, caller: CallerHere, na
     caller.require_everywhere()
     body = await read_body(request, ReasonBody)
     await services.adapters.pause(name, f"{caller.token.name}: {mask_text(body.reason)}")
-    return answer(await _status(services, name))
+    return answer(_listed(await services.adapters.status(name)))
 
 
 @router.post("/adapters/{name}/resume", summary="Resume an adapter", responses=gives(AdapterAnswer, 403))
@@ -80,40 +81,30 @@ async def resume(services: ServicesHere, caller: CallerHere, name: NamePath) -> 
     caller.require(RUNNERS)
     caller.require_everywhere()
     await services.adapters.resume(name)
-    return answer(await _status(services, name))
+    return answer(_listed(await services.adapters.status(name)))
 
 
-async def _statuses(services: Services) -> list[AdapterAnswer]:
-    return [
-        AdapterAnswer(
-            name=status.name,
-            plugin=status.plugin,
-            department=status.department,
-            version=status.version,
-            state=status.state,
-            detail=status.detail,
-            breaker=status.breaker,
-            queued=status.queued,
-            in_flight=status.in_flight,
-            capabilities=list(status.capabilities),
-            kind=status.kind,
-            settings_version=status.settings_version,
-            candidate_version=status.candidate_version,
-            origin=status.origin,
-            placement=status.placement,
-            units=list(status.units),
-            areas=list(status.areas),
-            tier=status.tier,
-        )
-        for status in await services.adapters.statuses()
-    ]
-
-
-async def _status(services: Services, name: str) -> AdapterAnswer:
-    for status in await _statuses(services):
-        if status.name == name:
-            return status
-    raise NotAllowed("no such adapter", subject=name)
+def _listed(status: AdapterStatus) -> AdapterAnswer:
+    return AdapterAnswer(
+        name=status.name,
+        plugin=status.plugin,
+        department=status.department,
+        version=status.version,
+        state=status.state,
+        detail=status.detail,
+        breaker=status.breaker,
+        queued=status.queued,
+        in_flight=status.in_flight,
+        capabilities=list(status.capabilities),
+        kind=status.kind,
+        settings_version=status.settings_version,
+        candidate_version=status.candidate_version,
+        origin=status.origin,
+        placement=status.placement,
+        units=list(status.units),
+        areas=list(status.areas),
+        tier=status.tier,
+    )
 
 
 @router.get("/plugins", summary="Installed plugins", responses=gives(PluginList, 403))
