@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 
-from hub.config.nodes import Node
+from hub.config.nodes import YamlNode
 from hub.contract import AdapterInstance, Crosswalk, ReportKind
 
 
@@ -23,20 +23,20 @@ class OutsideValue(str):
         return "'***'"
 
 
-def read_adapters(root: Node, environ: Mapping[str, str]) -> tuple[AdapterInstance, ...]:
+def read_adapters(root: YamlNode, environ: Mapping[str, str]) -> tuple[AdapterInstance, ...]:
     """The instances of adapters.yaml; in settings `{env: NAME}` is filled from `environ`, `{file: PATH}` from that file.
 
     A variable that is not set, or a file that can't be read, is a mistake when the adapter is enabled; else the setting is left out.
     """
     fields = root.fields(("adapters",), required=("adapters",))
     found: list[AdapterInstance] = []
-    for name, mark in fields["adapters"].entries().items() if "adapters" in fields else ():
-        parts = mark.fields(
+    for name, node in fields["adapters"].entries().items() if "adapters" in fields else ():
+        parts = node.fields(
             ("plugin", "enabled", "settings", "concurrency", "attempts", "backoff", "schedule", "breaker", "crosswalk"),
             required=("plugin",),
         )
         if not name.replace("-", "").replace("_", "").isalnum() or not name.isascii():
-            mark.complain("an instance's name is made of letters, digits, - and _")
+            node.complain("an instance's name is made of letters, digits, - and _")
         if "plugin" not in parts:
             continue
         enabled = parts["enabled"].boolean() if "enabled" in parts else True
@@ -74,18 +74,18 @@ def read_adapters(root: Node, environ: Mapping[str, str]) -> tuple[AdapterInstan
     return tuple(found)
 
 
-def _count(mark: Node | None, default: int) -> int:
-    return mark.integer(least=1) if mark is not None else default
+def _count(node: YamlNode | None, default: int) -> int:
+    return node.integer(least=1) if node is not None else default
 
 
-def _duration(mark: Node | None, default: timedelta) -> timedelta:
-    found = mark.clock_span() if mark is not None else None
+def _duration(node: YamlNode | None, default: timedelta) -> timedelta:
+    found = node.clock_span() if node is not None else None
     return found if found is not None else default
 
 
-def _crosswalk(mark: Node) -> Crosswalk:
+def _crosswalk(node: YamlNode) -> Crosswalk:
     """The department's words against ours: statuses, categories, fields."""
-    tables = mark.fields(("statuses", "categories", "fields"))
+    tables = node.fields(("statuses", "categories", "fields"))
     entries = {name: table.entries() for name, table in tables.items()}
     statuses = {word: one.choice(ReportKind) for word, one in entries.get("statuses", {}).items()}
     return Crosswalk(
@@ -95,10 +95,10 @@ def _crosswalk(mark: Node) -> Crosswalk:
     )
 
 
-def _settings(mark: Node, environ: Mapping[str, str], enabled: bool) -> dict[str, object]:
+def _settings(node: YamlNode, environ: Mapping[str, str], enabled: bool) -> dict[str, object]:
     """A mapping of settings with its environment values filled in."""
     found: dict[str, object] = {}
-    for name, child in mark.entries().items():
+    for name, child in node.entries().items():
         if not child.is_mapping:
             found[name] = child.plain()
             continue

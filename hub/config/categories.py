@@ -1,6 +1,6 @@
 """Reads categories.yaml: codes, names, keywords, and what raises a matter's severity.
 
-Owns the file form; the meaning is `categories`'s. Mistakes are collected in the marks. Called by `policy_reader`.
+Owns the file form; the meaning is `categories`'s. Mistakes are collected in the nodes. Called by `hub.config.policy`.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 
-from hub.config.nodes import Node
+from hub.config.nodes import YamlNode
 from hub.model.case.state import Severity
 from hub.model.policy.categories import Category, CategoryTree, Raise, Standing
 
@@ -16,16 +16,16 @@ _CODE = re.compile(r"^[A-Z]\d{4}$")
 _MAJOR = re.compile(r"^[A-Z]\d{2}$")
 
 
-def per_severity(mark: Node) -> dict[Severity, Node]:
+def per_severity(node: YamlNode) -> dict[Severity, YamlNode]:
     """A mapping with one entry for every severity; complains about gaps."""
     names = [severity.value for severity in Severity]
-    return {Severity(name): child for name, child in mark.fields(names, required=names).items()}
+    return {Severity(name): child for name, child in node.fields(names, required=names).items()}
 
 
 class CategoryReader:
     """Reads one categories.yaml, whose root is `root`."""
 
-    def __init__(self, root: Node) -> None:
+    def __init__(self, root: YamlNode) -> None:
         self._root = root
         self._lines: dict[str, int] = {}
 
@@ -48,13 +48,13 @@ class CategoryReader:
         return CategoryTree(categories, default=default, standing=standing, raises=self._raises(fields.get("raise")))
 
     @staticmethod
-    def _window(mark: Node) -> timedelta | None:
-        return None if mark.text() == "none" else mark.clock_span()
+    def _window(node: YamlNode) -> timedelta | None:
+        return None if node.text() == "none" else node.clock_span()
 
     @staticmethod
-    def _standing(mark: Node) -> dict[Severity, Standing]:
+    def _standing(node: YamlNode) -> dict[Severity, Standing]:
         found: dict[Severity, Standing] = {}
-        for severity, child in per_severity(mark).items():
+        for severity, child in per_severity(node).items():
             fields = child.fields(("settle", "top"), required=("settle", "top"))
             settle = fields["settle"].level() if "settle" in fields else None
             top = fields["top"].level() if "top" in fields else None
@@ -65,9 +65,9 @@ class CategoryReader:
             found[severity] = Standing(settle=settle, top=top)
         return found
 
-    def _raises(self, mark: Node | None) -> list[Raise]:
+    def _raises(self, node: YamlNode | None) -> list[Raise]:
         found: list[Raise] = []
-        for item in mark.items() if mark is not None else ():
+        for item in node.items() if node is not None else ():
             fields = item.fields(("to", "where", "categories", "words", "unless"), required=("to", "words"))
             to = fields["to"].choice(Severity) if "to" in fields else None
             where = fields["where"].text() if "where" in fields else "title"
@@ -85,9 +85,9 @@ class CategoryReader:
                 )
         return found
 
-    def _classes(self, mark: Node, window: timedelta | None) -> list[Category]:
+    def _classes(self, node: YamlNode, window: timedelta | None) -> list[Category]:
         categories: list[Category] = []
-        for major, child in mark.entries().items():
+        for major, child in node.entries().items():
             if not _MAJOR.match(major):
                 child.complain(f"{major!r} is not a major code (a letter and two digits)")
             fields = child.fields(("name", "minor"), required=("name", "minor"))
@@ -103,11 +103,11 @@ class CategoryReader:
                 self._lines[code] = minor.line
                 if (category := self._category(code, minor, major, name, window)) is not None:
                     categories.append(category)
-        self._check_keywords(mark, categories)
+        self._check_keywords(node, categories)
         return categories
 
-    def _category(self, code: str, mark: Node, major: str, major_name: str, window: timedelta | None) -> Category | None:
-        fields = mark.fields(
+    def _category(self, code: str, node: YamlNode, major: str, major_name: str, window: timedelta | None) -> Category | None:
+        fields = node.fields(
             ("name", "severity", "keywords", "settle", "top", "duplicates", "covers"), required=("name", "severity", "keywords")
         )
         severity = fields["severity"].choice(Severity) if "severity" in fields else None
@@ -116,7 +116,7 @@ class CategoryReader:
         settle = fields["settle"].level() if "settle" in fields else None
         top = fields["top"].level() if "top" in fields else None
         if settle is not None and top is not None and top < settle:
-            mark.complain("top is below settle: nobody could settle it")
+            node.complain("top is below settle: nobody could settle it")
         return Category(
             code=code,
             name=fields["name"].text(),
@@ -128,13 +128,13 @@ class CategoryReader:
             duplicates=self._window(fields["duplicates"]) if "duplicates" in fields else window,
             covers=fields["covers"].boolean() if "covers" in fields else False,
             keywords=tuple(item.words() if item.is_list else (item.text(),) for item in fields["keywords"].items()),
-            line=mark.line,
+            line=node.line,
         )
 
     @staticmethod
-    def _check_keywords(mark: Node, categories: list[Category]) -> None:
+    def _check_keywords(node: YamlNode, categories: list[Category]) -> None:
         """Complain about a keyword given twice in one category."""
         for category in categories:
             repeated = sorted({"+".join(words) for words in category.keywords if category.keywords.count(words) > 1})
             for words in repeated:
-                mark.complain(f"category {category.code} (line {category.line}) lists the keyword {words} twice")
+                node.complain(f"category {category.code} (line {category.line}) lists the keyword {words} twice")

@@ -17,7 +17,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from hub.config.adapters_file import OutsideValue, read_adapters
-from hub.config.nodes import Node, read_yaml
+from hub.config.nodes import YamlNode, read_yaml
 from hub.config.policy import DISTRICT, SOURCES, policy_from_sources, raise_first, read_policy, read_zone
 from hub.contract import AdapterInstance
 from hub.errors import ConfigError
@@ -157,7 +157,7 @@ class _Files:
                 self._problems.append(ConfigError(f"not readable: {error}", file=name))
         return self._texts[name]
 
-    def yaml(self, name: str) -> Node | None:
+    def yaml(self, name: str) -> YamlNode | None:
         """A file's YAML document, or None and a problem."""
         text = self.text(name)
         return read_yaml(text, name, self._problems) if text is not None else None
@@ -257,14 +257,14 @@ def read_places(text: str, file: str, tree: AreaTree, problems: list[ConfigError
     return found
 
 
-def read_departments(root: Node, tree: AreaTree, adapters: set[str]) -> tuple[Unit, ...]:
+def read_departments(root: YamlNode, tree: AreaTree, adapters: set[str]) -> tuple[Unit, ...]:
     """The departments of units.yaml; complains about unknown areas and adapters and codes that are an area's."""
     fields = root.fields(("departments",), required=("departments",))
     units: list[Unit] = []
-    for code, mark in fields["departments"].entries().items() if "departments" in fields else ():
-        parts = mark.fields(("name", "adapter", "areas"), required=("name",))
+    for code, node in fields["departments"].entries().items() if "departments" in fields else ():
+        parts = node.fields(("name", "adapter", "areas"), required=("name",))
         if not code.replace("_", "").isalnum() or code[0].isdigit() or not code.isascii() or code != code.lower():
-            mark.complain("a department's code is a lower-case word (letters, digits, _)")
+            node.complain("a department's code is a lower-case word (letters, digits, _)")
         areas = parts["areas"].words() if "areas" in parts else (tree.district.code,)
         for area in areas:
             if area not in tree:
@@ -286,7 +286,7 @@ def read_departments(root: Node, tree: AreaTree, adapters: set[str]) -> tuple[Un
     return tuple(units)
 
 
-def _check_identity(root: Node, tree: AreaTree) -> ZoneInfo | None:
+def _check_identity(root: YamlNode, tree: AreaTree) -> ZoneInfo | None:
     """Check district.yaml against the tree; its zone."""
     fields = root.fields(("code", "name", "zone"), required=("code", "name"))
     if "code" in fields and fields["code"].text() != tree.district.code:

@@ -1,6 +1,6 @@
 """Reads limits.yaml and ladder.yaml: office hours, limits, visits, the steps when a limit passes, and who may grant what.
 
-Owns the file forms; the meaning is `policy`'s. Mistakes are collected in the marks. Called by `policy_reader`.
+Owns the file forms; the meaning is `policy`'s. Mistakes are collected in the nodes. Called by `hub.config.policy`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from hub.config.categories import per_severity
-from hub.config.nodes import Node
+from hub.config.nodes import YamlNode
 from hub.config.routing import read_when
 from hub.model.case.state import Severity
 from hub.model.district.areas import Level
@@ -40,7 +40,7 @@ class Limits(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 class LimitsReader:
     """Reads one limits.yaml, whose root is `root`; hours are in `zone`."""
 
-    def __init__(self, root: Node, categories: CategoryTree, areas: AreaTree, zone: ZoneInfo) -> None:
+    def __init__(self, root: YamlNode, categories: CategoryTree, areas: AreaTree, zone: ZoneInfo) -> None:
         self._root = root
         self._categories = categories
         self._areas = areas
@@ -69,9 +69,9 @@ class LimitsReader:
         visits = (self._visit(item) for item in fields["visits"].items()) if "visits" in fields else ()
         return Limits(hours=hours, table=table, overrides=overrides, visits=tuple(rule for rule in visits if rule is not None))
 
-    def _hours(self, mark: Node) -> WorkingHours | None:
+    def _hours(self, node: YamlNode) -> WorkingHours | None:
         found: list[tuple[time, time]] = []
-        for item in mark.items():
+        for item in node.items():
             match = _HOURS.match(item.text())
             try:
                 if match is None:
@@ -83,15 +83,15 @@ class LimitsReader:
         try:
             return WorkingHours(found, self._zone)
         except ValueError as error:
-            mark.complain(str(error))
+            node.complain(str(error))
             return None
 
     def _limit(self, kind: DeadlineKind, span: Span) -> Limit:
         return Limit(kind=kind, duration=span.amount + span.days * self._day, working=span.working, words=span.words)
 
-    def _table(self, mark: Node) -> dict[DeadlineKind, Limit]:
+    def _table(self, node: YamlNode) -> dict[DeadlineKind, Limit]:
         found: dict[DeadlineKind, Limit] = {}
-        for name, child in mark.fields([kind.value for kind in DeadlineKind]).items():
+        for name, child in node.fields([kind.value for kind in DeadlineKind]).items():
             span = child.span()
             if span is None:
                 continue
@@ -101,17 +101,17 @@ class LimitsReader:
                 child.complain("a limit must be longer than zero")
         return found
 
-    def _visit(self, mark: Node) -> VisitRule | None:
-        fields = mark.fields(("when", "visit"), required=("when", "visit"))
+    def _visit(self, node: YamlNode) -> VisitRule | None:
+        fields = node.fields(("when", "visit"), required=("when", "visit"))
         if not {"when", "visit"} <= fields.keys():
             return None
         when = read_when(fields["when"], self._categories, self._areas)
         if when.area or when.any or when.all:
             fields["when"].complain("visits look at channel, category and severity only")
-        return VisitRule(when=when, visit=fields["visit"].boolean(), line=mark.line)
+        return VisitRule(when=when, visit=fields["visit"].boolean(), line=node.line)
 
 
-def read_ladder(root: Node) -> tuple[dict[Severity, tuple[Step, ...]], dict[str, Level]]:
+def read_ladder(root: YamlNode) -> tuple[dict[Severity, tuple[Step, ...]], dict[str, Level]]:
     """The steps per severity and who may grant what, out of ladder.yaml."""
     fields = root.fields(("severity", "authority"), required=("severity", "authority"))
     steps: dict[Severity, tuple[Step, ...]] = {}

@@ -2,7 +2,7 @@
 
 Owns the walk from YAML nodes to Python values. Refuses duplicate and unknown keys, wrong types and YAML's own surprises: values are
 taken from the text as written (`09:00` stays text, `no` is only a boolean where one is expected). Problems are collected, not
-raised, so that one check shows all of them. Called by `policy_reader` and by `hub.config.district`.
+raised, so that one check shows all of them. Called by the other readers.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _FALSE = frozenset({"false", "no", "off"})
 Choice = TypeVar("Choice", bound=Enum)
 
 
-class Node:
+class YamlNode:
     """A YAML value with where it stands: `file`, 1-based `line`, dotted `key`."""
 
     __slots__ = ("_problems", "file", "key", "line", "node")
@@ -61,16 +61,16 @@ class Node:
         """Whether nothing is written there."""
         return isinstance(self.node, yaml.ScalarNode) and self.node.tag == "tag:yaml.org,2002:null"
 
-    def _child(self, node: yaml.Node, key: str, line: int | None = None) -> Node:
-        return Node(node, self.file, f"{self.key}.{key}" if self.key else key, self._problems, line)
+    def _child(self, node: yaml.Node, key: str, line: int | None = None) -> YamlNode:
+        return YamlNode(node, self.file, f"{self.key}.{key}" if self.key else key, self._problems, line)
 
-    def entries(self) -> dict[str, Node]:
+    def entries(self) -> dict[str, YamlNode]:
         """The entries of a mapping with free keys, in file order; complains about anything else and about duplicates."""
         if not isinstance(self.node, yaml.MappingNode):
             if not self.is_null:
                 self.complain("a mapping is expected here")
             return {}
-        found: dict[str, Node] = {}
+        found: dict[str, YamlNode] = {}
         for key_node, value_node in self.node.value:
             name = str(key_node.value)
             child = self._child(value_node, name, key_node.start_mark.line + 1)
@@ -80,7 +80,7 @@ class Node:
             found[name] = child
         return found
 
-    def fields(self, known: Iterable[str], required: Iterable[str] = ()) -> dict[str, Node]:
+    def fields(self, known: Iterable[str], required: Iterable[str] = ()) -> dict[str, YamlNode]:
         """The entries of a mapping whose keys are fixed; complains about unknown and missing ones and leaves the unknown out."""
         allowed = tuple(known)
         found = self.entries()
@@ -92,7 +92,7 @@ class Node:
                     self.complain(f"key {name!r} is missing")
         return found
 
-    def items(self) -> Iterator[Node]:
+    def items(self) -> Iterator[YamlNode]:
         """The items of a list; complains when it is none."""
         if not isinstance(self.node, yaml.SequenceNode):
             if not self.is_null:
@@ -163,8 +163,8 @@ class Node:
 
     def choices(self, kind: type[Choice]) -> tuple[Choice, ...]:
         """Several of an enum's values (a list, or one alone)."""
-        marks = [self] if isinstance(self.node, yaml.ScalarNode) else list(self.items())
-        return tuple(found for mark in marks if (found := mark.choice(kind)) is not None)
+        nodes = [self] if isinstance(self.node, yaml.ScalarNode) else list(self.items())
+        return tuple(found for node in nodes if (found := node.choice(kind)) is not None)
 
     def level(self) -> Level | None:
         """A level's word: grid, community, street or district."""
@@ -201,9 +201,9 @@ class Node:
     def plain(self) -> object:
         """The value as plain Python (for an adapter's settings, which its own plugin validates)."""
         if isinstance(self.node, yaml.MappingNode):
-            return {name: mark.plain() for name, mark in self.entries().items()}
+            return {name: node.plain() for name, node in self.entries().items()}
         if isinstance(self.node, yaml.SequenceNode):
-            return [mark.plain() for mark in self.items()]
+            return [node.plain() for node in self.items()]
         tag = self.node.tag.rpartition(":")[2]
         word = str(self.node.value)
         if tag == "null":
@@ -217,16 +217,16 @@ class Node:
         return word
 
 
-def read_yaml(text: str, file: str, problems: list[ConfigError]) -> Node | None:
+def read_yaml(text: str, file: str, problems: list[ConfigError]) -> YamlNode | None:
     """Parse one YAML document; None (and a problem) when it can't be read or is empty."""
     try:
         node = yaml.compose(text, Loader=_LOADER)
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = mark.line + 1 if mark is not None else None
+        node = getattr(error, "problem_mark", None)
+        line = node.line + 1 if node is not None else None
         problems.append(ConfigError(f"not readable as YAML: {getattr(error, 'problem', error)}", file=file, line=line))
         return None
     if node is None:
         problems.append(ConfigError("the file is empty", file=file, line=1))
         return None
-    return Node(node, file, "", problems)
+    return YamlNode(node, file, "", problems)

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from hub.config.categories import CategoryReader
 from hub.config.limits import LimitsReader, read_ladder
-from hub.config.nodes import Node, read_yaml
+from hub.config.nodes import YamlNode, read_yaml
 from hub.config.routing import RoutingReader
 from hub.errors import ConfigError
 from hub.model.district.areatree import AreaTree
@@ -64,7 +64,7 @@ def read_policy(
 ) -> Policy | None:
     """Build a policy, collecting all mistakes in `problems`; None when there are any."""
     before = len(problems)
-    roots: dict[str, Node] = {}
+    roots: dict[str, YamlNode] = {}
     for name in SOURCES:
         if name not in sources:
             problems.append(ConfigError("the file is missing", file=name))
@@ -98,14 +98,14 @@ def read_policy(
     )
 
 
-def read_zone(root: Node) -> ZoneInfo | None:
+def read_zone(root: YamlNode) -> ZoneInfo | None:
     """The district's zone out of district.yaml."""
-    mark = root.entries().get("zone")
-    if mark is None:
+    node = root.entries().get("zone")
+    if node is None:
         root.complain("key 'zone' is missing")
         return None
     try:
-        return ZoneInfo(mark.text())
+        return ZoneInfo(node.text())
     except (ZoneInfoNotFoundError, ValueError):
-        mark.complain("not a time zone's name (such as Asia/Shanghai)")
+        node.complain("not a time zone's name (such as Asia/Shanghai)")
         return None

@@ -1,14 +1,14 @@
 """Reads routing.yaml: the rules, and what channels get where a rule does not say.
 
 Owns the file form; the meaning is `routing`'s. Refuses unknown units, categories and areas, and rules nothing can reach. Mistakes
-are collected in the marks. Called by `policy_reader`.
+are collected in the nodes. Called by `hub.config.policy`.
 """
 
 from __future__ import annotations
 
 import re
 
-from hub.config.nodes import Node
+from hub.config.nodes import YamlNode
 from hub.model.assignments.commands import Target
 from hub.model.assignments.state import Role
 from hub.model.case.state import Channel, Severity
@@ -21,9 +21,9 @@ from hub.model.policy.routing import Entry, Rule, When, unreachable
 _RULE_ID = re.compile(r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$")
 
 
-def read_when(mark: Node, categories: CategoryTree, areas: AreaTree) -> When:
+def read_when(node: YamlNode, categories: CategoryTree, areas: AreaTree) -> When:
     """A condition; complains about categories and areas that do not exist."""
-    fields = mark.fields(("category", "area", "channel", "severity", "any", "all"))
+    fields = node.fields(("category", "area", "channel", "severity", "any", "all"))
     codes = fields["category"].words() if "category" in fields else ()
     for code in codes:
         if not categories.known(code):
@@ -45,7 +45,7 @@ def read_when(mark: Node, categories: CategoryTree, areas: AreaTree) -> When:
 class RoutingReader:
     """Reads one routing.yaml, whose root is `root`."""
 
-    def __init__(self, root: Node, categories: CategoryTree, areas: AreaTree, directory: Directory) -> None:
+    def __init__(self, root: YamlNode, categories: CategoryTree, areas: AreaTree, directory: Directory) -> None:
         self._root = root
         self._categories = categories
         self._areas = areas
@@ -56,35 +56,35 @@ class RoutingReader:
         fields = self._root.fields(("entry", "rules"), required=("entry", "rules"))
         entries = self._entries(fields["entry"]) if "entry" in fields else {}
         rules: list[Rule] = []
-        marks: dict[str, Node] = {}
+        nodes: dict[str, YamlNode] = {}
         for item in fields["rules"].items() if "rules" in fields else ():
             rule = self._rule(item)
             if rule is None:
                 continue
-            if rule.id in marks:
-                item.complain(f"rule {rule.id} is given twice (first on line {marks[rule.id].line})")
+            if rule.id in nodes:
+                item.complain(f"rule {rule.id} is given twice (first on line {nodes[rule.id].line})")
                 continue
-            marks[rule.id] = item
+            nodes[rule.id] = item
             rules.append(rule)
         if not rules or not rules[-1].when.empty:
             self._root.complain("the last rule must fit everything (`when: {}`), so that every matter gets a plan")
         for rule, why in unreachable(rules, [category.code for category in self._categories]):
-            marks[rule.id].complain(f"rule {rule.id} can't be reached: {why}")
+            nodes[rule.id].complain(f"rule {rule.id} can't be reached: {why}")
         return rules, entries
 
     @staticmethod
-    def _entries(mark: Node) -> dict[Channel, Entry]:
+    def _entries(node: YamlNode) -> dict[Channel, Entry]:
         names = [channel.value for channel in Channel]
         entries: dict[Channel, Entry] = {}
-        for name, child in mark.fields(names, required=names).items():
+        for name, child in node.fields(names, required=names).items():
             fields = child.fields(("level", "dispatch"), required=("level", "dispatch"))
             level = fields["level"].level() if "level" in fields else None
             if level is not None and "dispatch" in fields:
                 entries[Channel(name)] = Entry(level=level, dispatch=_now(fields["dispatch"]), line=child.line)
         return entries
 
-    def _rule(self, mark: Node) -> Rule | None:
-        fields = mark.fields(
+    def _rule(self, node: YamlNode) -> Rule | None:
+        fields = node.fields(
             ("id", "when", "level", "lead", "support", "optional", "dispatch", "because"), required=("id", "when")
         )
         if not {"id", "when"} <= fields.keys():
@@ -112,8 +112,8 @@ class RoutingReader:
         return Rule(
             id=id,
             when=read_when(fields["when"], self._categories, self._areas),
-            where=mark.where,
-            line=mark.line,
+            where=node.where,
+            line=node.line,
             level=fields["level"].level() if "level" in fields else None,
             dispatch=dispatch,
             targets=tuple(targets),
@@ -121,27 +121,27 @@ class RoutingReader:
         )
 
     @staticmethod
-    def _targets(mark: Node | None) -> list[Node]:
-        return list(mark.items()) if mark is not None else []
+    def _targets(node: YamlNode | None) -> list[YamlNode]:
+        return list(node.items()) if node is not None else []
 
-    def _target(self, mark: Node, role: Role, required: bool) -> Target | None:
+    def _target(self, node: YamlNode, role: Role, required: bool) -> Target | None:
         task: str | None = None
-        if mark.is_mapping:
-            fields = mark.fields(("unit", "task"), required=("unit",))
+        if node.is_mapping:
+            fields = node.fields(("unit", "task"), required=("unit",))
             if "unit" not in fields:
                 return None
             code = fields["unit"].text()
             task = fields["task"].text() if "task" in fields else None
         else:
-            code = mark.text()
+            code = node.text()
         if code not in self._directory:
-            mark.complain(f"no unit has the code {code!r} (units.yaml)")
+            node.complain(f"no unit has the code {code!r} (units.yaml)")
             return None
         return Target(unit=UnitCode(code), role=role, required=required, task=task)
 
 
-def _now(mark: Node) -> bool:
-    word = mark.text()
+def _now(node: YamlNode) -> bool:
+    word = node.text()
     if word not in ("now", "hold"):
-        mark.complain("now or hold is expected here")
+        node.complain("now or hold is expected here")
     return word == "now"

@@ -24,7 +24,7 @@ from hub.contract import (
 from hub.errors import HubError
 
 
-class Breaker(Protocol):
+class CircuitBreaker(Protocol):
     """Holds calls back while a department's system fails."""
 
     @property
@@ -49,7 +49,7 @@ class Breaker(Protocol):
         ...
 
 
-class Pace(Protocol):
+class ReportPace(Protocol):
     """How much a department may bring in at once."""
 
     def wait(self, count: int = 1) -> float:
@@ -80,12 +80,12 @@ class Department(Protocol):
         ...
 
     @property
-    def breaker(self) -> Breaker:
+    def breaker(self) -> CircuitBreaker:
         """Its breaker."""
         ...
 
     @property
-    def reports(self) -> Pace:
+    def reports(self) -> ReportPace:
         """How much it may bring in."""
         ...
 

@@ -8,7 +8,7 @@ import pytest
 
 from hub.contract import AdapterInstance
 from hub.errors import AdapterFault, CredentialsRejected, HubError, OutcomeUnknown, Refused, Unavailable, Withdrawn
-from hub.spine.dispatch.follow_up import FAULT_ATTEMPTS, LEAST_DELAY, SHUT_OUT_DELAY, Doing, FollowUp, Next, follow_up
+from hub.spine.dispatch.follow_up import FAULT_ATTEMPTS, LEAST_DELAY, SHUT_OUT_DELAY, Doing, FollowUp, NextStep, follow_up
 
 INSTANCE = AdapterInstance(name="lamps", plugin="lamps", attempts=4, backoff_base=timedelta(seconds=10))
 DELIVER, ASK, EFFECT = Doing.DELIVER, Doing.ASK, Doing.EFFECT
@@ -21,25 +21,25 @@ def after(problem: HubError, doing: Doing, tries: int = 1, draw: float = 0.5) ->
 @pytest.mark.parametrize(
     ("problem", "doing", "next", "unknown", "counts_as"),
     [
-        (Unavailable("x"), DELIVER, Next.AGAIN, False, False),
-        (OutcomeUnknown("x"), DELIVER, Next.AGAIN, True, False),
-        (AdapterFault("x"), DELIVER, Next.AGAIN, True, None),
-        (Refused("x"), DELIVER, Next.REFUSED, False, True),
-        (CredentialsRejected("x"), DELIVER, Next.SHUT_OUT, False, None),
-        (Withdrawn("x"), DELIVER, Next.SHUT_OUT, False, None),
-        (Unavailable("x"), ASK, Next.AGAIN, True, False),
-        (Refused("x"), ASK, Next.AGAIN, True, False),
-        (AdapterFault("x"), ASK, Next.AGAIN, True, None),
-        (CredentialsRejected("x"), ASK, Next.SHUT_OUT, False, None),
-        (Unavailable("x"), EFFECT, Next.AGAIN, False, False),
-        (OutcomeUnknown("x"), EFFECT, Next.AGAIN, True, False),
-        (AdapterFault("x"), EFFECT, Next.AGAIN, True, None),
-        (Refused("x"), EFFECT, Next.GIVEN_UP, False, True),
-        (CredentialsRejected("x"), EFFECT, Next.SHUT_OUT, False, None),
+        (Unavailable("x"), DELIVER, NextStep.AGAIN, False, False),
+        (OutcomeUnknown("x"), DELIVER, NextStep.AGAIN, True, False),
+        (AdapterFault("x"), DELIVER, NextStep.AGAIN, True, None),
+        (Refused("x"), DELIVER, NextStep.REFUSED, False, True),
+        (CredentialsRejected("x"), DELIVER, NextStep.SHUT_OUT, False, None),
+        (Withdrawn("x"), DELIVER, NextStep.SHUT_OUT, False, None),
+        (Unavailable("x"), ASK, NextStep.AGAIN, True, False),
+        (Refused("x"), ASK, NextStep.AGAIN, True, False),
+        (AdapterFault("x"), ASK, NextStep.AGAIN, True, None),
+        (CredentialsRejected("x"), ASK, NextStep.SHUT_OUT, False, None),
+        (Unavailable("x"), EFFECT, NextStep.AGAIN, False, False),
+        (OutcomeUnknown("x"), EFFECT, NextStep.AGAIN, True, False),
+        (AdapterFault("x"), EFFECT, NextStep.AGAIN, True, None),
+        (Refused("x"), EFFECT, NextStep.GIVEN_UP, False, True),
+        (CredentialsRejected("x"), EFFECT, NextStep.SHUT_OUT, False, None),
     ],
 )
 def test_what_follows_on_a_first_failure(
-    problem: HubError, doing: Doing, next: Next, unknown: bool, counts_as: bool | None
+    problem: HubError, doing: Doing, next: NextStep, unknown: bool, counts_as: bool | None
 ) -> None:
     found = after(problem, doing)
     assert (found.next, found.unknown, found.counts_as) == (next, unknown, counts_as)
@@ -58,13 +58,13 @@ def test_what_follows_on_a_first_failure(
     ],
 )
 def test_tries_are_used_up_at_the_last_one(problem: HubError, doing: Doing, most: int) -> None:
-    assert [after(problem, doing, tries).next for tries in (most - 1, most)] == [Next.AGAIN, Next.GIVEN_UP]
+    assert [after(problem, doing, tries).next for tries in (most - 1, most)] == [NextStep.AGAIN, NextStep.GIVEN_UP]
     assert after(problem, doing, 1).most == most
 
 
 def test_nobody_is_let_in_costs_no_try_however_often() -> None:
     found = after(CredentialsRejected("x"), DELIVER, 99)
-    assert (found.next, found.delay) == (Next.SHUT_OUT, SHUT_OUT_DELAY)
+    assert (found.next, found.delay) == (NextStep.SHUT_OUT, SHUT_OUT_DELAY)
 
 
 def test_the_delay_grows_and_keeps_to_what_the_department_asked_for() -> None:
@@ -93,5 +93,5 @@ def test_the_breaker_is_told_once(counts_as: bool | None, told: str) -> None:
         def undecided(self) -> None:
             heard.append("undecided")
 
-    FollowUp(next=Next.AGAIN, delay=timedelta(0), most=1, unknown=False, counts_as=counts_as).tell(Breaker())
+    FollowUp(next=NextStep.AGAIN, delay=timedelta(0), most=1, unknown=False, counts_as=counts_as).tell(Breaker())
     assert heard == [told]

@@ -1,6 +1,6 @@
 """The policy 规则: answers everything `decide` asks (`hub.model.policy.rules`) from one published, numbered set of rules.
 
-Owns the answers; the file form is `policy_reader`'s. Total: every matter gets a plan, at worst the centre's backstop 兜底. Pure and
+Owns the answers; the file form is `hub.config.policy`'s. Total: every matter gets a plan, at worst the centre's backstop 兜底. Pure and
 deterministic for one version; no clock. Called by the lifecycle, intake, linkage and the CLI.
 """
 
@@ -87,7 +87,7 @@ class _Triage(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
 @dataclass(frozen=True, eq=False)
 class Policy:
-    """One version of the rules of one district. Build it with `policy_reader.policy_from_sources`."""
+    """One version of the rules of one district. Build it with `hub.config.policy.policy_from_sources`."""
 
     areas: AreaTree
     directory: Directory

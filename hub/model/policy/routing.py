@@ -1,6 +1,6 @@
 """Routing rules: what a rule looks at, whether it fits, and whether it can ever be reached.
 
-Owns the rules' meaning, not their file form (`policy_reader`) nor the plan made of them (`policy`). There is no expression
+Owns the rules' meaning, not their file form (`hub.config.policy`) nor the plan made of them (`policy`). There is no expression
 language: a condition is a conjunction of plain sets and words. Pure.
 """
 

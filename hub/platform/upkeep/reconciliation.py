@@ -92,7 +92,7 @@ class Reconciliation:
         self._comparison = Comparison(adapters.names, ledger, views, clock=clock, grace=grace, ended_within=ended_within)
         self._repairs = repairs
         self._catalogues = catalogues
-        self._book = RunLog(bucket)
+        self._runs = RunLog(bucket)
         self._district = district
         self._take = take
         self._clock = clock
@@ -116,14 +116,14 @@ class Reconciliation:
         if not self._auditors(adapter):
             raise InvalidInput("this adapter can list neither its tickets nor its categories here", subject="adapter")
         run = f"asked-{secrets.token_hex(6)}"
-        await self._book.put(Run(run=run, adapter=adapter, by=by, state=RunState.ASKED, asked_at=self._clock()))
+        await self._runs.put(Run(run=run, adapter=adapter, by=by, state=RunState.ASKED, asked_at=self._clock()))
         await audit_due_now(self._bus, adapter, run, msgspec.json.encode(Due(adapter=adapter, run=run, by=by, nightly=False)))
         return run
 
     async def runs(self, adapter: str) -> list[Run]:
         """The last runs, latest first. Raises NotAllowed."""
         self._adapters.record(adapter)
-        return await self._book.of(adapter)
+        return await self._runs.of(adapter)
 
     def next_at(self, adapter: str) -> datetime | None:
         """When the adapter's next nightly run is, the same minute every night; None when it can't be asked here."""
@@ -165,7 +165,7 @@ class Reconciliation:
 
     async def _once(self, due: Due, attempt: int) -> bool:
         """Do a run unless it was done before; True: the department could not be asked, later again."""
-        known = await self._book.get(due.adapter, due.run)
+        known = await self._runs.get(due.adapter, due.run)
         if known is not None and known.state.ended:
             return False
         began = self._clock()
@@ -178,10 +178,10 @@ class Reconciliation:
             began_at=began,
             attempts=attempt,
         )
-        await self._book.put(run)
+        await self._runs.put(run)
         reason = self._why_not(due.adapter)
         if reason is not None:
-            await self._book.put(_ended(run, self._clock(), state=RunState.SKIPPED, reason=reason))
+            await self._runs.put(_ended(run, self._clock(), state=RunState.SKIPPED, reason=reason))
             return False
         with telemetry.span("reconcile", root=True, attributes={telemetry.ADAPTER: due.adapter}):
             try:
@@ -189,16 +189,16 @@ class Reconciliation:
             except (Unavailable, Behind) as problem:
                 later = due.nightly and attempt < MOST_TRIES
                 state = RunState.WAITING if later else RunState.FAILED
-                await self._book.put(_ended(run, self._clock(), state=state, reason=mask_text(problem.message)))
+                await self._runs.put(_ended(run, self._clock(), state=state, reason=mask_text(problem.message)))
                 log.warning("reconciliation not done", adapter=due.adapter, run=due.run, again=later, reason=problem.message)
                 return later
             except BusUnavailable:
                 raise
             except HubError as problem:
-                await self._book.put(_ended(run, self._clock(), state=RunState.FAILED, reason=mask_text(problem.message)))
+                await self._runs.put(_ended(run, self._clock(), state=RunState.FAILED, reason=mask_text(problem.message)))
                 log.error("reconciliation failed", adapter=due.adapter, run=due.run, reason=problem.message)
                 return False
-        await self._book.put(done)
+        await self._runs.put(done)
         log.info("reconciled", adapter=due.adapter, run=due.run, theirs=done.theirs, ours=done.ours, found=done.found)
         return False
 

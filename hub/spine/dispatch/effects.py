@@ -15,7 +15,7 @@ from hub.model.effects import TaskKind
 from hub.observing import telemetry
 from hub.observing.logs import redact_text
 from hub.spine.departments import DepartmentHere, Departments
-from hub.spine.dispatch.follow_up import Doing, Next, follow_up
+from hub.spine.dispatch.follow_up import Doing, NextStep, follow_up
 from hub.spine.handover import Handovers
 from hub.spine.ledger.desk import Desks
 
@@ -103,11 +103,11 @@ class Effects:
         tries = delivery.deliveries
         then = follow_up(problem, department.instance, doing=Doing.EFFECT, tries=tries, draw=self._draw)
         then.tell(department.breaker)
-        if then.next is Next.SHUT_OUT:
+        if then.next is NextStep.SHUT_OUT:
             await self._departments.shut_out(department.name, problem)
             await delivery.retry(then.delay.total_seconds())
             return
-        final = then.next is Next.GIVEN_UP
+        final = then.next is NextStep.GIVEN_UP
         if final or tries == 1:
             await self._record_effect(task, problem.code, redact_text(problem.message)[:500], final)
         if final:

@@ -24,7 +24,7 @@ from hub.errors import Disposition, HubError, Unavailable, disposition_of
 
 if TYPE_CHECKING:
     from hub.contract import AdapterInstance
-    from hub.spine.departments import Breaker
+    from hub.spine.departments import CircuitBreaker
 
 T = TypeVar("T")
 
@@ -50,7 +50,7 @@ class Doing(StrEnum):
     """Recall, urge or inform: a try is a turn of the queue."""
 
 
-class Next(StrEnum):
+class NextStep(StrEnum):
     """What is next."""
 
     AGAIN = "again"
@@ -67,7 +67,7 @@ class Next(StrEnum):
 class FollowUp:
     """What follows on a failed call."""
 
-    next: Next
+    next: NextStep
     delay: timedelta
     """Before the next try; also what it would be when there is none."""
     most: int
@@ -77,7 +77,7 @@ class FollowUp:
     counts_as: bool | None
     """For the breaker: True the system answered, False it failed, None nothing can be said of it."""
 
-    def tell(self, breaker: Breaker) -> None:
+    def tell(self, breaker: CircuitBreaker) -> None:
         """Tell the breaker how the call ended."""
         if self.counts_as is None:
             breaker.undecided()
@@ -102,13 +102,17 @@ def follow_up(problem: HubError, instance: AdapterInstance, *, doing: Doing, tri
             delay = max(delay, LEAST_DELAY)
     unknown = doing is Doing.ASK or disposition in (Disposition.UNKNOWN, Disposition.FAULT)
     if disposition is Disposition.PAUSE:
-        return FollowUp(next=Next.SHUT_OUT, delay=SHUT_OUT_DELAY, most=most, unknown=False, counts_as=None)
+        return FollowUp(next=NextStep.SHUT_OUT, delay=SHUT_OUT_DELAY, most=most, unknown=False, counts_as=None)
     if disposition is Disposition.REFUSE and doing is not Doing.ASK:
-        ended = Next.REFUSED if doing is Doing.DELIVER else Next.GIVEN_UP
+        ended = NextStep.REFUSED if doing is Doing.DELIVER else NextStep.GIVEN_UP
         return FollowUp(next=ended, delay=delay, most=most, unknown=False, counts_as=True)
     counts_as = None if disposition is Disposition.FAULT else False
     return FollowUp(
-        next=Next.GIVEN_UP if tries >= most else Next.AGAIN, delay=delay, most=most, unknown=unknown, counts_as=counts_as
+        next=NextStep.GIVEN_UP if tries >= most else NextStep.AGAIN,
+        delay=delay,
+        most=most,
+        unknown=unknown,
+        counts_as=counts_as,
     )
 
 

@@ -29,7 +29,7 @@ from hub.model.assignments.state import AttemptOutcome
 from hub.observing import telemetry
 from hub.observing.logs import redact_text
 from hub.spine.departments import DepartmentHere, Departments
-from hub.spine.dispatch.follow_up import Doing, Next, follow_up, within_attempt
+from hub.spine.dispatch.follow_up import Doing, NextStep, follow_up, within_attempt
 from hub.spine.handover import Handovers, awaits_delivery
 from hub.spine.ledger.desk import Desks, Outcome
 
@@ -180,7 +180,7 @@ class Handing:
         then = follow_up(problem, department.instance, doing=doing, tries=tries, draw=self._draw)
         then.tell(department.breaker)
         reason = redact_text(problem.message)[:500]  # a department may repeat what it was sent
-        if then.next is Next.REFUSED:
+        if then.next is NextStep.REFUSED:
             await self._desks.execute(
                 task.matter,
                 RecordRefused(assignment=assignment.id, attempt=attempt, reason=reason, status=_status(problem)),
@@ -190,13 +190,13 @@ class Handing:
             await delivery.ack(confirmed=True)
             return
         if not asking:
-            delay = {Next.SHUT_OUT: timedelta(0), Next.GIVEN_UP: None}.get(then.next, then.delay)
+            delay = {NextStep.SHUT_OUT: timedelta(0), NextStep.GIVEN_UP: None}.get(then.next, then.delay)
             await self._record_failed(task, attempt, problem, reason, unknown=then.unknown, delay=delay)
         match then.next:
-            case Next.SHUT_OUT:
+            case NextStep.SHUT_OUT:
                 await self._departments.shut_out(department.name, problem)
                 await delivery.retry(then.delay.total_seconds())
-            case Next.GIVEN_UP:
+            case NextStep.GIVEN_UP:
                 await self._bury(department, task, assignment.id, problem, reason, delivery)
             case _:
                 await delivery.retry(then.delay.total_seconds())

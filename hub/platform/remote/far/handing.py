@@ -26,9 +26,9 @@ from hub.platform.remote.messages import Deliver, Inform, Recall, ReportName, Ur
 from hub.platform.remote.protocol import Event
 from hub.privacy.marks import known_here
 from hub.privacy.masks import hider
-from hub.spine.dispatch.follow_up import Doing, Next, follow_up, within_attempt
+from hub.spine.dispatch.follow_up import Doing, NextStep, follow_up, within_attempt
 
-log = structlog.get_logger("hub.platform.remote.far")
+log = structlog.get_logger("hub.remote")
 
 MOST_KNOWN = 1000
 """Assignments whose reporter is looked out for in the log, those handed over last."""
@@ -191,7 +191,7 @@ class Handing:
         then.tell(running.breaker)
         reason = redact_text(problem.message)[:500]
         status = problem.status if isinstance(problem, DeliveryError) else None
-        if then.next is Next.REFUSED:
+        if then.next is NextStep.REFUSED:
             refusal = messages.Refusal(key=row.key, attempt=row.attempt, reason=reason, status=status)
             await self._journal.keep(replace(row, state=State.REFUSED), [self._out(row, ReportName.REFUSED, refusal)])
             await delivery.ack(confirmed=True)
@@ -199,14 +199,14 @@ class Handing:
         failure = messages.Failure(
             key=row.key, attempt=row.attempt, error=problem.code, reason=reason, status=status, retry_at=self._clock()
         )
-        if then.next is Next.SHUT_OUT:
+        if then.next is NextStep.SHUT_OUT:
             if not asking:
                 row = replace(row, state=State.FAILED, tries=row.tries - 1)
                 await self._journal.keep(row, [self._out(row, ReportName.FAILED, failure)])
             self._shut_out(problem)
             await delivery.retry(then.delay.total_seconds())
             return
-        exhausted = then.next is Next.GIVEN_UP
+        exhausted = then.next is NextStep.GIVEN_UP
         row = replace(row, state=State.UNKNOWN if then.unknown else State.FAILED)
         reports = []
         if not asking:
@@ -309,11 +309,11 @@ class Handing:
         tries = delivery.deliveries
         then = follow_up(problem, running.instance, doing=Doing.EFFECT, tries=tries, draw=self._draw)
         then.tell(running.breaker)
-        if then.next is Next.SHUT_OUT:
+        if then.next is NextStep.SHUT_OUT:
             self._shut_out(problem)
             await delivery.retry(then.delay.total_seconds())
             return
-        final = then.next is Next.GIVEN_UP
+        final = then.next is NextStep.GIVEN_UP
         data = event.data
         failed = messages.Effect(
             case=data.case, effect=data.effect, error=problem.code, reason=redact_text(problem.message)[:500], final=final
