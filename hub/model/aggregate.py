@@ -11,15 +11,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, Generic, NewType, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, NewType, Protocol, TypeVar
 
 import msgspec
 
 from hub.errors import LedgerDamaged
 from hub.model.actors import Actor
 from hub.model.effects import Effect, React
+from hub.model.forms import Form
 from hub.model.grown import Grown
 from hub.model.records import Source
+from hub.model.texts import check
 
 MatterId = NewType("MatterId", str)
 """The number of a matter: `<15-digit area where it arose>-<suffix>`, or `<area>-<mark>-<suffix>` for kinds that have a mark."""
@@ -46,6 +48,9 @@ class Event(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=T
 
 class Command(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag_field="command"):
     """Base of all commands: what somebody wants done. The tag is the stored name and the last part of the API path."""
+
+    form: ClassVar[Form | None] = None
+    """Who may give it, and an example; None: only the hub gives it."""
 
 
 S = TypeVar("S")
@@ -154,8 +159,6 @@ class Aggregate(Generic[S, C, E]):
     commands: tuple[type[C], ...]
     events: tuple[type[E], ...]
     opens: tuple[type[C], ...]
-    given: tuple[type[C], ...]
-    """The commands people may give by their own word: routes and the command line have one for each."""
     decide: Decide[S, C, E]
     evolve: Evolve[S, E]
     next_due: Callable[[S], datetime | None] = lambda _: None
@@ -176,9 +179,21 @@ class Aggregate(Generic[S, C, E]):
     """(name, version) → how that version becomes the next one."""
 
     def __post_init__(self) -> None:
-        """Raises ValueError for a name or mark that can't stand in a subject or an id."""
+        """Raises ValueError for a name or mark that can't stand in a subject or an id, and for a command whose fields say too little."""
         if not _NAME.match(self.name) or not _MARK.match(self.mark):
             raise ValueError(f"not a name and mark of an aggregate: {self.name!r}, {self.mark!r}")
+        for command in self.commands:
+            check(command, given=command.form is not None)
+
+    @property
+    def given(self) -> tuple[type[C], ...]:
+        """The commands people may give to a matter by their own word: routes and the command line have one for each."""
+        return tuple(command for command in self.commands if command.form is not None and command not in self.opens)
+
+    @property
+    def opening(self) -> type[C] | None:
+        """The command by which people open a matter; None where the kind has a way in of its own."""
+        return next((command for command in self.opens if command.form is not None), None)
 
     def new_id(self, area: str, suffix: str) -> MatterId:
         """An id from the area where it arose; an area above the grid is filled with zeros. Raises ValueError."""

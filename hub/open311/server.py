@@ -21,6 +21,7 @@ from starlette.routing import Route
 
 from hub.errors import BusUnavailable, HubError, InvalidInput, LedgerConflict, NotAllowed
 from hub.model.case.state import CaseId
+from hub.model.rights import KeyScope
 from hub.open311.asking import MOST, Asked, flag, page, read, span
 from hub.open311.catalogue import Catalogue
 from hub.open311.errors import PREFIX, Open311Error, refusal
@@ -32,7 +33,6 @@ from hub.open311.showing import Shower
 from hub.open311.updating import Updater, updated, updates_of
 from hub.surfaces.api.limits import CALLER_KEY
 from hub.surfaces.api.people.auth import caller_from
-from hub.surfaces.api.people.scopes import KeyScope
 
 if TYPE_CHECKING:
     from hub.model.case.state import Case

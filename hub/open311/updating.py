@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from hub.errors import InvalidInput, TransitionRefused
 from hub.model.actors import Actor, ActorKind
 from hub.model.aggregate import Folded
-from hub.model.case.commands import CaseCommand, Comment, Reopen, Visit
+from hub.model.case.commands import Command, Comment, Reopen, Visit
 from hub.model.case.state import Case, Stage
 from hub.model.words import NOTICES
 from hub.open311.asking import Asked
@@ -136,7 +136,7 @@ class Updater:
         own = f"{self._client}/"
         return case.source is not None and case.source.adapter == SOURCE and case.source.ref.startswith(own)
 
-    async def _do(self, folded: Folded[Case], command: CaseCommand, identity: str) -> None:
+    async def _do(self, folded: Folded[Case], command: Command, identity: str) -> None:
         try:
             outcome = await self._services.desk.execute(
                 folded.id, command, actor=self._actor, command_id=identity, cause=folded.last_trace
@@ -149,7 +149,7 @@ class Updater:
         await told_on(self._services, outcome)
 
 
-def _word_of(case: Case, status: str, text: str) -> CaseCommand | None:
+def _word_of(case: Case, status: str, text: str) -> Command | None:
     """The command that a status asks for in the case's stage; None: it is only a remark."""
     match case.stage, status:
         case Stage.RESOLVED, "FIXED":

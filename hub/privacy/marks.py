@@ -16,14 +16,12 @@ from collections.abc import Iterable
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-S = TypeVar("S", bound=msgspec.Struct)
 
 MOST_MARKS: Final = 24
 """Marks of one contact."""
@@ -32,8 +30,6 @@ _BYTES: Final = 16
 _IGNORED: Final = frozenset(("Zs", "Zl", "Zp", "Cf", "Cc"))
 _DOTS: Final = frozenset("·•・'’-")
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
-_TEXTS: Final = frozenset(("reason", "note", "message", "text", "by", "purpose", "title", "place", "task", "name"))
-"""Fields of commands (and of what they hold) in which people write; a file's `name` among them."""
 
 _here: ContextVar[tuple[Callable[[str], str], ...]] = ContextVar("known_here", default=())
 
@@ -110,25 +106,6 @@ def marks_of(known: Iterable[Known], key: bytes) -> tuple[Mark, ...]:
 def plain(text: str) -> str:
     """The text with what no store takes (NUL, halves of surrogate pairs) as a question mark."""
     return _UNSTORABLE.sub("?", text) if _UNSTORABLE.search(text) else text
-
-
-def reworded(value: S, change: Callable[[str], str]) -> S:
-    """A command with `change` applied to all that people wrote in it; the same object when nothing changes."""
-    changes: dict[str, object] = {}
-    for name in value.__struct_fields__:
-        found = getattr(value, name)
-        if isinstance(found, str):
-            fresh: object = change(found) if name in _TEXTS else found
-        elif isinstance(found, msgspec.Struct):
-            fresh = reworded(found, change)
-        elif isinstance(found, tuple) and found and isinstance(found[0], msgspec.Struct):
-            items = tuple(reworded(item, change) for item in found)
-            fresh = items if any(one is not other for one, other in zip(items, found, strict=True)) else found
-        else:
-            continue
-        if fresh is not found and fresh != found:
-            changes[name] = fresh
-    return msgspec.structs.replace(value, **changes) if changes else value
 
 
 @contextmanager

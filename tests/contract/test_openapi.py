@@ -33,9 +33,9 @@ from hub.model.case import CASE
 from hub.model.case import commands as c
 from hub.model.case.state import CaseId, Channel
 from hub.model.district.areas import AreaCode
+from hub.model.rights import Role
 from hub.settings import ApiSettings
 from hub.surfaces.api.cases.kind import CASE_KIND
-from hub.surfaces.api.people.tokens import Role
 from hub.testing.kit import QuietServer
 from tests.unit.api_world import World
 
@@ -144,8 +144,8 @@ def test_every_command_of_people_is_documented_with_an_example(served: Served) -
         assert body["example"] is not None
         assert body["schema"]["$ref"] == f"#/components/schemas/{command.__name__}Body"
     given = {tag_of(command) for command in CASE.given}
-    assert set(CASE_KIND.roles) == given
-    assert all(Role.ADMIN in roles for roles in CASE_KIND.roles.values())
+    assert set(CASE_KIND.forms) == given
+    assert all(Role.ADMIN in form.roles for form in CASE_KIND.forms.values())
 
 
 def test_every_reference_of_the_document_leads_somewhere(served: Served) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from typing import Any, get_args
+from typing import Annotated, Any
 
 import msgspec
 from sqlalchemy import BigInteger, Column, MetaData, String, Table, Text
@@ -13,18 +13,19 @@ from hub.model.actors import Actor
 from hub.model.aggregate import NO_COMMANDS, Aggregate, Command, Commit, Event, Folded, MatterId
 from hub.model.district.areas import AreaCode, Level, UnitCode
 from hub.model.effects import Effect, React
+from hub.model.forms import AreaRef, Form
 from hub.model.limits import clock
 from hub.model.limits import evolve as on_limits
-from hub.model.limits.commands import CheckDeadlines, LimitCommand
+from hub.model.limits.commands import CheckDeadlines
 from hub.model.limits.deciding import LimitDeciding
-from hub.model.limits.events import LimitEvent
 from hub.model.limits.state import DeadlineKind, Limited
 from hub.model.policy.rules import LadderAction, Limit, Rules, Step
+from hub.model.rights import EVERYBODY
+from hub.model.texts import CODE, Prose
 from hub.surfaces.api.cases.present import actor_answer
 from hub.surfaces.api.matters.kinds import Kind, Showing
 from hub.surfaces.api.models import TimelineItem
 from hub.surfaces.api.people.auth import Caller
-from hub.surfaces.api.people.tokens import Role
 from hub.views import Projection, TimelineEntry
 
 
@@ -63,21 +64,27 @@ class ErrandDone(Event, frozen=True, tag="errand.done"):
 class OpenErrand(Command, frozen=True, tag="open"):
     """Send somebody."""
 
-    what: str
-    area: AreaCode
+    form = Form(roles=EVERYBODY, example={"what": "钥匙", "area": "320113"})
+
+    what: Prose
+    area: AreaRef
     within_ms: int = 3_600_000
 
 
 class Remark(Command, frozen=True, tag="remark"):
     """Say something about it."""
 
-    text: str
+    form = Form(roles=EVERYBODY, example={"text": "在路上"})
+
+    text: Prose
 
 
 class Done(Command, frozen=True, tag="done"):
     """It is fetched; `into`: another errand that is to know."""
 
-    into: MatterId | None = None
+    form = Form(roles=EVERYBODY, example={})
+
+    into: Annotated[MatterId, msgspec.Meta(max_length=48, extra=CODE)] | None = None
 
 
 class ErrandDeciding(LimitDeciding[Errand]):
@@ -149,10 +156,9 @@ ERRAND: Aggregate[Errand, Command, Event] = Aggregate(
     name="errand",
     mark="e",
     state=Errand,
-    commands=(OpenErrand, Remark, Done, *get_args(LimitCommand)),
-    events=(ErrandOpened, ErrandRemarked, ErrandDone, *get_args(LimitEvent)),
+    commands=(OpenErrand, Remark, Done, *clock.DECIDES),
+    events=(ErrandOpened, ErrandRemarked, ErrandDone, *on_limits.EVOLVES),
     opens=(OpenErrand,),
-    given=(Remark, Done),
     decide=decide,
     evolve=evolve,
     next_due=lambda errand: errand.next_due,
@@ -222,17 +228,13 @@ def change(errand: Errand, _caller: Caller) -> dict[str, object]:
     return {"what": errand.what, "done": errand.done}
 
 
-EVERYBODY = frozenset(Role)
 ERRAND_KIND: Kind[Errand] = Kind(
     aggregate=ERRAND,
     projection=ERRANDS,
     path="errands",
     title="Errand",
-    roles={"remark": EVERYBODY, "done": EVERYBODY},
     answer=ErrandAnswer,
     show=show,
     tell=tell,
     change=change,
-    opens_itself=OpenErrand,
-    openers=EVERYBODY,
 )

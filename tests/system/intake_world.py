@@ -16,10 +16,8 @@ from hub.config.district import load_district
 from hub.contract import CaseText, Contact, Suggestion
 from hub.errors import BusUnavailable
 from hub.model.actors import SYSTEM, Actor
-from hub.model.aggregate import Aggregates
+from hub.model.aggregate import Aggregates, Command, Event
 from hub.model.case import CASE
-from hub.model.case.commands import CaseCommand
-from hub.model.case.events import CaseEvent
 from hub.model.case.state import Case, CaseId, Channel, Severity
 from hub.model.records import Attachment
 from hub.privacy.vault import Vault
@@ -82,7 +80,7 @@ class Counter:
     async def report(self, *, key: str | None = None, actor: Actor = SYSTEM, **changes: Any) -> Outcome[Case]:
         return await self.intake.report(entry(**changes), actor=actor, key=key)
 
-    async def story(self, of: type[CaseEvent] | None = None) -> list[tuple[CaseId, CaseEvent]]:
+    async def story(self, of: type[Event] | None = None) -> list[tuple[CaseId, Event]]:
         """Every event of the ledger, or every one of a kind."""
         found = [(c.id, event) async for _, c, _ in self.ledger.follow(0, live=False) for event in c.events]
         return [(case, event) for case, event in found if of is None or isinstance(event, of)]
@@ -93,22 +91,22 @@ class Counter:
         state: Case = found.state
         return state
 
-    def waits_before(self, command: type[CaseCommand], barrier: asyncio.Barrier) -> None:
+    def waits_before(self, command: type[Command], barrier: asyncio.Barrier) -> None:
         """Such a command is given only when all others at the barrier are about to."""
         execute = self.desk.execute
 
-        async def waited(case: CaseId, given: CaseCommand, **options: Any) -> Outcome[Case]:
+        async def waited(case: CaseId, given: Command, **options: Any) -> Outcome[Case]:
             if isinstance(given, command):
                 await barrier.wait()
             return await execute(case, given, **options)
 
         self.desk.execute = waited  # type: ignore[method-assign]
 
-    def killed_at(self, command: type[CaseCommand]) -> None:
+    def killed_at(self, command: type[Command]) -> None:
         """The process is killed before it commits such a command."""
         execute = self.desk.execute
 
-        async def stopped(case: CaseId, given: CaseCommand, **options: Any) -> Outcome[Case]:
+        async def stopped(case: CaseId, given: Command, **options: Any) -> Outcome[Case]:
             if isinstance(given, command):
                 raise BusUnavailable("killed")
             return await execute(case, given, **options)

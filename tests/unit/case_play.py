@@ -6,12 +6,11 @@ from typing import Any
 import msgspec
 
 from hub.model.actors import SYSTEM, Actor
-from hub.model.aggregate import Commit, Event, Folded
+from hub.model.aggregate import Command, Commit, Event, Folded
 from hub.model.assignments.commands import RecordDelivered, StartDelivery
 from hub.model.assignments.state import Assignment, AssignmentState
 from hub.model.case import CASE
-from hub.model.case.commands import CaseCommand, Report
-from hub.model.case.events import CaseEvent
+from hub.model.case.commands import Report
 from hub.model.case.state import Case, Channel, case_id
 from hub.model.limits.state import Deadline, DeadlineKind
 from hub.model.policy.policy import Policy
@@ -50,7 +49,7 @@ class Play:
     def wait(self, **time: float) -> None:
         self.now += timedelta(**time)
 
-    def do(self, command: CaseCommand, actor: Actor = SYSTEM) -> tuple[CaseEvent, ...]:
+    def do(self, command: Command, actor: Actor = SYSTEM) -> tuple[Event, ...]:
         """Decide and commit; returns the events."""
         before = self.folded_now
         events = CASE.decide(
@@ -80,7 +79,7 @@ class Play:
             self.folded_now = CASE.fold(before, CODEC.decode(raw), digest=digest(raw), sequence=number * 10)
         return events
 
-    def report(self, category: str = LAMP, actor: Actor = SYSTEM, **given: Any) -> tuple[CaseEvent, ...]:
+    def report(self, category: str = LAMP, actor: Actor = SYSTEM, **given: Any) -> tuple[Event, ...]:
         values: dict[str, Any] = {
             "channel": Channel.RESIDENT,
             "title": "路灯不亮",
@@ -116,12 +115,12 @@ class Play:
         return folded
 
 
-def names(events: tuple[CaseEvent, ...]) -> list[str]:
+def names(events: tuple[Event, ...]) -> list[str]:
     """The events' stored names."""
     return [str(event.__struct_config__.tag) for event in events]
 
 
-def only(events: tuple[CaseEvent, ...], kind: type[Event]) -> Any:
+def only(events: tuple[Event, ...], kind: type[Event]) -> Any:
     """The one event of a type."""
     found = [event for event in events if isinstance(event, kind)]
     assert len(found) == 1, names(events)

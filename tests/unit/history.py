@@ -81,7 +81,7 @@ def _report(chance: random.Random, number: int, area: AreaCode, at: datetime) ->
     )
 
 
-def _step(chance: random.Random, case: Case, made: list[CaseId], place: District, at: datetime) -> tuple[c.CaseCommand, Actor]:
+def _step(chance: random.Random, case: Case, made: list[CaseId], place: District, at: datetime) -> tuple[c.Command, Actor]:
     holder = person(case.holder or place.code, place) if (case.holder or "").isdigit() else person(place.code, place)
     centre = person(place.code, place)
     waiting = [item for item in case.assignments if item.state in (AssignmentState.MADE, AssignmentState.SENDING)]
@@ -91,7 +91,7 @@ def _step(chance: random.Random, case: Case, made: list[CaseId], place: District
     if working and chance.random() < 0.7:
         item = chance.choice(working)
         actor = Actor(kind=ActorKind.DEPARTMENT, name=item.unit, unit=item.unit)
-        options: tuple[c.CaseCommand, ...] = (
+        options: tuple[c.Command, ...] = (
             c.Accept(assignment=item.id),
             c.Progress(assignment=item.id, note="正在抢修，缺少配件"),
             c.Resolve(
@@ -124,7 +124,7 @@ def _step(chance: random.Random, case: Case, made: list[CaseId], place: District
     return command, chance.choice((holder, centre))
 
 
-def _delivery(chance: random.Random, id: str, case: Case, at: datetime) -> c.CaseCommand:
+def _delivery(chance: random.Random, id: str, case: Case, at: datetime) -> c.Command:
     item = case.assignment(id)
     assert item is not None
     if item.state is AssignmentState.MADE or item.attempts[-1].outcome is not AttemptOutcome.STARTED:

@@ -11,9 +11,10 @@ import msgspec
 import pytest
 
 from hub.errors import InvalidInput
+from hub.model.rights import KeyScope, Role
 from hub.surfaces.api.cases.kind import CASE_KIND
-from hub.surfaces.api.people.scopes import MEANING, OF_ROLE, KeyScope, decided, parsed, refusal, rights_of
-from hub.surfaces.api.people.tokens import Role, Token, Tokens
+from hub.surfaces.api.people.scopes import MEANING, OF_ROLE, decided, parsed, refusal, rights_of
+from hub.surfaces.api.people.tokens import Token, Tokens
 from tests.unit.api_world import STREET, MemoryBucket, World
 
 NOW = datetime(2026, 3, 2, 2, 0, tzinfo=UTC)

@@ -350,12 +350,12 @@ def as_options(example: dict[str, Any]) -> list[str]:
 @pytest.mark.parametrize("command", CASES.given, ids=tag_of)
 def test_every_command_sends_a_body_the_api_takes(hub: Hub, command: Any) -> None:
     tag = tag_of(command)
-    done("case", tag.replace("_", "-"), CASE, *as_options(CASE_KIND.examples[tag]))
+    done("case", tag.replace("_", "-"), CASE, *as_options(CASE_KIND.forms[tag].example))
     request = hub.last() if hub.last().method == "POST" else next(r for r in hub.asked if r.method == "POST")
     assert request.path == f"/cases/{CASE}/{tag}"
     assert request.headers["idempotency-key"]
     body = body_of(command)
-    assert decode(request.body, body) == decode(json.dumps(CASE_KIND.examples[tag]).encode(), body)
+    assert decode(request.body, body) == decode(json.dumps(CASE_KIND.forms[tag].example).encode(), body)
 
 
 def test_a_file_is_uploaded_with_its_media_type(hub: Hub, tmp_path: Path) -> None:

@@ -205,7 +205,7 @@ def test_a_report_on_a_recalled_assignment_is_recorded() -> None:
 
 
 @pytest.mark.parametrize("first", [c.Claim(), c.Dispatch(), c.Settle(note="已修"), c.Dispatch(note="请速办")])
-def test_claiming_dispatching_and_settling_stop_the_first_response_clock(first: c.CaseCommand) -> None:
+def test_claiming_dispatching_and_settling_stop_the_first_response_clock(first: c.Command) -> None:
     play = Play()
     play.report(LAMP)
     play.wait(minutes=7)
@@ -378,7 +378,7 @@ def test_a_closed_case_is_reopened_once_on_request() -> None:
 
 
 @pytest.mark.parametrize("command", [c.Void(reason="误报"), c.FinishMerge(into=OTHER)])
-def test_void_and_merge_recall_what_is_open_and_end_all_limits(command: c.CaseCommand) -> None:
+def test_void_and_merge_recall_what_is_open_and_end_all_limits(command: c.Command) -> None:
     play = dispatched()
     play.deliver("a1")
     if isinstance(command, c.FinishMerge):

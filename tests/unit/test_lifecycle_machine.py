@@ -181,7 +181,7 @@ class LifecycleMachine(RuleBasedStateMachine):
     def at(self, *stages: Stage) -> bool:
         return self.play.folded_now is not None and self.case.stage in stages
 
-    def attempt(self, command: c.CaseCommand, actor: Actor) -> None:
+    def attempt(self, command: c.Command, actor: Actor) -> None:
         """Give a command; a refusal names what it must and changes nothing."""
         play, before = self.play, self.play.case
         commits = len(play.commits)
@@ -200,13 +200,13 @@ class LifecycleMachine(RuleBasedStateMachine):
             return
         self.check_step(before, command, first)
 
-    def decided(self, command: c.CaseCommand, actor: Actor) -> tuple[InvalidInput | Undecided | None, tuple[e.CaseEvent, ...]]:
+    def decided(self, command: c.Command, actor: Actor) -> tuple[InvalidInput | Undecided | None, tuple[e.Event, ...]]:
         try:
             return None, decide(self.case, command, actor=actor, rules=self.play.rules, now=self.play.now, id=self.play.id)
         except (InvalidInput, Undecided) as problem:
             return problem, ()
 
-    def check_step(self, before: Case, command: c.CaseCommand, events: tuple[e.CaseEvent, ...]) -> None:
+    def check_step(self, before: Case, command: c.Command, events: tuple[e.Event, ...]) -> None:
         """What must hold between two states."""
         after = self.case
         assert [item.id for item in after.assignments][: len(before.assignments)] == [item.id for item in before.assignments]
@@ -259,17 +259,17 @@ class LifecycleMachine(RuleBasedStateMachine):
     # --- rules: what should happen to a case, in its order ---
 
     @rule(command=courses, actor=st.sampled_from(holders))
-    def steered_by_those_who_may(self, command: c.CaseCommand, actor: Actor) -> None:
+    def steered_by_those_who_may(self, command: c.Command, actor: Actor) -> None:
         self.attempt(command, actor)
 
     @precondition(lambda self: self.at(Stage.HELD))
     @rule(command=st.one_of(some(c.Dispatch), some(c.Dispatch, targets=targets), some(c.Settle, note=reasons)))
-    def taken_up(self, command: c.CaseCommand) -> None:
+    def taken_up(self, command: c.Command) -> None:
         self.attempt(command, SYSTEM)
 
     @precondition(lambda self: self.at(Stage.DISPATCHED))
     @rule(command=sent, index=st.integers(0, 5))
-    def sent_anyhow(self, command: c.CaseCommand, index: int) -> None:
+    def sent_anyhow(self, command: c.Command, index: int) -> None:
         self.attempt(self.aimed(command, index), SYSTEM)
 
     @precondition(lambda self: self.at(Stage.DISPATCHED))
@@ -282,7 +282,7 @@ class LifecycleMachine(RuleBasedStateMachine):
     @rule(index=st.integers(0, 5), ending=st.sampled_from(["refused", "uncertain", "dead", "failed"]), unknown=st.booleans())
     def sent_badly(self, index: int, ending: str, unknown: bool) -> None:
         self.attempt(self.aimed(c.StartDelivery(assignment=""), index), SYSTEM)
-        commands: dict[str, c.CaseCommand] = {
+        commands: dict[str, c.Command] = {
             "refused": c.RecordRefused(assignment="", attempt=1, reason="不收"),
             "uncertain": c.RecordUncertain(assignment="", attempt=1, reason="不明"),
             "failed": c.RecordFailed(assignment="", attempt=1, error="unavailable", reason="503", unknown=unknown),
@@ -297,7 +297,7 @@ class LifecycleMachine(RuleBasedStateMachine):
         command=st.one_of(some(c.Replay, assignment=ids, reason=reasons), some(c.Drop, assignment=ids, reason=reasons)),
         index=st.integers(0, 5),
     )
-    def looked_at_by_an_operator(self, command: c.CaseCommand, index: int) -> None:
+    def looked_at_by_an_operator(self, command: c.Command, index: int) -> None:
         self.attempt(self.aimed(command, index), person(DISTRICT))
 
     @precondition(lambda self: self.at(*Stage) and self.case.assignments)
@@ -309,7 +309,7 @@ class LifecycleMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.at(Stage.RESOLVED, Stage.CLOSED))
     @rule(command=visits, actor=st.sampled_from(holders))
-    def visited(self, command: c.CaseCommand, actor: Actor) -> None:
+    def visited(self, command: c.Command, actor: Actor) -> None:
         self.attempt(command, actor)
 
     @precondition(lambda self: self.at(*Stage) and (self.case.asked or self.case.suspended_at))
@@ -340,7 +340,7 @@ class LifecycleMachine(RuleBasedStateMachine):
     # --- rules: and what should not ---
 
     @rule(command=st.one_of(courses, sent, said, visits, endings), actor=actors)
-    def anything_by_anybody(self, command: c.CaseCommand, actor: Actor) -> None:
+    def anything_by_anybody(self, command: c.Command, actor: Actor) -> None:
         if not isinstance(command, c.Void | c.Merge) or self.play.now.minute:
             self.attempt(command, actor)
 

@@ -104,7 +104,7 @@ def test_only_a_level_above_the_holder_supervises() -> None:
 @pytest.mark.parametrize(
     "command", [c.CheckDeadlines(), c.StartDelivery(assignment="a1"), c.RecordEffect(effect="urge:a1", adapter="x")]
 )
-def test_what_the_hub_records_no_person_can_give(command: c.CaseCommand) -> None:
+def test_what_the_hub_records_no_person_can_give(command: c.Command) -> None:
     with pytest.raises(TransitionRefused, match="only the hub itself"):
         dispatched().do(command, person(DISTRICT))
 
@@ -149,7 +149,7 @@ def test_a_report_with_a_bad_field_is_refused_by_its_name(field: str, given: dic
         ("text", c.Comment(text=" ")),
     ],
 )
-def test_a_bad_value_is_refused_by_the_name_of_its_field(field: str, command: c.CaseCommand) -> None:
+def test_a_bad_value_is_refused_by_the_name_of_its_field(field: str, command: c.Command) -> None:
     play = Play()
     play.report(SEWER)
     if not isinstance(command, c.Settle | c.Dispatch):

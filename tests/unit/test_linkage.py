@@ -43,7 +43,7 @@ class Town:
         self.desk: Desk[Case, Any, Any] = Desk(CASE, self.ledger, lambda: (rules or FakeRules()).rules, clock=self.clock)
         self.linkage = Linkage(self.bus, self.ledger, Desks(self.desk))  # type: ignore[arg-type]
 
-    async def do(self, command: c.CaseCommand, id: Any = ID) -> tuple[Event, ...]:
+    async def do(self, command: c.Command, id: Any = ID) -> tuple[Event, ...]:
         """Commit it and carry it out; what happened."""
         outcome = await self.desk.execute(id, command, actor=SYSTEM)
         assert outcome.commit is not None

@@ -11,13 +11,11 @@ from hypothesis import strategies as st
 from hub.contract import Contact
 from hub.model.actors import SYSTEM
 from hub.model.aggregate import Aggregates, MatterId
-from hub.model.assignments.commands import Dispatch, Progress, Target
 from hub.model.case import CASE as CASES
-from hub.model.case.commands import Attach, Comment, EraseContact, Report
+from hub.model.case.commands import Comment, EraseContact, Report
 from hub.model.case.state import Case, Channel, Severity, parse_case_id
-from hub.model.district.areas import AreaCode, UnitCode
-from hub.model.records import Attachment
-from hub.privacy.marks import Marks, hide_known, key_of, known_here, marks_of, plain, reworded
+from hub.model.district.areas import AreaCode
+from hub.privacy.marks import Marks, hide_known, key_of, known_here, marks_of, plain
 from hub.privacy.masks import hider, known_of, mask_text
 from hub.privacy.vault import Vault
 from hub.spine.ledger.desk import Desk
@@ -69,20 +67,6 @@ def test_marks_hold_nothing_readable_and_are_worth_nothing_under_another_key() -
     assert "12341" not in repr(marks)
     assert Marks(key_of(b"o" * 32), marks).hide("张建国") == "张建国"
     assert Marks(key_of(b"k" * 32), marks).hide("张建国") == "张**"
-
-
-def test_every_text_of_a_command_is_reworded_and_nothing_else() -> None:
-    hide = hider(ZHANG)
-    file = Attachment(name="张建国投诉.jpg", media_type="image/jpeg", size=1, sha256="0" * 64)
-    assert reworded(Attach(attachment=file, note="张建国提供"), hide) == Attach(
-        attachment=Attachment(name="张**投诉.jpg", media_type="image/jpeg", size=1, sha256="0" * 64), note="张**提供"
-    )
-    target = Target(unit=UnitCode("police"), task="找张建国核实")
-    assert reworded(Dispatch(targets=(target,)), hide).targets[0].task == "找张**核实"
-    progress = Progress(assignment="张建国", note="张建国已到场", by="张建国")
-    assert reworded(progress, hide) == Progress(assignment="张建国", note="张**已到场", by="张**")
-    untouched = Comment(text="已处理")
-    assert reworded(untouched, hide) is untouched
 
 
 def test_what_no_store_takes_becomes_a_question_mark() -> None:

@@ -215,7 +215,7 @@ class Town:
         )
         return id
 
-    async def give(self, id: CaseId, command: c.CaseCommand, actor: Actor | None = None) -> None:
+    async def give(self, id: CaseId, command: c.Command, actor: Actor | None = None) -> None:
         await self.desk.execute(id, command, actor=actor or SYSTEM)
 
     async def found(self, scope: Scope | None = None, **wanted: object) -> list[CaseId]:

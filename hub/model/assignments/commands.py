@@ -3,107 +3,141 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Annotated
 
 import msgspec
 
 from hub.model.aggregate import Command
 from hub.model.assignments.events import DeadLetter
 from hub.model.assignments.state import Role
-from hub.model.district.areas import UnitCode
-from hub.model.records import Attachment
+from hub.model.forms import AssignmentRef, Files, Form, HappenedAt, Note, Reason, SaidBy, Task, UnitRef
+from hub.model.rights import CLERKS, GRID, RUNNERS, WORKERS, KeyScope
+from hub.model.texts import Code, Written
 
 
-class Target(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
+class Target(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True, forbid_unknown_fields=True):
     """One unit to dispatch to."""
 
-    unit: UnitCode
+    unit: UnitRef
     role: Role = Role.LEAD
     required: bool = True
-    task: str | None = None
+    task: Task | None = None
+
+
+Targets = Annotated[
+    tuple[Target, ...],
+    msgspec.Meta(
+        max_length=20,
+        description="Unit to dispatch to: UNIT, UNIT:support or UNIT:support:optional, then =TASK if only a part. May be repeated.",
+    ),
+]
 
 
 class Dispatch(Command, frozen=True, tag="dispatch"):
     """Assign to units; empty `targets`: those the policy names for this case."""
 
-    targets: tuple[Target, ...] = ()
-    note: str | None = None
+    form = Form(
+        roles=GRID,
+        example={
+            "targets": [
+                {"unit": "drainage", "role": "lead", "task": "疏通下水道"},
+                {"unit": "water", "role": "support", "required": False},
+            ],
+            "note": "请今日内处理",
+        },
+    )
+
+    targets: Targets = ()
+    note: Note | None = None
 
 
 class Reassign(Command, frozen=True, tag="reassign"):
     """Recall one assignment and give it to another unit in the same role."""
 
-    assignment: str
-    unit: UnitCode
-    reason: str
+    form = Form(roles=CLERKS, example={"assignment": "a1", "unit": "water", "reason": "主管单位应为供水公司"})
+
+    assignment: AssignmentRef
+    unit: UnitRef
+    reason: Reason
 
 
 class Recall(Command, frozen=True, tag="recall"):
     """Take an assignment back."""
 
-    assignment: str
-    reason: str
+    form = Form(roles=CLERKS, example={"assignment": "a1", "reason": "派单有误"})
+
+    assignment: AssignmentRef
+    reason: Reason
 
 
 class Accept(Command, frozen=True, tag="accept"):
     """A unit takes its assignment 签收."""
 
-    assignment: str
-    by: str | None = None
-    note: str | None = None
-    reported_at: datetime | None = None
+    form = Form(roles=WORKERS, example={"assignment": "a1", "note": "已安排人员"}, scope=KeyScope.REPORTS_WRITE)
+
+    assignment: AssignmentRef
+    by: SaidBy | None = None
+    note: Note | None = None
+    reported_at: HappenedAt | None = None
 
 
 class Progress(Command, frozen=True, tag="progress"):
     """A unit tells of progress 进展."""
 
-    assignment: str
-    note: str
-    by: str | None = None
-    reported_at: datetime | None = None
-    attachments: tuple[Attachment, ...] = ()
+    form = Form(roles=WORKERS, example={"assignment": "a1", "note": "正在抢修"}, scope=KeyScope.REPORTS_WRITE)
+
+    assignment: AssignmentRef
+    note: Note
+    by: SaidBy | None = None
+    reported_at: HappenedAt | None = None
+    attachments: Files = ()
 
 
 class Resolve(Command, frozen=True, tag="resolve"):
     """A unit says its assignment is done 办结."""
 
-    assignment: str
-    note: str | None = None
-    by: str | None = None
-    reported_at: datetime | None = None
-    attachments: tuple[Attachment, ...] = ()
+    form = Form(roles=WORKERS, example={"assignment": "a1", "note": "管道已疏通"}, scope=KeyScope.REPORTS_WRITE)
+
+    assignment: AssignmentRef
+    note: Note | None = None
+    by: SaidBy | None = None
+    reported_at: HappenedAt | None = None
+    attachments: Files = ()
 
 
 class Return(Command, frozen=True, tag="return"):
     """A unit gives its assignment back 退单."""
 
-    assignment: str
-    reason: str
-    by: str | None = None
-    reported_at: datetime | None = None
+    form = Form(roles=WORKERS, example={"assignment": "a1", "reason": "不属本单位管辖"}, scope=KeyScope.REPORTS_WRITE)
+
+    assignment: AssignmentRef
+    reason: Reason
+    by: SaidBy | None = None
+    reported_at: HappenedAt | None = None
 
 
 class StartDelivery(Command, frozen=True, tag="start_delivery"):
     """Dispatch begins an attempt."""
 
-    assignment: str
+    assignment: AssignmentRef
 
 
 class RecordDelivered(Command, frozen=True, tag="record_delivered"):
     """Dispatch got a receipt."""
 
-    assignment: str
-    ticket: str
+    assignment: AssignmentRef
+    ticket: Code
     attempt: int | None = None
-    via: str = "deliver"
+    via: Code = "deliver"
 
 
 class RecordFailed(Command, frozen=True, tag="record_failed"):
     """Dispatch's attempt failed and will be repeated."""
 
-    assignment: str
+    assignment: AssignmentRef
     attempt: int
-    error: str
-    reason: str
+    error: Code
+    reason: Written
     unknown: bool = False
     retry_at: datetime | None = None
     status: int | None = None
@@ -112,42 +146,44 @@ class RecordFailed(Command, frozen=True, tag="record_failed"):
 class RecordRefused(Command, frozen=True, tag="record_refused"):
     """The department's system refused."""
 
-    assignment: str
+    assignment: AssignmentRef
     attempt: int
-    reason: str
+    reason: Written
     status: int | None = None
 
 
 class RecordUncertain(Command, frozen=True, tag="record_uncertain"):
     """The outcome can't be found out."""
 
-    assignment: str
+    assignment: AssignmentRef
     attempt: int
-    reason: str
+    reason: Written
 
 
 class RecordDead(Command, frozen=True, tag="record_dead"):
     """Attempts are used up."""
 
-    assignment: str
+    assignment: AssignmentRef
     letter: DeadLetter
 
 
 class RecordEffect(Command, frozen=True, tag="record_effect"):
     """A recall, urge or inform was handed over (`error` None) or failed."""
 
-    effect: str
-    adapter: str
-    error: str | None = None
-    reason: str | None = None
+    effect: Code
+    adapter: Code
+    error: Code | None = None
+    reason: Written | None = None
     final: bool = False
 
 
 class Replay(Command, frozen=True, tag="replay"):
     """Try a dead, refused or uncertain delivery again under the same key."""
 
-    assignment: str
-    reason: str
+    form = Form(roles=RUNNERS, example={"assignment": "a1", "reason": "对方系统已恢复"})
+
+    assignment: AssignmentRef
+    reason: Reason
 
 
 class Resend(Command, frozen=True, tag="resend"):
@@ -156,34 +192,15 @@ class Resend(Command, frozen=True, tag="resend"):
     The latter only with `again`, and only where its system takes the same key once; who gives the command makes sure of that.
     """
 
-    assignment: str
-    reason: str
+    assignment: AssignmentRef
+    reason: Reason
     again: bool = False
 
 
 class Drop(Command, frozen=True, tag="drop"):
     """Give a dead, refused or uncertain delivery up."""
 
-    assignment: str
-    reason: str
+    form = Form(roles=RUNNERS, example={"assignment": "a1", "reason": "改由电话通知"})
 
-
-AssignmentCommand = (
-    Dispatch
-    | Reassign
-    | Recall
-    | Accept
-    | Progress
-    | Resolve
-    | Return
-    | StartDelivery
-    | RecordDelivered
-    | RecordFailed
-    | RecordRefused
-    | RecordUncertain
-    | RecordDead
-    | RecordEffect
-    | Replay
-    | Resend
-    | Drop
-)
+    assignment: AssignmentRef
+    reason: Reason

@@ -6,8 +6,7 @@ recorded. Called by the aggregates that hold assignments.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from hub.errors import InvalidInput
 from hub.model.aggregate import Command
@@ -16,8 +15,12 @@ from hub.model.assignments import events as e
 from hub.model.assignments.deciding import WorkDeciding
 from hub.model.assignments.evolve import UNDELIVERED
 from hub.model.assignments.state import Assignment, AssignmentState, Attempt, AttemptOutcome, delivery_key
+from hub.model.bykind import ByKind
 from hub.model.limits.clock import set_limit
 from hub.model.limits.state import DeadlineKind
+
+DECIDES: Final[ByKind[Command]] = ByKind()
+"""Which rule decides each command of this part."""
 
 S = AssignmentState
 
@@ -26,6 +29,7 @@ _REPLAYABLE = (S.DEAD, S.REFUSED, S.UNCERTAIN)
 _NOT_WANTED = (S.RECALLED, S.DROPPED)
 
 
+@DECIDES.on(c.StartDelivery)
 def start(d: WorkDeciding[Any], command: c.StartDelivery) -> None:
     """An attempt begins; refused unless the assignment waits for one and the last has ended."""
     d.needs_hub()
@@ -40,6 +44,7 @@ def start(d: WorkDeciding[Any], command: c.StartDelivery) -> None:
     d.emit(e.DeliveryStarted(assignment=found.id, attempt=1 if last is None else last.number + 1))
 
 
+@DECIDES.on(c.RecordDelivered)
 def delivered(d: WorkDeciding[Any], command: c.RecordDelivered) -> None:
     """The department has it. Nothing is lost: the ticket is kept, and whoever does not want it any more tells the department."""
     found = d.assignment(command.assignment)
@@ -79,6 +84,7 @@ def _attempt(found: Assignment, number: int) -> Attempt:
     return attempt
 
 
+@DECIDES.on(c.RecordFailed)
 def failed(d: WorkDeciding[Any], command: c.RecordFailed) -> None:
     """An attempt ended without a receipt; an attempt ends once."""
     d.needs_hub()
@@ -98,6 +104,7 @@ def failed(d: WorkDeciding[Any], command: c.RecordFailed) -> None:
         )
 
 
+@DECIDES.on(c.RecordRefused)
 def refused(d: WorkDeciding[Any], command: c.RecordRefused) -> None:
     """The department's system said no: the operator is asked, and the holder has the case again when no lead is left."""
     d.needs_hub()
@@ -112,6 +119,7 @@ def refused(d: WorkDeciding[Any], command: c.RecordRefused) -> None:
         d.emit(e.ReportConflicted(assignment=found.id, kind="refused", reason=reason, note=command.reason))
 
 
+@DECIDES.on(c.RecordUncertain)
 def uncertain(d: WorkDeciding[Any], command: c.RecordUncertain) -> None:
     """Nobody can find out whether it arrived."""
     d.needs_hub()
@@ -121,6 +129,7 @@ def uncertain(d: WorkDeciding[Any], command: c.RecordUncertain) -> None:
         d.emit(e.DeliveryUncertain(assignment=found.id, attempt=command.attempt, reason=command.reason))
 
 
+@DECIDES.on(c.RecordDead)
 def dead(d: WorkDeciding[Any], command: c.RecordDead) -> None:
     """Attempts are used up; an assignment that is not waiting any more can't die."""
     d.needs_hub()
@@ -129,6 +138,7 @@ def dead(d: WorkDeciding[Any], command: c.RecordDead) -> None:
         d.emit(e.DeliveryDead(assignment=found.id, letter=command.letter))
 
 
+@DECIDES.on(c.RecordEffect)
 def effect(d: WorkDeciding[Any], command: c.RecordEffect) -> None:
     """A recall, urge or inform reached the department, or did not."""
     d.needs_hub()
@@ -156,6 +166,7 @@ def _stopped(d: WorkDeciding[Any], id: str, reason: str) -> Assignment:
     return found
 
 
+@DECIDES.on(c.Replay)
 def replay(d: WorkDeciding[Any], command: c.Replay) -> None:
     """Try again under the same key; a refused one gets fresh limits, for its own ended with the refusal."""
     d.may_deliver()
@@ -163,6 +174,7 @@ def replay(d: WorkDeciding[Any], command: c.Replay) -> None:
     _again(d, _stopped(d, command.assignment, command.reason), command.reason)
 
 
+@DECIDES.on(c.Resend)
 def resend(d: WorkDeciding[Any], command: c.Resend) -> None:
     """The unit itself asks: for what stopped as in a replay; for what it has, as long as it has not taken it up."""
     d.may_deliver()
@@ -204,6 +216,7 @@ def _again(d: WorkDeciding[Any], found: Assignment, reason: str) -> None:
     d.after_change()
 
 
+@DECIDES.on(c.Drop)
 def drop(d: WorkDeciding[Any], command: c.Drop) -> None:
     """Give it up; the holder has the case again when no lead is left."""
     d.live()
@@ -211,18 +224,3 @@ def drop(d: WorkDeciding[Any], command: c.Drop) -> None:
     found = _stopped(d, command.assignment, command.reason)
     d.emit(e.DeliveryDropped(assignment=found.id, reason=command.reason))
     d.after_change()
-
-
-DECIDES: Mapping[type[Command], Callable[[Any, Any], None]] = {
-    c.StartDelivery: start,
-    c.RecordDelivered: delivered,
-    c.RecordFailed: failed,
-    c.RecordRefused: refused,
-    c.RecordUncertain: uncertain,
-    c.RecordDead: dead,
-    c.RecordEffect: effect,
-    c.Replay: replay,
-    c.Resend: resend,
-    c.Drop: drop,
-}
-"""Which rule decides each command."""

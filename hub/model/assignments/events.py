@@ -10,6 +10,7 @@ from hub.model.aggregate import Event
 from hub.model.assignments.state import Role
 from hub.model.district.areas import UnitCode
 from hub.model.records import Attachment
+from hub.model.texts import Code, Written
 
 
 class AssignmentMade(Event, frozen=True, tag="assignment.made"):
@@ -72,16 +73,16 @@ class DeliveryUncertain(Event, frozen=True, tag="delivery.uncertain"):
 class DeadLetter(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     """The record of a task whose attempts are used up."""
 
-    event_id: str
-    subject: str
+    event_id: Code
+    subject: Code
     attempts: int
     first_at: datetime
     last_at: datetime
-    error: str
-    reason: str
-    adapter_version: str
-    payload_hash: str
-    traceparent: str | None = None
+    error: Code
+    reason: Written
+    adapter_version: Code
+    payload_hash: Code
+    traceparent: Code | None = None
 
 
 class DeliveryDead(Event, frozen=True, tag="delivery.dead"):
@@ -176,24 +177,3 @@ class EffectFailed(Event, frozen=True, tag="effect.failed"):
     error: str
     reason: str
     final: bool = False
-
-
-AssignmentEvent = (
-    AssignmentMade
-    | DeliveryStarted
-    | DeliveryFailed
-    | Delivered
-    | DeliveryRefused
-    | DeliveryUncertain
-    | DeliveryDead
-    | DeliveryReplayed
-    | DeliveryDropped
-    | AssignmentAccepted
-    | AssignmentProgressed
-    | AssignmentResolved
-    | AssignmentReturned
-    | AssignmentRecalled
-    | ReportConflicted
-    | EffectDone
-    | EffectFailed
-)

@@ -5,9 +5,8 @@ Called by the aggregates' `evolve`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from msgspec.structs import replace
 
@@ -16,9 +15,15 @@ from hub.model.aggregate import Event
 from hub.model.assignments import events as e
 from hub.model.assignments.state import Assigned, Assignment, AssignmentState, Attempt, AttemptOutcome, Role
 from hub.model.attention import alarm, calm, calm_delivery, calm_overdue
+from hub.model.bykind import ByKind
 from hub.model.limits import evolve as on_limits
 from hub.model.limits.events import Supervised, Urged
 from hub.model.limits.state import Asked, Deadline, DeadlineKind
+
+EVOLVES: Final[ByKind[Event]] = ByKind(
+    on_limits.EVOLVES | dict.fromkeys((e.ReportConflicted, e.EffectDone, e.EffectFailed), on_limits.told)
+)
+"""How each event of the part changes the state; an aggregate adds what it means for the matter itself."""
 
 A = TypeVar("A", bound=Assigned)
 
@@ -76,6 +81,7 @@ def _attempts(assignment: Assignment, number: int | None, **changes: Any) -> tup
     return tuple(replace(item, **changes) if item.number == number else item for item in attempts)
 
 
+@EVOLVES.on(Urged, over=True)
 def urged(state: A, event: Urged, at: datetime) -> A:
     """After `Urged`."""
     if event.assignment is None:
@@ -84,6 +90,7 @@ def urged(state: A, event: Urged, at: datetime) -> A:
     return replace(state, assignments=_with(state, event.assignment, urged=urged))
 
 
+@EVOLVES.on(Supervised, over=True)
 def supervised(state: A, event: Supervised, at: datetime) -> A:
     """After `Supervised`."""
     if event.assignment is None:
@@ -92,6 +99,7 @@ def supervised(state: A, event: Supervised, at: datetime) -> A:
     return replace(state, assignments=_with(state, event.assignment, supervised=supervised))
 
 
+@EVOLVES.on(e.AssignmentMade)
 def made(state: A, event: e.AssignmentMade, at: datetime) -> A:
     """A unit without adapter has it at once. A new lead answers what was given back or refused before, support answers support."""
     made = Assignment(
@@ -120,6 +128,7 @@ def made(state: A, event: e.AssignmentMade, at: datetime) -> A:
     )
 
 
+@EVOLVES.on(e.DeliveryStarted)
 def delivery_started(state: A, event: e.DeliveryStarted, at: datetime) -> A:
     """After `DeliveryStarted`."""
     found = _found(state, event.assignment)
@@ -132,6 +141,7 @@ def delivery_started(state: A, event: e.DeliveryStarted, at: datetime) -> A:
     )
 
 
+@EVOLVES.on(e.DeliveryFailed)
 def delivery_failed(state: A, event: e.DeliveryFailed, at: datetime) -> A:
     """Rejected credentials and a shut door spend no attempt: the adapter pauses, and all tries are there when it goes on."""
     found = _found(state, event.assignment)
@@ -149,6 +159,7 @@ def delivery_failed(state: A, event: e.DeliveryFailed, at: datetime) -> A:
     return replace(state, assignments=_with(state, found.id, attempts=attempts, tries=tries))
 
 
+@EVOLVES.on(e.Delivered)
 def delivered(state: A, event: e.Delivered, at: datetime) -> A:
     """The ticket is kept whatever the state; only an assignment that was not known to have arrived moves on."""
     found = _found(state, event.assignment)
@@ -166,6 +177,7 @@ def delivered(state: A, event: e.Delivered, at: datetime) -> A:
     )
 
 
+@EVOLVES.on(e.DeliveryRefused)
 def delivery_refused(state: A, event: e.DeliveryRefused, at: datetime) -> A:
     """After `DeliveryRefused`."""
     found = _found(state, event.assignment)
@@ -176,6 +188,7 @@ def delivery_refused(state: A, event: e.DeliveryRefused, at: datetime) -> A:
     return _over(state, found.id, f"refused:{found.id}", state=AssignmentState.REFUSED, attempts=attempts, note=event.reason)
 
 
+@EVOLVES.on(e.DeliveryUncertain)
 def delivery_uncertain(state: A, event: e.DeliveryUncertain, at: datetime) -> A:
     """After `DeliveryUncertain`."""
     found = _found(state, event.assignment)
@@ -187,6 +200,7 @@ def delivery_uncertain(state: A, event: e.DeliveryUncertain, at: datetime) -> A:
     )
 
 
+@EVOLVES.on(e.DeliveryDead)
 def delivery_dead(state: A, event: e.DeliveryDead, at: datetime) -> A:
     """After `DeliveryDead`."""
     return replace(
@@ -196,6 +210,7 @@ def delivery_dead(state: A, event: e.DeliveryDead, at: datetime) -> A:
     )
 
 
+@EVOLVES.on(e.DeliveryReplayed)
 def delivery_replayed(state: A, event: e.DeliveryReplayed, at: datetime) -> A:
     """Whoever replays an uncertain delivery says that it has not arrived; a dead one in doubt is still asked after."""
     found = _found(state, event.assignment)
@@ -209,11 +224,13 @@ def delivery_replayed(state: A, event: e.DeliveryReplayed, at: datetime) -> A:
     )
 
 
+@EVOLVES.on(e.DeliveryDropped)
 def delivery_dropped(state: A, event: e.DeliveryDropped, at: datetime) -> A:
     """After `DeliveryDropped`."""
     return _over(state, event.assignment, state=AssignmentState.DROPPED, note=event.reason)
 
 
+@EVOLVES.on(e.AssignmentAccepted)
 def accepted(state: A, event: e.AssignmentAccepted, at: datetime) -> A:
     """After `AssignmentAccepted`."""
     found = _found(state, event.assignment)
@@ -235,6 +252,7 @@ def accepted(state: A, event: e.AssignmentAccepted, at: datetime) -> A:
     )
 
 
+@EVOLVES.on(e.AssignmentProgressed)
 def progressed(state: A, event: e.AssignmentProgressed, at: datetime) -> A:
     """After `AssignmentProgressed`."""
     return replace(
@@ -244,6 +262,7 @@ def progressed(state: A, event: e.AssignmentProgressed, at: datetime) -> A:
     )
 
 
+@EVOLVES.on(e.AssignmentResolved)
 def assignment_resolved(state: A, event: e.AssignmentResolved, at: datetime) -> A:
     """After `AssignmentResolved`."""
     found = _found(state, event.assignment)
@@ -254,39 +273,16 @@ def assignment_resolved(state: A, event: e.AssignmentResolved, at: datetime) -> 
     return replace(after, attachments=(*after.attachments, *event.attachments))
 
 
+@EVOLVES.on(e.AssignmentReturned)
 def returned(state: A, event: e.AssignmentReturned, at: datetime) -> A:
     """After `AssignmentReturned`."""
     id = event.assignment
     return _over(state, id, f"returned:{id}", state=AssignmentState.RETURNED, note=event.reason)
 
 
+@EVOLVES.on(e.AssignmentRecalled)
 def recalled(state: A, event: e.AssignmentRecalled, at: datetime) -> A:
     """After `AssignmentRecalled`."""
     found = _found(state, event.assignment)
     now = AssignmentState.DROPPED if found.state is AssignmentState.DROPPED else AssignmentState.RECALLED
     return _over(state, found.id, state=now, note=event.reason)
-
-
-EVOLVES: Mapping[type[Event], Callable[[Any, Any, datetime], Any]] = {
-    **on_limits.EVOLVES,
-    e.AssignmentMade: made,
-    e.DeliveryStarted: delivery_started,
-    e.DeliveryFailed: delivery_failed,
-    e.Delivered: delivered,
-    e.DeliveryRefused: delivery_refused,
-    e.DeliveryUncertain: delivery_uncertain,
-    e.DeliveryDead: delivery_dead,
-    e.DeliveryReplayed: delivery_replayed,
-    e.DeliveryDropped: delivery_dropped,
-    e.AssignmentAccepted: accepted,
-    e.AssignmentProgressed: progressed,
-    e.AssignmentResolved: assignment_resolved,
-    e.AssignmentReturned: returned,
-    e.AssignmentRecalled: recalled,
-    e.ReportConflicted: on_limits.told,
-    e.EffectDone: on_limits.told,
-    e.EffectFailed: on_limits.told,
-    Urged: urged,
-    Supervised: supervised,
-}
-"""How each event of the part changes the state; an aggregate adds what it means for the matter itself."""

@@ -5,8 +5,7 @@ A report never moves an assignment backwards; what does not fit is recorded. Cal
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from hub.errors import InvalidInput
 from hub.model.aggregate import Command
@@ -15,9 +14,13 @@ from hub.model.assignments import events as e
 from hub.model.assignments.deciding import WorkDeciding
 from hub.model.assignments.evolve import UNDELIVERED
 from hub.model.assignments.state import Assignment, AssignmentState
+from hub.model.bykind import ByKind
 from hub.model.limits.clock import set_limit
 from hub.model.limits.state import DeadlineKind
 from hub.model.records import Attachment
+
+DECIDES: Final[ByKind[Command]] = ByKind()
+"""Which rule decides each command of this part."""
 
 S = AssignmentState
 
@@ -72,6 +75,7 @@ def _takable(d: WorkDeciding[Any], id: str) -> Assignment:
     return found
 
 
+@DECIDES.on(c.Recall)
 def recall(d: WorkDeciding[Any], command: c.Recall) -> None:
     """Take an assignment back; also one that was returned or refused, to say that it is not needed any more."""
     d.live()
@@ -82,6 +86,7 @@ def recall(d: WorkDeciding[Any], command: c.Recall) -> None:
     d.after_change()
 
 
+@DECIDES.on(c.Reassign)
 def reassign(d: WorkDeciding[Any], command: c.Reassign) -> None:
     """Give an assignment to another unit, in the same role and with fresh limits."""
     d.at_work()
@@ -143,6 +148,7 @@ def _repeats(found: Assignment, state: AssignmentState, note: str | None) -> boo
     return found.state is state and (note is None or note == found.note)
 
 
+@DECIDES.on(c.Accept)
 def accept(d: WorkDeciding[Any], command: c.Accept) -> None:
     """A unit takes its assignment."""
     found = _said(d, command)
@@ -152,6 +158,7 @@ def accept(d: WorkDeciding[Any], command: c.Accept) -> None:
         _conflict(d, found, "accepted", command.note)
 
 
+@DECIDES.on(c.Progress)
 def progress(d: WorkDeciding[Any], command: c.Progress) -> None:
     """Progress; implies that it was accepted."""
     found = _said(d, command)
@@ -172,6 +179,7 @@ def progress(d: WorkDeciding[Any], command: c.Progress) -> None:
     )
 
 
+@DECIDES.on(c.Resolve)
 def resolve(d: WorkDeciding[Any], command: c.Resolve) -> None:
     """The unit's part is done; implies that it was accepted. The last part resolves the case."""
     found = _said(d, command)
@@ -193,6 +201,7 @@ def resolve(d: WorkDeciding[Any], command: c.Resolve) -> None:
     d.after_change()
 
 
+@DECIDES.on(c.Return)
 def give_back(d: WorkDeciding[Any], command: c.Return) -> None:
     """The unit gives it back; the holder decides what next."""
     found = _said(d, command)
@@ -203,14 +212,3 @@ def give_back(d: WorkDeciding[Any], command: c.Return) -> None:
         return
     d.emit(e.AssignmentReturned(assignment=found.id, reason=command.reason, by=command.by, reported_at=command.reported_at))
     d.after_change()
-
-
-DECIDES: Mapping[type[Command], Callable[[Any, Any], None]] = {
-    c.Reassign: reassign,
-    c.Recall: recall,
-    c.Accept: accept,
-    c.Progress: progress,
-    c.Resolve: resolve,
-    c.Return: give_back,
-}
-"""Which rule decides each command."""

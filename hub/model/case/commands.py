@@ -1,7 +1,7 @@
 """What somebody wants done to a case. Validated values, no behaviour; `decide` answers with events or a refusal.
 
-The tag is the command's stored name and the last part of its API path (`POST /api/v1/cases/{id}/escalate`). `CaseCommand` adds the
-commands of the parts a case holds.
+The tag is the command's stored name and the last part of its API path (`POST /api/v1/cases/{id}/escalate`). Those with a `form` can
+be given by people; the form says by whom. The commands of the parts that a case holds come with them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import msgspec
 from hub.model.aggregate import SUFFIX_PATTERN, Command
 from hub.model.assignments.commands import (
     Accept,
-    AssignmentCommand,
     Dispatch,
     Drop,
     Progress,
@@ -34,199 +33,201 @@ from hub.model.assignments.commands import (
     Target,
 )
 from hub.model.case.state import CaseId, Channel, Severity
-from hub.model.district.areas import AreaCode, UnitCode
+from hub.model.forms import AreaRef, CategoryRef, Files, Form, HappenedAt, Note, Reason, Remark, SaidBy, UnitRef
 from hub.model.limits.commands import (
     Approve,
     Ask,
     CheckDeadlines,
     Decline,
     Extend,
-    LimitCommand,
     Resume,
     Supervise,
     Suspend,
     Urge,
 )
 from hub.model.records import Attachment, Source
+from hub.model.rights import CLERKS, GRID, OPERATORS, WORKERS, KeyScope, Role
+from hub.model.texts import CODE, Code, Moment, Written
+
+CaseRef = Annotated[CaseId, msgspec.Meta(pattern=rf"^\d{{15}}-{SUFFIX_PATTERN}$", max_length=42, extra=CODE)]
 
 
 class Report(Command, frozen=True, tag="report"):
     """Open a case. Text is already masked; the contact is already in the vault when `contact_fields` is not empty."""
 
     channel: Channel
-    title: str
-    text: str
-    area: AreaCode
-    reported_at: datetime
-    place: str | None = None
+    title: Written
+    text: Written
+    area: AreaRef
+    reported_at: HappenedAt
+    place: Written | None = None
     source: Source | None = None
-    category: str | None = None
+    category: CategoryRef | None = None
     severity: Severity | None = None
-    contact_fields: tuple[str, ...] = ()
-    covers: tuple[AreaCode, ...] = ()
-    covers_until: datetime | None = None
-    attachments: tuple[Attachment, ...] = ()
-    duplicate_of: CaseId | None = None
+    contact_fields: tuple[Code, ...] = ()
+    covers: tuple[AreaRef, ...] = ()
+    covers_until: Moment | None = None
+    attachments: Files = ()
+    duplicate_of: CaseRef | None = None
 
 
 class Triage(Command, frozen=True, tag="triage"):
     """A person corrects category, severity or area; None keeps what is. Routes the case anew while it is only held."""
 
-    category: str | None = None
+    form = Form(roles=GRID, example={"category": "P0103", "severity": "ordinary", "reason": "现场查看后改类"})
+
+    category: CategoryRef | None = None
     severity: Severity | None = None
-    area: AreaCode | None = None
-    reason: str | None = None
+    area: AreaRef | None = None
+    reason: Reason | None = None
 
 
 class Claim(Command, frozen=True, tag="claim"):
     """The holder takes the matter up (stops the first-response clock)."""
 
-    note: str | None = None
+    form = Form(roles=GRID, example={"note": "已到现场查看"})
+
+    note: Note | None = None
 
 
 class Escalate(Command, frozen=True, tag="escalate"):
     """One level up 上报, with a reason."""
 
-    reason: str
+    form = Form(roles=GRID, example={"reason": "涉及两个社区，需街道协调"})
+
+    reason: Reason
 
 
 class Delegate(Command, frozen=True, tag="delegate"):
     """One level down 下派; `unit` is the unit below (needed when the case's area does not name one)."""
 
-    reason: str
-    unit: UnitCode | None = None
+    form = Form(roles=CLERKS, example={"reason": "属社区职责"})
+
+    reason: Reason
+    unit: UnitRef | None = None
 
 
 class Settle(Command, frozen=True, tag="settle"):
     """The holder settles the case itself, without (further) assignments."""
 
-    note: str
+    form = Form(roles=GRID, example={"note": "已现场劝导，停车恢复有序"})
+
+    note: Note
 
 
 class Visit(Command, frozen=True, tag="visit"):
     """Record a callback visit 回访; closes the case, or reopens it once when the reporter is not content."""
 
-    reached: bool
-    solved: bool | None = None
-    satisfied: bool | None = None
-    rating: Annotated[int, msgspec.Meta(ge=1, le=5)] | None = None
-    note: str | None = None
+    form = Form(roles=GRID, example={"reached": True, "solved": True, "satisfied": True, "rating": 5})
+
+    reached: Annotated[bool, msgspec.Meta(description="Whether the reporter was reached.")]
+    solved: Annotated[bool, msgspec.Meta(description="Whether the reporter says it is solved.")] | None = None
+    satisfied: Annotated[bool, msgspec.Meta(description="Whether the reporter is content.")] | None = None
+    rating: Annotated[int, msgspec.Meta(ge=1, le=5, description="1 to 5.")] | None = None
+    note: Note | None = None
 
 
 class Close(Command, frozen=True, tag="close"):
     """Close a resolved case whose policy asks for no visit, or whose reporter can't be reached; with a reason."""
 
-    reason: str
+    form = Form(roles=CLERKS, example={"reason": "无需回访"})
+
+    reason: Reason
 
 
 class Reopen(Command, frozen=True, tag="reopen"):
     """Open a closed case again, once."""
 
-    reason: str
+    form = Form(roles=CLERKS, example={"reason": "问题再次出现"})
+
+    reason: Reason
 
 
 class Comment(Command, frozen=True, tag="comment"):
     """Add a remark."""
 
-    text: str
+    form = Form(roles=WORKERS | {Role.DEVOPS}, example={"text": "居民补充：夜间更严重"}, scope=KeyScope.REPORTS_WRITE)
+
+    text: Remark
 
 
 class Attach(Command, frozen=True, tag="attach"):
     """Add a file already stored."""
 
     attachment: Attachment
-    note: str | None = None
+    note: Note | None = None
 
 
 class AttachReport(Command, frozen=True, tag="attach_report"):
     """A later report about the same matter."""
 
     channel: Channel
-    text: str
-    area: AreaCode
-    reported_at: datetime
-    place: str | None = None
+    text: Written
+    area: AreaRef
+    reported_at: HappenedAt
+    place: Written | None = None
     source: Source | None = None
 
 
 class Void(Command, frozen=True, tag="void"):
     """Take the case out."""
 
-    reason: str
+    form = Form(roles=CLERKS, example={"reason": "测试工单"})
+
+    reason: Reason
 
 
 class Merge(Command, frozen=True, tag="merge"):
     """Go on in another case; its open assignments are recalled."""
 
-    into: Annotated[CaseId, msgspec.Meta(pattern=rf"^\d{{15}}-{SUFFIX_PATTERN}$", max_length=42)]
-    reason: str | None = None
+    form = Form(roles=CLERKS, example={"into": "320113001001001-01jd8x2m9qk3v5wz", "reason": "同一路灯"})
+
+    into: Annotated[CaseRef, msgspec.Meta(description="Case to go on in.")]
+    reason: Reason | None = None
 
 
 class Absorb(Command, frozen=True, tag="absorb"):
     """The other side of a merge; given by the hub when a merge was asked for."""
 
-    other: CaseId
+    other: CaseRef
     stamp: datetime
-    others: tuple[CaseId, ...] = ()
+    others: tuple[CaseRef, ...] = ()
 
 
 class FinishMerge(Command, frozen=True, tag="finish_merge"):
     """The other case has taken this one; given by the hub."""
 
-    into: CaseId
+    into: CaseRef
 
 
 class RefuseMerge(Command, frozen=True, tag="refuse_merge"):
     """The other case could not take this one; given by the hub. `reason` is the other's refusal."""
 
-    into: CaseId
-    reason: str = ""
+    into: CaseRef
+    reason: Written = ""
 
 
 class AccessContact(Command, frozen=True, tag="access_contact"):
     """Record that the contact is about to be read."""
 
-    by: str
-    purpose: str
-    fields: tuple[str, ...]
+    by: SaidBy
+    purpose: Written
+    fields: tuple[Code, ...]
 
 
 class EraseContact(Command, frozen=True, tag="erase_contact"):
     """Destroy the reporter's contact, and the files that came with the report."""
 
-    reason: str
+    form = Form(roles=OPERATORS, example={"reason": "诉求人要求删除个人信息"})
+
+    reason: Reason
 
 
 class RecordDestroyed(Command, frozen=True, tag="record_destroyed"):
     """The contact's key is destroyed, and these files."""
 
-    files: tuple[str, ...] = ()
+    files: tuple[Code, ...] = ()
 
-
-CaseCommand = (
-    Report
-    | Triage
-    | Claim
-    | Escalate
-    | Delegate
-    | Settle
-    | Visit
-    | Close
-    | Reopen
-    | Comment
-    | Attach
-    | AttachReport
-    | Void
-    | Merge
-    | Absorb
-    | FinishMerge
-    | RefuseMerge
-    | AccessContact
-    | EraseContact
-    | RecordDestroyed
-    | AssignmentCommand
-    | LimitCommand
-)
 
 __all__ = [
     "Absorb",
@@ -236,7 +237,6 @@ __all__ = [
     "Ask",
     "Attach",
     "AttachReport",
-    "CaseCommand",
     "CheckDeadlines",
     "Claim",
     "Close",

@@ -7,12 +7,15 @@ escalates, only as far as the policy lets them. Called by `decide`.
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Final
 
 from hub.errors import InvalidInput
 from hub.model.actors import ActorKind
+from hub.model.aggregate import Command
 from hub.model.assignments.commands import Dispatch
 from hub.model.assignments.state import Role
 from hub.model.assignments.work import busy, check_file, make, recall_open
+from hub.model.bykind import ByKind
 from hub.model.case import commands as c
 from hub.model.case import events as e
 from hub.model.case import join, merging
@@ -22,6 +25,9 @@ from hub.model.district.areas import Level, UnitCode
 from hub.model.limits.clock import set_limit
 from hub.model.limits.state import DeadlineKind
 from hub.model.policy.rules import Matter, Plan
+
+DECIDES: Final[ByKind[Command]] = ByKind()
+"""Which rule decides each command here."""
 
 MOST_VISITS = 3
 """A reporter who was not reached so often is not asked any more."""
@@ -40,6 +46,7 @@ def matter_of(case: Case) -> Matter:
     )
 
 
+@DECIDES.on(c.Report)
 def report(d: CaseDeciding, command: c.Report) -> None:
     """Open the case, triage it by the policy, give it to a level, and dispatch it when the policy says at once."""
     if d.exists:
@@ -115,6 +122,7 @@ def _dispatch_planned(d: CaseDeciding, plan: Plan) -> None:
             make(d, target)
 
 
+@DECIDES.on(c.Triage)
 def triage(d: CaseDeciding, command: c.Triage) -> None:
     """Correct what the policy made of it. While it is only held the policy routes it anew, with limits that start now."""
     case = d.running(*join.LIVE)
@@ -141,6 +149,7 @@ def triage(d: CaseDeciding, command: c.Triage) -> None:
     _dispatch_planned(d, plan)
 
 
+@DECIDES.on(c.Claim)
 def claim(d: CaseDeciding, command: c.Claim) -> None:
     """Take the matter up. A unit above the holder takes the case over by it."""
     case = d.stages(*join.LIVE)
@@ -157,6 +166,7 @@ def claim(d: CaseDeciding, command: c.Claim) -> None:
         d.emit(e.Commented(text=command.note))
 
 
+@DECIDES.on(c.Escalate)
 def escalate(d: CaseDeciding, command: c.Escalate) -> None:
     """One level up, at most to where the policy lets such matters go."""
     case = d.running(*join.LIVE)
@@ -175,6 +185,7 @@ def escalate(d: CaseDeciding, command: c.Escalate) -> None:
     d.emit(e.CaseHeld(level=above, unit=unit.code, cause="escalated", reason=command.reason))
 
 
+@DECIDES.on(c.Delegate)
 def delegate(d: CaseDeciding, command: c.Delegate) -> None:
     """One level down, to the unit named or the one of the case's area."""
     case = d.running(*join.LIVE)
@@ -201,6 +212,7 @@ def _below(d: CaseDeciding, case: Case, below: Level, named: UnitCode | None) ->
     return unit.code
 
 
+@DECIDES.on(c.Settle)
 def settle(d: CaseDeciding, command: c.Settle) -> None:
     """The holder settles the case itself; what is still open in support is taken back."""
     case = d.running(Stage.HELD)
@@ -214,6 +226,7 @@ def settle(d: CaseDeciding, command: c.Settle) -> None:
     join.resolve_case(d, case.holder, command.note)
 
 
+@DECIDES.on(Dispatch)
 def dispatch(d: CaseDeciding, command: Dispatch) -> None:
     """Assign to the units that are named, or to those of the policy."""
     case = d.running(*join.LIVE)
@@ -245,6 +258,7 @@ def dispatch(d: CaseDeciding, command: Dispatch) -> None:
 # --- visit and end ---
 
 
+@DECIDES.on(c.Visit)
 def visit(d: CaseDeciding, command: c.Visit) -> None:
     """The reporter was asked: close, or reopen once when they are not content."""
     case = d.stages(Stage.RESOLVED)
@@ -286,6 +300,7 @@ def _open_again(d: CaseDeciding, reason: str) -> None:
     set_limit(d, DeadlineKind.RESOLVE, case.holder)
 
 
+@DECIDES.on(c.Close)
 def close(d: CaseDeciding, command: c.Close) -> None:
     """Close without the reporter's word: none is asked for, or they could not be reached."""
     case = d.stages(Stage.RESOLVED)
@@ -299,6 +314,7 @@ def close(d: CaseDeciding, command: c.Close) -> None:
         _end(d, "no_visit")
 
 
+@DECIDES.on(c.Reopen)
 def reopen(d: CaseDeciding, command: c.Reopen) -> None:
     """Open a closed case again, once."""
     case = d.stages(Stage.CLOSED)
@@ -309,6 +325,7 @@ def reopen(d: CaseDeciding, command: c.Reopen) -> None:
     _open_again(d, command.reason)
 
 
+@DECIDES.on(c.Void)
 def void(d: CaseDeciding, command: c.Void) -> None:
     """Take the case out; what is open is recalled."""
     d.live()
@@ -320,6 +337,7 @@ def void(d: CaseDeciding, command: c.Void) -> None:
     d.emit(e.CaseVoided(reason=command.reason))
 
 
+@DECIDES.on(c.AttachReport)
 def attach_report(d: CaseDeciding, command: c.AttachReport) -> None:
     """A later report about the same matter; the same one from the same system counts once. A merged case passes it on."""
     case = d.state if d.state.stage is Stage.MERGED else d.live()

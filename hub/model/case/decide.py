@@ -6,15 +6,13 @@ Called by the desk alone, through the aggregate. The rules are in `course`, `mer
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Final
 
 from hub.model.actors import Actor
 from hub.model.aggregate import Command, Event, MatterId
 from hub.model.assignments import delivery, work
-from hub.model.assignments.commands import Dispatch
-from hub.model.case import commands as c
+from hub.model.bykind import ByKind
 from hub.model.case import course, merging, remarks
 from hub.model.case.deciding import CaseDeciding
 from hub.model.case.state import Case
@@ -34,30 +32,7 @@ def decide(
     return tuple(decision.events)
 
 
-DECIDES: Mapping[type[Command], Callable[[Any, Any], None]] = {
-    **clock.DECIDES,
-    **work.DECIDES,
-    **delivery.DECIDES,
-    Dispatch: course.dispatch,
-    c.Report: course.report,
-    c.Triage: course.triage,
-    c.Claim: course.claim,
-    c.Escalate: course.escalate,
-    c.Delegate: course.delegate,
-    c.Settle: course.settle,
-    c.Visit: course.visit,
-    c.Close: course.close,
-    c.Reopen: course.reopen,
-    c.Void: course.void,
-    c.AttachReport: course.attach_report,
-    c.Merge: merging.merge,
-    c.Absorb: merging.absorb,
-    c.FinishMerge: merging.finish,
-    c.RefuseMerge: merging.refuse,
-    c.Comment: remarks.comment,
-    c.Attach: remarks.attach,
-    c.AccessContact: remarks.access_contact,
-    c.EraseContact: remarks.erase_contact,
-    c.RecordDestroyed: remarks.destroyed,
-}
-"""Which rule decides each command; a test holds it total over `CaseCommand`."""
+DECIDES: Final[ByKind[Command]] = ByKind(
+    {**course.DECIDES, **merging.DECIDES, **remarks.DECIDES, **work.DECIDES, **clock.DECIDES, **delivery.DECIDES}
+)
+"""Which rule decides each command; these are the commands a case takes."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from hub.model.actors import SYSTEM
-from hub.model.aggregate import Commit, Event
+from hub.model.aggregate import Command, Commit, Event
 from hub.model.assignments.effects import EFFECTFUL as OF_ASSIGNMENTS
 from hub.model.assignments.effects import told_departments
 from hub.model.case import commands as c
@@ -69,7 +69,7 @@ def effects(commit: Commit[Event], case: Case) -> Iterator[Effect]:
                         yield React(event=place, to=to, command=command)
 
 
-def _passed_on(commit: Commit[Event], event: Event, case: Case) -> c.CaseCommand | None:
+def _passed_on(commit: Commit[Event], event: Event, case: Case) -> Command | None:
     """What is said on a merged case goes to the case that goes on, and so to its holder."""
     match event:
         case e.Commented(text=text) if commit.actor == SYSTEM:

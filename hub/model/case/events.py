@@ -11,7 +11,6 @@ from datetime import datetime
 from hub.model.aggregate import Event
 from hub.model.assignments.events import (
     AssignmentAccepted,
-    AssignmentEvent,
     AssignmentMade,
     AssignmentProgressed,
     AssignmentRecalled,
@@ -36,7 +35,6 @@ from hub.model.limits.events import (
     DeadlineBreached,
     DeadlineMoved,
     DeadlineSet,
-    LimitEvent,
     PermissionAsked,
     PermissionDeclined,
     Resumed,
@@ -212,33 +210,6 @@ class ContactDestroyed(Event, frozen=True, tag="case.contact_destroyed"):
     files: tuple[str, ...] = ()
 
 
-CaseEvent = (
-    CaseReported
-    | CaseTriaged
-    | DuplicateSuspected
-    | CaseHeld
-    | CaseResolved
-    | CallbackVisited
-    | CaseClosed
-    | CaseReopened
-    | FirstResponded
-    | Commented
-    | Attached
-    | ReportAttached
-    | CaseVoided
-    | MergeAsked
-    | MergeRefused
-    | CaseMerged
-    | PassedOn
-    | CaseAbsorbed
-    | ContactStored
-    | ContactAccessed
-    | ContactErased
-    | ContactDestroyed
-    | AssignmentEvent
-    | LimitEvent
-)
-
 __all__ = [
     "AssignmentAccepted",
     "AssignmentMade",
@@ -250,7 +221,6 @@ __all__ = [
     "CallbackVisited",
     "CaseAbsorbed",
     "CaseClosed",
-    "CaseEvent",
     "CaseHeld",
     "CaseMerged",
     "CaseReopened",

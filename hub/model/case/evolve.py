@@ -6,9 +6,8 @@ Whatever was committed happened; an event that can't be applied means that the l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from msgspec.structs import replace
 
@@ -18,10 +17,16 @@ from hub.model.assignments import events as parts
 from hub.model.assignments import evolve as on_assignments
 from hub.model.assignments.state import Role
 from hub.model.attention import calm
+from hub.model.bykind import ByKind
 from hub.model.case import events as e
 from hub.model.case.state import Case, CaseId, Merging, Stage
 from hub.model.limits.evolve import owned_by, told
 from hub.model.limits.state import DeadlineKind
+
+EVOLVES: Final[ByKind[Event]] = ByKind(
+    on_assignments.EVOLVES | dict.fromkeys((e.Commented, e.PassedOn, e.ContactAccessed, e.ContactDestroyed), told)
+)
+"""How each event changes a case; these are the events a case can have."""
 
 
 def evolve(case: Case | None, event: Event, *, at: datetime, id: MatterId) -> Case:
@@ -53,21 +58,25 @@ def opened(event: e.CaseReported, id: CaseId) -> Case:
     )
 
 
+@EVOLVES.on(e.CaseReported)
 def reported(case: Case, event: e.CaseReported, at: datetime) -> Case:
     """After `CaseReported`."""
     raise LedgerDamaged(f"case {case.id} was opened twice", subject=case.id)
 
 
+@EVOLVES.on(e.CaseTriaged)
 def triaged(case: Case, event: e.CaseTriaged, at: datetime) -> Case:
     """After `CaseTriaged`."""
     return replace(case, category=event.category, severity=event.severity, area=event.area, rule=event.rule)
 
 
+@EVOLVES.on(e.DuplicateSuspected)
 def duplicate_suspected(case: Case, event: e.DuplicateSuspected, at: datetime) -> Case:
     """After `DuplicateSuspected`."""
     return replace(case, duplicate_of=event.of)
 
 
+@EVOLVES.on(e.CaseHeld)
 def held(case: Case, event: e.CaseHeld, at: datetime) -> Case:
     """A new holder owes the case's own limits. Assignments go on, unless the case came back to its holder for want of a lead."""
     stays = case.stage is Stage.DISPATCHED and event.cause not in ("returned", "reopened")
@@ -82,6 +91,7 @@ def held(case: Case, event: e.CaseHeld, at: datetime) -> Case:
     )
 
 
+@EVOLVES.on(e.CaseResolved)
 def resolved(case: Case, event: e.CaseResolved, at: datetime) -> Case:
     """The case's own limits end; support that was not required may go on under its own."""
     open_ids = {item.id for item in case.assignments if item.state.open}
@@ -97,6 +107,7 @@ def resolved(case: Case, event: e.CaseResolved, at: datetime) -> Case:
     )
 
 
+@EVOLVES.on(e.CallbackVisited)
 def visited(case: Case, event: e.CallbackVisited, at: datetime) -> Case:
     """After `CallbackVisited`."""
     return replace(case, visits=case.visits + 1, satisfied=event.satisfied if event.reached else case.satisfied)
@@ -106,21 +117,25 @@ def _ended(case: Case, stage: Stage, **changes: Any) -> Case:
     return replace(case, stage=stage, deadlines=(), asked=(), attention=(), suspended_at=None, suspended_until=None, **changes)
 
 
+@EVOLVES.on(e.CaseClosed)
 def closed(case: Case, event: e.CaseClosed, at: datetime) -> Case:
     """After `CaseClosed`."""
     return _ended(case, Stage.CLOSED, closed_at=at)
 
 
+@EVOLVES.on(e.CaseVoided)
 def voided(case: Case, event: e.CaseVoided, at: datetime) -> Case:
     """After `CaseVoided`."""
     return _ended(case, Stage.VOID)
 
 
+@EVOLVES.on(e.CaseReopened)
 def reopened(case: Case, event: e.CaseReopened, at: datetime) -> Case:
     """After `CaseReopened`."""
     return replace(case, stage=Stage.HELD, reopened=case.reopened + 1, visits=0, resolved_at=None, closed_at=None)
 
 
+@EVOLVES.on(e.FirstResponded)
 def first_responded(case: Case, event: e.FirstResponded, at: datetime) -> Case:
     """After `FirstResponded`."""
     return replace(
@@ -131,11 +146,13 @@ def first_responded(case: Case, event: e.FirstResponded, at: datetime) -> Case:
     )
 
 
+@EVOLVES.on(e.Attached)
 def attached(case: Case, event: e.Attached, at: datetime) -> Case:
     """After `Attached`."""
     return replace(case, attachments=(*case.attachments, event.attachment))
 
 
+@EVOLVES.on(e.ReportAttached)
 def report_attached(case: Case, event: e.ReportAttached, at: datetime) -> Case:
     """After `ReportAttached`."""
     if event.source is None:
@@ -143,31 +160,37 @@ def report_attached(case: Case, event: e.ReportAttached, at: datetime) -> Case:
     return replace(case, attached_reports=case.attached_reports.with_(event.source, None))
 
 
+@EVOLVES.on(e.ContactStored)
 def contact_stored(case: Case, event: e.ContactStored, at: datetime) -> Case:
     """After `ContactStored`."""
     return replace(case, has_contact=True)
 
 
+@EVOLVES.on(e.ContactErased)
 def contact_erased(case: Case, event: e.ContactErased, at: datetime) -> Case:
     """After `ContactErased`."""
     return replace(case, contact_erased=True)
 
 
+@EVOLVES.on(e.MergeAsked)
 def merge_asked(case: Case, event: e.MergeAsked, at: datetime) -> Case:
     """After `MergeAsked`."""
     return replace(case, merging=Merging(into=event.into, stamp=event.stamp, reason=event.reason))
 
 
+@EVOLVES.on(e.MergeRefused)
 def merge_refused(case: Case, event: e.MergeRefused, at: datetime) -> Case:
     """After `MergeRefused`."""
     return replace(case, merging=None)
 
 
+@EVOLVES.on(e.CaseMerged)
 def merged(case: Case, event: e.CaseMerged, at: datetime) -> Case:
     """After `CaseMerged`."""
     return _ended(case, Stage.MERGED, merged_into=event.into, merging=None)
 
 
+@EVOLVES.on(e.CaseAbsorbed)
 def absorbed(case: Case, event: e.CaseAbsorbed, at: datetime) -> Case:
     """After `CaseAbsorbed`."""
     fresh = tuple(id for id in (event.other, *event.others) if id not in case.absorbed and id != case.id)
@@ -175,45 +198,17 @@ def absorbed(case: Case, event: e.CaseAbsorbed, at: datetime) -> Case:
     return replace(case, absorbed=(*case.absorbed, *fresh), absorbed_at=at, latest_stamp=stamp)
 
 
+@EVOLVES.on(parts.AssignmentMade, over=True)
 def made(case: Case, event: parts.AssignmentMade, at: datetime) -> Case:
     """With an assignment the case is dispatched."""
     after = on_assignments.made(case, event, at)
     return replace(after, stage=Stage.DISPATCHED) if case.stage in (Stage.HELD, Stage.REPORTED) else after
 
 
+@EVOLVES.on(parts.DeliveryReplayed, over=True)
 def delivery_replayed(case: Case, event: parts.DeliveryReplayed, at: datetime) -> Case:
     """A lead that is tried again has the case again."""
     after = on_assignments.delivery_replayed(case, event, at)
     found = case.assignment(event.assignment)
     back = case.stage is Stage.HELD and found is not None and found.role is Role.LEAD
     return replace(after, stage=Stage.DISPATCHED) if back else after
-
-
-EVOLVES: Mapping[type[Event], Callable[[Case, Any, datetime], Case]] = {
-    **on_assignments.EVOLVES,
-    parts.AssignmentMade: made,
-    parts.DeliveryReplayed: delivery_replayed,
-    e.CaseReported: reported,
-    e.CaseTriaged: triaged,
-    e.DuplicateSuspected: duplicate_suspected,
-    e.CaseHeld: held,
-    e.CaseResolved: resolved,
-    e.CallbackVisited: visited,
-    e.CaseClosed: closed,
-    e.CaseReopened: reopened,
-    e.FirstResponded: first_responded,
-    e.Commented: told,
-    e.Attached: attached,
-    e.ReportAttached: report_attached,
-    e.CaseVoided: voided,
-    e.MergeAsked: merge_asked,
-    e.MergeRefused: merge_refused,
-    e.CaseMerged: merged,
-    e.CaseAbsorbed: absorbed,
-    e.PassedOn: told,
-    e.ContactStored: contact_stored,
-    e.ContactAccessed: told,
-    e.ContactErased: contact_erased,
-    e.ContactDestroyed: told,
-}
-"""How each event type changes a case; a test holds it total over `CaseEvent`."""

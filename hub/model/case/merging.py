@@ -13,18 +13,24 @@ another one, or who hears what is said on it (`must_be_settled`). The answer alw
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Final
 
 from hub.errors import InvalidInput
 from hub.model.aggregate import Command
 from hub.model.assignments.work import recall_open
+from hub.model.bykind import ByKind
 from hub.model.case import commands as c
 from hub.model.case import events as e
 from hub.model.case.deciding import CaseDeciding
 from hub.model.case.state import MERGE_SEEN, Case, parse_case_id
 
+DECIDES: Final[ByKind[Command]] = ByKind()
+"""Which rule decides each command here."""
+
 _TICK = timedelta(microseconds=1)
 
 
+@DECIDES.on(c.Merge)
 def merge(d: CaseDeciding, command: c.Merge) -> None:
     """Ask to go on in another case."""
     case = d.state
@@ -42,6 +48,7 @@ def merge(d: CaseDeciding, command: c.Merge) -> None:
     d.emit(e.MergeAsked(into=command.into, stamp=stamp, reason=command.reason))
 
 
+@DECIDES.on(c.Absorb)
 def absorb(d: CaseDeciding, command: c.Absorb) -> None:
     """Answer: take the other case, or refuse."""
     case = d.state
@@ -56,6 +63,7 @@ def absorb(d: CaseDeciding, command: c.Absorb) -> None:
     d.emit(e.CaseAbsorbed(other=command.other, stamp=command.stamp, others=command.others))
 
 
+@DECIDES.on(c.FinishMerge)
 def finish(d: CaseDeciding, command: c.FinishMerge) -> None:
     """The other case has taken this one: what is open is recalled."""
     case = d.state
@@ -67,6 +75,7 @@ def finish(d: CaseDeciding, command: c.FinishMerge) -> None:
     d.emit(e.CaseMerged(into=command.into, reason=reason))
 
 
+@DECIDES.on(c.RefuseMerge)
 def refuse(d: CaseDeciding, command: c.RefuseMerge) -> None:
     """The other case could not take this one."""
     waits = d.state.merging

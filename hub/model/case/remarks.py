@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+from hub.model.aggregate import Command
 from hub.model.assignments.work import check_file
+from hub.model.bykind import ByKind
 from hub.model.case import commands as c
 from hub.model.case import events as e
 from hub.model.case import merging
 from hub.model.case.deciding import CaseDeciding
 from hub.model.case.state import Case
 
+DECIDES: Final[ByKind[Command]] = ByKind()
+"""Which rule decides each command here."""
 
+
+@DECIDES.on(c.Comment)
 def comment(d: CaseDeciding, command: c.Comment) -> None:
     """A remark; also on a case that has ended."""
     d.needs_voice()
@@ -17,6 +25,7 @@ def comment(d: CaseDeciding, command: c.Comment) -> None:
     merging.pass_on(d)
 
 
+@DECIDES.on(c.Attach)
 def attach(d: CaseDeciding, command: c.Attach) -> None:
     """A file; also on a case that has ended. The same file counts once; after an erasure anew, for the reporter's own are gone."""
     d.needs_voice()
@@ -26,6 +35,7 @@ def attach(d: CaseDeciding, command: c.Attach) -> None:
         merging.pass_on(d)
 
 
+@DECIDES.on(c.AccessContact)
 def access_contact(d: CaseDeciding, command: c.AccessContact) -> None:
     """Somebody is about to read the contact: those who hold the case, and units that owe something on it."""
     case = d.state
@@ -45,6 +55,7 @@ def contact_access(case: Case, by: str, purpose: str) -> c.AccessContact | None:
     return c.AccessContact(by=by, purpose=purpose, fields=("name", "phone", "address"))
 
 
+@DECIDES.on(c.EraseContact)
 def erase_contact(d: CaseDeciding, command: c.EraseContact) -> None:
     """Nobody gets the contact any more; a reaction destroys its key. Once."""
     case = d.state
@@ -56,6 +67,7 @@ def erase_contact(d: CaseDeciding, command: c.EraseContact) -> None:
         d.emit(e.ContactErased(reason=command.reason))
 
 
+@DECIDES.on(c.RecordDestroyed)
 def destroyed(d: CaseDeciding, command: c.RecordDestroyed) -> None:
     """The key is gone, and these files."""
     d.needs_hub()

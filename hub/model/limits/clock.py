@@ -6,15 +6,15 @@ time it had left. Called by the aggregates that hold limits.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from hub.errors import InvalidInput
 from hub.model.actors import ActorKind
 from hub.model.aggregate import Command
+from hub.model.bykind import ByKind
 from hub.model.district.areas import Level, UnitCode
 from hub.model.limits import commands as c
 from hub.model.limits import events as e
@@ -22,6 +22,9 @@ from hub.model.limits.deciding import LimitDeciding
 from hub.model.limits.state import Asked, Deadline, DeadlineKind
 from hub.model.policy.rules import LadderAction, Limit
 from hub.model.words import LIMITS
+
+DECIDES: Final[ByKind[Command]] = ByKind()
+"""Which rule decides each command of this part."""
 
 BACKSTOP = timedelta(days=30)
 """The limit for finishing and resolving where the policy gives none: nothing may be open without a deadline."""
@@ -48,6 +51,7 @@ def set_limit(d: LimitDeciding[Any], kind: DeadlineKind, owner: UnitCode, assign
 # --- when time passes ---
 
 
+@DECIDES.on(c.CheckDeadlines)
 def check_deadlines(d: LimitDeciding[Any], _command: c.CheckDeadlines) -> None:
     """Take every ladder step that is due; end a suspension whose time is over. At most one escalation in one go."""
     d.needs_hub()
@@ -112,6 +116,7 @@ def run_on(d: LimitDeciding[Any], reason: str | None) -> None:
         d.emit(e.DeadlineMoved(kind=item.kind, due_at=due, assignment=item.assignment, reason=reason))
 
 
+@DECIDES.on(c.Suspend)
 def suspend(d: LimitDeciding[Any], command: c.Suspend) -> None:
     """Stop the clock on one's own authority."""
     d.at_work()
@@ -123,6 +128,7 @@ def suspend(d: LimitDeciding[Any], command: c.Suspend) -> None:
     d.emit(e.Suspended(reason=command.reason, until=command.until))
 
 
+@DECIDES.on(c.Resume)
 def resume(d: LimitDeciding[Any], command: c.Resume) -> None:
     """Let the clock run on before its time."""
     d.at_work()
@@ -135,6 +141,7 @@ def resume(d: LimitDeciding[Any], command: c.Resume) -> None:
 # --- extension ---
 
 
+@DECIDES.on(c.Extend)
 def extend(d: LimitDeciding[Any], command: c.Extend) -> None:
     """Move a limit on one's own authority."""
     d.live()
@@ -158,6 +165,7 @@ def _extendable(d: LimitDeciding[Any], kind: DeadlineKind, assignment: str | Non
 # --- asking and granting ---
 
 
+@DECIDES.on(c.Ask)
 def ask(d: LimitDeciding[Any], command: c.Ask) -> None:
     """Ask a higher level. A unit that does not hold the case asks about its own assignment."""
     state = d.at_work()
@@ -198,6 +206,7 @@ def _asked(d: LimitDeciding[Any], request: str) -> Asked:
     return found
 
 
+@DECIDES.on(c.Approve)
 def approve(d: LimitDeciding[Any], command: c.Approve) -> None:
     """Grant a request: suspend, or move the limit."""
     state = d.at_work()
@@ -219,6 +228,7 @@ def approve(d: LimitDeciding[Any], command: c.Approve) -> None:
     )
 
 
+@DECIDES.on(c.Decline)
 def decline(d: LimitDeciding[Any], command: c.Decline) -> None:
     """Say no to a request."""
     d.at_work()
@@ -230,6 +240,7 @@ def decline(d: LimitDeciding[Any], command: c.Decline) -> None:
 # --- reminders ---
 
 
+@DECIDES.on(c.Urge)
 def urge(d: LimitDeciding[Any], command: c.Urge) -> None:
     """Remind the unit of one assignment, or the holder."""
     if command.assignment is None:
@@ -242,6 +253,7 @@ def urge(d: LimitDeciding[Any], command: c.Urge) -> None:
     d.emit(e.Urged(message=command.message, assignment=command.assignment))
 
 
+@DECIDES.on(c.Supervise)
 def supervise(d: LimitDeciding[Any], command: c.Supervise) -> None:
     """Formal supervision by a level above the holder; where the district itself holds the matter it supervises its units."""
     d.at_work()
@@ -255,17 +267,3 @@ def supervise(d: LimitDeciding[Any], command: c.Supervise) -> None:
     if level is None or (level <= held_at and not own):
         d.refuse("only a level above the holder may supervise")
     d.emit(e.Supervised(level=level, message=command.message, assignment=command.assignment))
-
-
-DECIDES: Mapping[type[Command], Callable[[Any, Any], None]] = {
-    c.Ask: ask,
-    c.Approve: approve,
-    c.Decline: decline,
-    c.Suspend: suspend,
-    c.Resume: resume,
-    c.Extend: extend,
-    c.Urge: urge,
-    c.Supervise: supervise,
-    c.CheckDeadlines: check_deadlines,
-}
-"""Which rule decides each command of the part."""

@@ -91,16 +91,3 @@ class Supervised(Event, frozen=True, tag="work.supervised"):
     message: str
     assignment: str | None = None
     automatic: bool = False
-
-
-LimitEvent = (
-    DeadlineSet
-    | DeadlineMoved
-    | DeadlineBreached
-    | Suspended
-    | Resumed
-    | PermissionAsked
-    | PermissionDeclined
-    | Urged
-    | Supervised
-)

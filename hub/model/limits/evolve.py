@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Final, TypeVar
 
 from msgspec.structs import replace
 
 from hub.model.aggregate import Event
 from hub.model.attention import alarm, calm_overdue
+from hub.model.bykind import ByKind
 from hub.model.district.areas import UnitCode
 from hub.model.limits import events as e
 from hub.model.limits.state import Asked, Deadline, Limited
 
+EVOLVES: Final[ByKind[Event]] = ByKind()
+"""How each event of the part changes the state; an aggregate that holds more (assignments) replaces what it has to."""
+
 L = TypeVar("L", bound=Limited)
 
 
+@EVOLVES.on(e.DeadlineSet)
 def deadline_set(state: L, event: e.DeadlineSet, at: datetime) -> L:
     """After `DeadlineSet`."""
     fresh = Deadline(
@@ -35,6 +39,7 @@ def deadline_set(state: L, event: e.DeadlineSet, at: datetime) -> L:
     )
 
 
+@EVOLVES.on(e.DeadlineMoved)
 def deadline_moved(state: L, event: e.DeadlineMoved, at: datetime) -> L:
     """After a suspension the ladder goes on where it stood, all shifted; an extension is a fresh limit."""
     moved = []
@@ -57,6 +62,7 @@ def deadline_moved(state: L, event: e.DeadlineMoved, at: datetime) -> L:
     )
 
 
+@EVOLVES.on(e.DeadlineBreached)
 def deadline_breached(state: L, event: e.DeadlineBreached, at: datetime) -> L:
     """At the end of the ladder, and where a unit can't be escalated past, an operator has to look."""
     deadlines = tuple(
@@ -69,6 +75,7 @@ def deadline_breached(state: L, event: e.DeadlineBreached, at: datetime) -> L:
     return replace(state, deadlines=deadlines, attention=attention)
 
 
+@EVOLVES.on(e.Suspended)
 def suspended(state: L, event: e.Suspended, at: datetime) -> L:
     """After `Suspended`."""
     return replace(
@@ -80,11 +87,13 @@ def suspended(state: L, event: e.Suspended, at: datetime) -> L:
     )
 
 
+@EVOLVES.on(e.Resumed)
 def resumed(state: L, event: e.Resumed, at: datetime) -> L:
     """After `Resumed`."""
     return replace(state, suspended_at=None, suspended_until=None)
 
 
+@EVOLVES.on(e.PermissionAsked)
 def permission_asked(state: L, event: e.PermissionAsked, at: datetime) -> L:
     """After `PermissionAsked`."""
     asked = Asked(
@@ -99,28 +108,16 @@ def permission_asked(state: L, event: e.PermissionAsked, at: datetime) -> L:
     return replace(state, asked=(*state.asked, asked), asked_ever=state.asked_ever + 1)
 
 
+@EVOLVES.on(e.PermissionDeclined)
 def permission_declined(state: L, event: e.PermissionDeclined, at: datetime) -> L:
     """After `PermissionDeclined`."""
     return replace(state, asked=tuple(item for item in state.asked if item.id != event.request))
 
 
+@EVOLVES.on(e.Urged, e.Supervised)
 def told(state: L, event: Event, at: datetime) -> L:
     """For the timeline alone."""
     return state
-
-
-EVOLVES: Mapping[type[Event], Callable[[Any, Any, datetime], Any]] = {
-    e.DeadlineSet: deadline_set,
-    e.DeadlineMoved: deadline_moved,
-    e.DeadlineBreached: deadline_breached,
-    e.Suspended: suspended,
-    e.Resumed: resumed,
-    e.PermissionAsked: permission_asked,
-    e.PermissionDeclined: permission_declined,
-    e.Urged: told,
-    e.Supervised: told,
-}
-"""How each event of the part changes the state; an aggregate that holds more (assignments) overrides what it has to."""
 
 
 def owned_by(deadlines: tuple[Deadline, ...], unit: UnitCode) -> tuple[Deadline, ...]:

@@ -12,9 +12,8 @@ import structlog
 
 from hub.errors import InvalidInput, NotAllowed, TransitionRefused
 from hub.model.actors import SYSTEM
-from hub.model.aggregate import Folded, MatterId
+from hub.model.aggregate import Command, Folded, MatterId
 from hub.model.assignments.commands import (
-    AssignmentCommand,
     RecordDead,
     RecordDelivered,
     RecordEffect,
@@ -90,7 +89,7 @@ class Outcomes:
                 break
         return matter
 
-    def _command(self, away: Away, event: Event, matter: Assigned, assignment: str) -> AssignmentCommand | None:
+    def _command(self, away: Away, event: Event, matter: Assigned, assignment: str) -> Command | None:
         data = event.data
         found = matter.assignment(assignment)
         assert found is not None
@@ -157,7 +156,7 @@ class Outcomes:
             return assignment is not None and assignment.adapter == adapter
         return any(source.adapter == adapter for source in await self._desks.listeners(folded))
 
-    async def _execute(self, id: MatterId, command: AssignmentCommand, command_id: str) -> bool:
+    async def _execute(self, id: MatterId, command: Command, command_id: str) -> bool:
         """Do it; false when the lifecycle does not want it any more (recalled meanwhile, ended): nothing is owed then."""
         try:
             await self._desks.execute(

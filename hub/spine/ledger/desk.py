@@ -23,8 +23,10 @@ import structlog
 from hub.errors import BusUnavailable, InvalidInput, LedgerConflict, NotAllowed, Undecided
 from hub.model.aggregate import IDS_KEPT, Aggregate, Aggregates, Command, Commit, Event, Folded, MatterId, command_id_of, tag_of
 from hub.model.effects import React
+from hub.model.texts import reworded
 from hub.observing import telemetry
-from hub.privacy.marks import plain, reworded
+from hub.privacy.marks import plain
+from hub.privacy.masks import mask_text
 from hub.spine.ledger.codec import command_digest, digest
 
 if TYPE_CHECKING:
@@ -254,7 +256,7 @@ class Desk(Generic[S, C, E]):
         hide = None
         if self._hiding is not None and before is not None and (reporters := self.aggregate.contacts(before.state)):
             hide = await self._hiding(reporters)
-        return reworded(command, plain if hide is None else lambda text: hide(plain(text)))
+        return reworded(command, _bare if hide is None else lambda text: hide(_bare(text)))
 
     async def _commit(
         self,
@@ -403,3 +405,8 @@ class Desks:
             others = [await self.load(id) for id in joined if id not in seen]
             waiting.extend(other for other in others if other is not None)
         return list(found)
+
+
+def _bare(text: str) -> str:
+    """What may stand in a ledger that nothing is deleted from: text only, and nothing personal that the masks know."""
+    return mask_text(plain(text))

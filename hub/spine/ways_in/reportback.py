@@ -38,7 +38,7 @@ from hub.model.actors import Actor, ActorKind
 from hub.model.aggregate import Command, Folded
 from hub.model.assignments.commands import Accept, Progress, RecordDelivered, Resolve, Return
 from hub.model.assignments.state import Assignment, parse_delivery_key
-from hub.model.case.commands import CaseCommand, Comment, Visit
+from hub.model.case.commands import Comment, Visit
 from hub.model.case.state import CaseId
 from hub.model.district.areas import UnitCode
 from hub.model.effects import Aware
@@ -461,7 +461,7 @@ def _command_id(report: Taken) -> str:
     return f"report:{report.adapter}:{hashlib.sha256(report.id.encode()).hexdigest()[:24]}"
 
 
-def _command(report: Taken, assignment: str) -> CaseCommand:
+def _command(report: Taken, assignment: str) -> Command:
     """The command a report stands for."""
     match report.kind:
         case ReportKind.ACCEPTED:

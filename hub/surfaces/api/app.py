@@ -92,8 +92,8 @@ def interface(kinds: tuple[Kind[Any], ...]) -> tuple[list[BaseRoute], dict[str, 
         bodies |= {f"{kind.path}/{name}": body for name, body in found.items()}
         if kind.lists_itself:
             matters.append(list_router(kind))
-        if kind.opens_itself is not None:
-            opening, body = opening_router(kind, kind.opens_itself)
+        if kind.aggregate.opening is not None:
+            opening, body = opening_router(kind, kind.aggregate.opening)
             matters.append(opening)
             bodies[kind.path] = body
     routers = (

@@ -7,33 +7,24 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import Annotated, Any, TypeVar, get_type_hints
+from typing import Annotated, TypeVar, get_type_hints
 
 import msgspec
 from starlette.requests import Request
 
 from hub.model.aggregate import Command
-from hub.model.assignments.commands import Target
-from hub.model.assignments.state import Role
 from hub.model.case.state import Channel, Severity
-from hub.privacy.masks import mask_text
+from hub.model.forms import AreaRef
+from hub.model.texts import Moment, Prose, Word, filled_in
 from hub.surfaces.api.problems import Failure, FieldError
 
 T = TypeVar("T")
 
-MOST_TEXT = 2_000
-Text = Annotated[str, msgspec.Meta(min_length=1, max_length=MOST_TEXT, pattern=r"\S")]
-Word = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
-Aware = Annotated[datetime, msgspec.Meta(tz=True)]
-AreaText = Annotated[str, msgspec.Meta(pattern=r"^\d{6,15}$", max_length=15)]
 
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 LATEST = datetime(2200, 1, 1, tzinfo=UTC)
 """Between them lies every time a body may name: limits are reckoned from it and zones applied without leaving the calendar."""
 
-_FREE = ("reason", "note", "message", "text", "task")
-_HUB_SAYS = ("by", "attachments", "fields")
-"""Fields a person does not fill in: who it was is the token's, files go to …/attachments."""
 _PATH = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
 
 
@@ -51,15 +42,15 @@ class ReportBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     title: Annotated[str, msgspec.Meta(max_length=200)] = ""
     text: Annotated[str, msgspec.Meta(max_length=20_000)] = ""
     channel: Channel = Channel.RESIDENT
-    reported_at: Aware | None = None
-    area: AreaText | None = None
+    reported_at: Moment | None = None
+    area: AreaRef | None = None
     place_name: Annotated[str, msgspec.Meta(max_length=100)] | None = None
     place: Annotated[str, msgspec.Meta(max_length=200)] | None = None
     category: Word | None = None
     severity: Severity | None = None
     contact: ContactBody | None = None
-    covers: Annotated[tuple[AreaText, ...], msgspec.Meta(max_length=200)] = ()
-    covers_until: Aware | None = None
+    covers: Annotated[tuple[AreaRef, ...], msgspec.Meta(max_length=200)] = ()
+    covers_until: Moment | None = None
 
 
 REPORT_EXAMPLE: dict[str, object] = {
@@ -75,7 +66,7 @@ REPORT_EXAMPLE: dict[str, object] = {
 class ReasonBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Why."""
 
-    reason: Text
+    reason: Prose
 
 
 class TokenBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -83,10 +74,10 @@ class TokenBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=100, pattern=r"\S")]
     role: str
-    area: AreaText | None = None
+    area: AreaRef | None = None
     unit: Word | None = None
     scopes: Annotated[tuple[Word, ...], msgspec.Meta(min_length=1, max_length=20)] | None = None
-    expires_at: Aware | None = None
+    expires_at: Moment | None = None
 
 
 class KeyBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -94,14 +85,14 @@ class KeyBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=100, pattern=r"\S")]
     scopes: Annotated[tuple[Word, ...], msgspec.Meta(min_length=1, max_length=20)]
-    expires_at: Aware | None = None
+    expires_at: Moment | None = None
     unit: Word | None = None
 
 
 class ResendBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Why something is to be sent again. `again`: also what the department's system has already, under the same key."""
 
-    reason: Text
+    reason: Prose
     again: bool = False
 
 
@@ -110,11 +101,11 @@ class ExplainBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     text: Annotated[str, msgspec.Meta(max_length=20_000)]
     title: Annotated[str, msgspec.Meta(max_length=200)] = ""
-    area: AreaText | None = None
+    area: AreaRef | None = None
     channel: Channel = Channel.RESIDENT
     category: Word | None = None
     severity: Severity | None = None
-    at: Aware | None = None
+    at: Moment | None = None
 
 
 class PolicyBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -124,14 +115,12 @@ class PolicyBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 def body_of(command: type[Command]) -> type[msgspec.Struct]:
-    """The strict form of a command's body."""
+    """The strict form of a command's body: its own fields without what only the hub says."""
     hints = get_type_hints(command, include_extras=True)
-    fields: list[Any] = []
-    for field in msgspec.structs.fields(command):
-        if field.name in _HUB_SAYS:
-            continue
-        kind = _limited(field.name, hints[field.name])
-        fields.append((field.name, kind) if field.required else (field.name, kind, field.default))
+    fields = [
+        (field.name, hints[field.name]) if field.required else (field.name, hints[field.name], field.default)
+        for field in filled_in(command)
+    ]
     return msgspec.defstruct(
         f"{command.__name__}Body",
         fields,
@@ -143,50 +132,9 @@ def body_of(command: type[Command]) -> type[msgspec.Struct]:
     )
 
 
-class TargetBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One unit to dispatch to."""
-
-    unit: Word
-    role: Role = Role.LEAD
-    required: bool = True
-    task: Text | None = None
-
-
-def _limited(name: str, kind: Any) -> Any:
-    """The same type, limited: lengths, offsets of times, form of ids."""
-    optional = type(None) in getattr(kind, "__args__", ())
-    bare: Any
-    if name == "targets":
-        return Annotated[tuple[TargetBody, ...], msgspec.Meta(max_length=20)]
-    if name == "area":
-        bare = AreaText
-    elif name in ("until", "reported_at"):
-        bare = Aware
-    elif name in _FREE:
-        bare = Text
-    elif name in ("assignment", "request", "unit", "category"):
-        bare = Word
-    else:
-        return kind
-    return bare | None if optional else bare
-
-
 def command_from(command: type[Command], body: msgspec.Struct) -> Command:
-    """The command a body asks for, its texts masked: nothing personal gets into the ledger by a remark."""
-    values: dict[str, Any] = {}
-    for field in msgspec.structs.fields(body):
-        value = getattr(body, field.name)
-        if field.name in _FREE and value is not None:
-            value = mask_text(value)
-        elif field.name == "targets":
-            value = tuple(
-                Target(
-                    unit=target.unit, role=target.role, required=target.required, task=target.task and mask_text(target.task)
-                )
-                for target in value
-            )
-        values[field.name] = value
-    return command(**values)
+    """The command a body asks for; the desk masks what people wrote."""
+    return command(**msgspec.structs.asdict(body))
 
 
 async def read_body(request: Request, kind: type[T], *, optional: bool = False) -> T:

@@ -1,4 +1,4 @@
-"""One `hub <kind> …` command for each command that people may give, made from its struct, so that names and fields can't drift apart.
+"""One `hub <kind> …` command for each command that people may give, made from its form, so that names and fields can't drift apart.
 
 Owns how a struct's field becomes an option and an option's value JSON for `POST /<path>/{id}/{command}`. The aggregate's `given`
 commands are the source; a new one that people may give appears here by itself.
@@ -7,59 +7,23 @@ commands are the source; a new one that people may give appears here by itself.
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from enum import StrEnum
 from types import NoneType, UnionType
-from typing import Annotated, Any, Final, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Union, get_args, get_origin
 
-import msgspec
 import typer
+from msgspec import Meta
+from msgspec.structs import FieldInfo
 
 from hub.model.aggregate import Aggregate, Command, tag_of
 from hub.model.assignments.commands import Target
 from hub.model.assignments.state import Role
-from hub.model.records import Attachment
+from hub.model.texts import filled_in
 from hub.surfaces.cli.client import segment
 from hub.surfaces.cli.session import Session, asks_hub
 from hub.surfaces.cli.tables import word
-
-HELP: Final = {
-    "assignment": "Assignment, e.g. a1.",
-    "reason": "Why.",
-    "note": "What was done or found.",
-    "message": "What to say.",
-    "text": "The remark.",
-    "unit": "Code of the unit.",
-    "category": "Category code.",
-    "area": "Area code, 6 to 15 digits.",
-    "until": "Until when: ISO time, the district's unless it has an offset.",
-    "what": "suspension or extension.",
-    "request": "Open request, e.g. q1.",
-    "into": "Case to go on in.",
-    "rating": "1 to 5.",
-    "targets": "Unit to dispatch to: UNIT, UNIT:support or UNIT:support:optional, then =TASK if only a part. May be repeated.",
-    "reported_at": "When it happened there, ISO time.",
-    "kind": "Which limit.",
-    "reached": "Whether the reporter was reached.",
-    "solved": "Whether the reporter says it is solved.",
-    "satisfied": "Whether the reporter is content.",
-}
-_EXAMPLES: Final = {
-    "assignment": "--assignment a1",
-    "reason": "--reason 职责不清",
-    "note": "--note 已疏通",
-    "targets": "--targets landscaping --targets 320113001:support",
-    "unit": "--unit landscaping",
-    "message": "--message 请尽快办理",
-    "text": "--text 已电话联系",
-    "request": "--request q1",
-    "reached": "--reached",
-    "what": "--what extension",
-    "kind": "--kind finish",
-    "until": "--until 2026-03-05T18:00",
-    "into": "--into 320113001001001-…",
-}
-
 
 Key = Annotated[str | None, typer.Option("--key", help="Idempotency key: the same one does nothing twice.", show_default=False)]
 
@@ -72,13 +36,9 @@ def add_commands(app: typer.Typer, aggregate: Aggregate[Any, Any, Any], path: st
 
 def _add(app: typer.Typer, kind: str, path: str, struct: type[Command]) -> None:
     tag = tag_of(struct)
-    hints = get_type_hints(struct)
-    fields = [
-        field for field in msgspec.structs.fields(struct) if field.name != "by" and not _is_files(hints[field.name])
-    ]  # who it was is the token's; files go up with `hub case attach`
-    times = {field.name for field in fields if _bare(hints[field.name]) is datetime}
-    needed = [field.name for field in fields if field.required]
-    shown = [_EXAMPLES[name] for name in (needed or (["targets"] if tag == "dispatch" else [])) if name in _EXAMPLES]
+    fields = filled_in(struct)
+    times = {field.name for field in fields if _read(field.type)[0] is datetime}
+    example = "" if struct.form is None else " ".join(_shown(struct.form.example, fields))
 
     def give(session: Session, matter: str, key: str | None, **values: Any) -> None:
         body = {
@@ -93,14 +53,14 @@ def _add(app: typer.Typer, kind: str, path: str, struct: type[Command]) -> None:
         app,
         tag.replace("_", "-"),
         help=inspect.getdoc(struct),
-        example=f"hub {kind} {tag.replace('_', '-')} 320113001001001-0f3k9m2p7q {' '.join(shown)}".rstrip(),
+        example=f"hub {kind} {tag.replace('_', '-')} 320113001001001-0f3k9m2p7q {example}".rstrip(),
         parameters=[
             inspect.Parameter(
                 "matter",
                 inspect.Parameter.KEYWORD_ONLY,
                 annotation=Annotated[str, typer.Argument(metavar=kind.upper(), help=f"{kind.capitalize()} id.")],
             ),
-            *(_parameter(field.name, hints[field.name], required=field.required, default=field.default) for field in fields),
+            *(_parameter(field) for field in fields),
             inspect.Parameter("key", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Key),
         ],
     )(give)
@@ -133,39 +93,54 @@ def _flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def _parameter(name: str, hint: Any, *, required: bool, default: object) -> inspect.Parameter:
-    kind = _bare(hint)
-    flag = _flag(name)
+def _shown(example: Mapping[str, object], fields: Iterable[FieldInfo]) -> Iterator[str]:
+    """What of the example has to be said: required fields, and whom a case goes to."""
+    for field in fields:
+        value = example.get(field.name)
+        if isinstance(value, list):
+            yield from (f"{_flag(field.name)} {_as_target(one)}" for one in value)
+        elif field.required and value is not None:
+            yield _flag(field.name) if value is True else f"{_flag(field.name)} {value}"
+
+
+def _parameter(field: FieldInfo) -> inspect.Parameter:
+    kind, help = _read(field.type)
+    flag = _flag(field.name)
     declared: Any
-    given: Any = inspect.Parameter.empty if required else None
-    if _is_targets(hint):
-        declared, given = list[str], [] if not required else inspect.Parameter.empty
-        option = typer.Option(flag, "--to", help=HELP.get(name), show_default=False)
+    given: Any = inspect.Parameter.empty if field.required else None
+    if kind is Target:
+        declared, given = list[str], inspect.Parameter.empty if field.required else []
+        option = typer.Option(flag, "--to", help=help, show_default=False)
     elif kind is bool:
         declared = bool
-        option = typer.Option(f"{flag}/--not-{name.replace('_', '-')}", help=HELP.get(name), show_default=False)
+        option = typer.Option(f"{flag}/--not-{flag[2:]}", help=help, show_default=False)
     else:
         declared = kind if kind is int or (isinstance(kind, type) and issubclass(kind, StrEnum)) else str
         metavar = "TIME" if kind is datetime else None
-        option = typer.Option(flag, help=HELP.get(name), show_default=False, metavar=metavar)
+        option = typer.Option(flag, help=help, show_default=False, metavar=metavar)
     if given is None:
         declared = declared | None
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=given, annotation=Annotated[declared, option])
+    return inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=given, annotation=Annotated[declared, option])
 
 
-def _bare(hint: Any) -> Any:
-    """The type without `| None`, a NewType as what it is made of."""
-    if get_origin(hint) in (Union, UnionType):
-        hint = next(part for part in get_args(hint) if part is not NoneType)
-    return getattr(hint, "__supertype__", hint)
+def _read(declared: Any) -> tuple[Any, str | None]:
+    """The type of a field (of a tuple's items for a tuple) without what surrounds it, and how its form explains it."""
+    if get_origin(declared) in (Union, UnionType):
+        declared = next(part for part in get_args(declared) if part is not NoneType)
+    help = None
+    if get_origin(declared) is Annotated:
+        declared, *said = get_args(declared)
+        help = next((one.description for one in reversed(said) if isinstance(one, Meta) and one.description), None)
+    if get_origin(declared) is tuple:
+        return get_args(declared)[0], help
+    return getattr(declared, "__supertype__", declared), help
 
 
-def _is_files(hint: Any) -> bool:
-    return get_origin(hint) is tuple and get_args(hint)[0] is Attachment
-
-
-def _is_targets(hint: Any) -> bool:
-    return get_origin(hint) is tuple and get_args(hint)[0] is Target
+def _as_target(value: Mapping[str, object]) -> str:
+    """A target as `target` reads it."""
+    role, need = value.get("role", "lead"), "" if value.get("required", True) else ":optional"
+    head = str(value["unit"]) if role == "lead" and not need else f"{value['unit']}:{role}{need}"
+    return f"{head}={value['task']}" if "task" in value else head
 
 
 def _json(value: Any) -> Any:

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 import msgspec
 
+from hub.model.texts import Word
 from hub.platform.instances.book import Canary
 from hub.platform.instances.registration import Patch
-from hub.surfaces.api.bodies import Word
 from hub.surfaces.api.models import Answer
 
 

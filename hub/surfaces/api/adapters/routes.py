@@ -12,6 +12,7 @@ from fastapi import APIRouter, Path, Request
 from starlette.responses import Response
 
 from hub.errors import InvalidInput, NotAllowed
+from hub.model.rights import RUNNERS
 from hub.platform.instances.book import InstanceRecord, Spec, spec_of
 from hub.platform.instances.registration import By
 from hub.platform.instances.status import AdapterStatus
@@ -31,7 +32,7 @@ from hub.surfaces.api.answers import answer
 from hub.surfaces.api.bodies import ReasonBody, read_body
 from hub.surfaces.api.models import AdapterAnswer, AdapterList
 from hub.surfaces.api.openapi import gives, takes
-from hub.surfaces.api.people.auth import RUNNERS, Caller, CallerHere, ServicesHere
+from hub.surfaces.api.people.auth import Caller, CallerHere, ServicesHere
 from hub.surfaces.api.services import Instances, Services
 
 router = APIRouter(tags=["adapters"])

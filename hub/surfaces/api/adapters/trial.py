@@ -9,13 +9,14 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from hub.errors import InvalidInput, NotAllowed, PluginError
+from hub.model.rights import RUNNERS
 from hub.platform.trial.cassette import Cassette
 from hub.surfaces.api.adapters.routes import NamePath
 from hub.surfaces.api.adapters.trial_models import TrialAnswer, TryBody
 from hub.surfaces.api.answers import answer
 from hub.surfaces.api.bodies import read_body
 from hub.surfaces.api.openapi import gives, takes
-from hub.surfaces.api.people.auth import RUNNERS, CallerHere, ServicesHere
+from hub.surfaces.api.people.auth import CallerHere, ServicesHere
 
 router = APIRouter(tags=["adapters"])
 

@@ -18,83 +18,12 @@ from hub.surfaces.api.answers import told_on, utc_now
 from hub.surfaces.api.cases.present import Presenter, attention_for, own_assignments
 from hub.surfaces.api.matters.kinds import Kind, Showing
 from hub.surfaces.api.models import CaseAnswer, CommandAnswer, TimelineItem
-from hub.surfaces.api.people.scopes import KeyScope
-from hub.surfaces.api.people.tokens import Role
 from hub.surfaces.api.problems import Failure
 from hub.views import CASES, TimelineEntry
 
 if TYPE_CHECKING:
     from hub.surfaces.api.people.auth import Caller
     from hub.surfaces.api.services import Services
-
-_WORK = ("accept", "progress", "resolve", "return", "comment", "ask")
-_GRID = (*_WORK, "triage", "claim", "dispatch", "escalate", "settle", "urge", "visit", "resume")
-_DESK = (
-    *_GRID,
-    "delegate",
-    "reassign",
-    "recall",
-    "close",
-    "reopen",
-    "approve",
-    "decline",
-    "suspend",
-    "extend",
-    "supervise",
-    "void",
-    "merge",
-)
-_REPAIR = ("replay", "drop")
-_COMMANDS: Mapping[Role, frozenset[str]] = {
-    Role.ADMIN: frozenset((*_DESK, *_REPAIR, "erase_contact")),
-    Role.OPERATOR: frozenset((*_DESK, *_REPAIR, "erase_contact")),
-    Role.CLERK: frozenset(_DESK),
-    Role.GRID_WORKER: frozenset(_GRID),
-    Role.DEPARTMENT: frozenset(_WORK),
-    Role.DEVOPS: frozenset((*_REPAIR, "comment")),
-    Role.VIEWER: frozenset(),
-}
-
-_WORDS = ("accept", "progress", "resolve", "return", "comment", "ask")
-"""What a department says; the only commands open to keys."""
-
-_EXAMPLES: Mapping[str, dict[str, object]] = {
-    "triage": {"category": "P0103", "severity": "ordinary", "reason": "现场查看后改类"},
-    "claim": {"note": "已到现场查看"},
-    "dispatch": {
-        "targets": [
-            {"unit": "drainage", "role": "lead", "task": "疏通下水道"},
-            {"unit": "water", "role": "support", "required": False},
-        ],
-        "note": "请今日内处理",
-    },
-    "escalate": {"reason": "涉及两个社区，需街道协调"},
-    "delegate": {"reason": "属社区职责"},
-    "settle": {"note": "已现场劝导，停车恢复有序"},
-    "reassign": {"assignment": "a1", "unit": "water", "reason": "主管单位应为供水公司"},
-    "recall": {"assignment": "a1", "reason": "派单有误"},
-    "accept": {"assignment": "a1", "note": "已安排人员"},
-    "progress": {"assignment": "a1", "note": "正在抢修"},
-    "resolve": {"assignment": "a1", "note": "管道已疏通"},
-    "return": {"assignment": "a1", "reason": "不属本单位管辖"},
-    "visit": {"reached": True, "solved": True, "satisfied": True, "rating": 5},
-    "close": {"reason": "无需回访"},
-    "reopen": {"reason": "问题再次出现"},
-    "ask": {"what": "extension", "reason": "需采购配件", "assignment": "a1", "kind": "finish", "until": "2026-03-01T10:00:00Z"},
-    "approve": {"request": "q1"},
-    "decline": {"request": "q1", "reason": "理由不充分"},
-    "suspend": {"reason": "等待施工许可", "until": "2026-03-01T10:00:00Z"},
-    "resume": {"reason": "许可已下达"},
-    "extend": {"kind": "resolve", "until": "2026-03-01T10:00:00Z", "reason": "需跨部门会商"},
-    "urge": {"message": "请尽快处理", "assignment": "a1"},
-    "supervise": {"message": "区领导督办，请于今日报告", "assignment": "a1"},
-    "comment": {"text": "居民补充：夜间更严重"},
-    "void": {"reason": "测试工单"},
-    "merge": {"into": "320113001001001-01jd8x2m9qk3v5wz", "reason": "同一路灯"},
-    "replay": {"assignment": "a1", "reason": "对方系统已恢复"},
-    "drop": {"assignment": "a1", "reason": "改由电话通知"},
-    "erase_contact": {"reason": "诉求人要求删除个人信息"},
-}
 
 
 def _presenter(here: Showing) -> Presenter:
@@ -216,12 +145,6 @@ CASE_KIND: Kind[Case] = Kind(
     projection=CASES,
     path="cases",
     title="Case",
-    roles={
-        tag_of(command): frozenset(role for role, names in _COMMANDS.items() if tag_of(command) in names)
-        for command in CASE.given
-    },
-    scopes=dict.fromkeys(_WORDS, KeyScope.REPORTS_WRITE),
-    examples=_EXAMPLES,
     answer=CaseAnswer,
     show=_show,
     tell=_tell,

@@ -10,6 +10,7 @@ from starlette.responses import Response
 from hub.errors import NotAllowed
 from hub.model.assignments.commands import Drop, Replay
 from hub.model.assignments.state import AssignmentState, parse_delivery_key
+from hub.model.rights import RUNNERS
 from hub.privacy.masks import mask_text
 from hub.surfaces.api.answers import KeyHeader, answer, settle, utc_now
 from hub.surfaces.api.bodies import ReasonBody, read_body
@@ -22,7 +23,7 @@ from hub.surfaces.api.models import (
     DeadLetterList,
 )
 from hub.surfaces.api.openapi import gives, takes
-from hub.surfaces.api.people.auth import RUNNERS, CallerHere, ServicesHere
+from hub.surfaces.api.people.auth import CallerHere, ServicesHere
 from hub.views import DeadDelivery
 
 router = APIRouter(tags=["dead letters"])

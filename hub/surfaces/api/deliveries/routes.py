@@ -15,6 +15,7 @@ from hub.contract import Capability
 from hub.errors import NotAllowed, TransitionRefused
 from hub.model.assignments.commands import Resend
 from hub.model.assignments.state import AssignmentState, AttemptOutcome, parse_delivery_key
+from hub.model.rights import Role
 from hub.privacy.masks import mask_text
 from hub.surfaces.api.answers import Fresh, KeyHeader, answer, settle, utc_now
 from hub.surfaces.api.bodies import ResendBody, read_body
@@ -25,7 +26,6 @@ from hub.surfaces.api.matters.kinds import command_answer, execute
 from hub.surfaces.api.models import CommandAnswer, DeliveryAnswer, DeliveryList
 from hub.surfaces.api.openapi import gives, takes
 from hub.surfaces.api.people.auth import DELIVERY_READERS, CallerHere, ServicesHere
-from hub.surfaces.api.people.tokens import Role
 from hub.surfaces.api.services import Services
 from hub.views import DeliveryFilter, SeenDelivery
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar, cast
 
 import msgspec
@@ -20,6 +21,7 @@ from starlette.responses import Response
 from hub.errors import InvalidInput, NotAllowed
 from hub.model.aggregate import Aggregate, Command, Folded, suffix_of, tag_of
 from hub.model.district.areas import within
+from hub.model.forms import Form
 from hub.observing import telemetry
 from hub.observing.case_trace import Tree, assemble
 from hub.spine.ledger.desk import Outcome
@@ -28,8 +30,6 @@ from hub.surfaces.api.bodies import body_of, command_from, read_body
 from hub.surfaces.api.models import MatterList, Result, Timeline
 from hub.surfaces.api.openapi import gives, takes
 from hub.surfaces.api.people.auth import Caller, CallerHere, Scoped, ServicesHere
-from hub.surfaces.api.people.scopes import KeyScope
-from hub.surfaces.api.people.tokens import Role
 from hub.surfaces.api.problems import Failure
 
 if TYPE_CHECKING:
@@ -65,14 +65,13 @@ async def _nothing_after(_services: Services, _command: Command, outcome: Outcom
 class Kind(Generic[V]):
     """One kind of matter in the interface. `path` is the word in its paths (`cases`), `title` what people read.
 
-    `roles`: who may give each command. `scopes`: which commands are open to keys, and by which scope. `examples`: a body for each.
+    Who may give which command, and how its body looks, the commands say themselves (`hub.model.forms`).
     """
 
     aggregate: Aggregate[V, Any, Any]
     projection: Projection[V]
     path: str
     title: str
-    roles: Mapping[str, frozenset[Role]]
     answer: type[msgspec.Struct]
     show: Callable[[Showing, Folded[V], datetime | None], msgspec.Struct]
     """How one matter looks to a caller; with the time of its last change where it comes from the read models."""
@@ -80,8 +79,6 @@ class Kind(Generic[V]):
     """Its story as far as the caller may know it."""
     change: Callable[[V, Caller], dict[str, object]]
     """What a stream of changes tells of the matter beside the commit itself."""
-    scopes: Mapping[str, KeyScope] = field(default_factory=dict)
-    examples: Mapping[str, dict[str, object]] = field(default_factory=dict)
     before: Callable[[Services, Caller, Command], Awaitable[None]] = _nothing_before
     """Checks what a command names outside the matter; raises InvalidInput."""
     after: Callable[[Services, Command, Outcome[V]], Awaitable[Outcome[V]]] = _nothing_after
@@ -91,15 +88,17 @@ class Kind(Generic[V]):
     result_type: type[msgspec.Struct] | None = None
     lists_itself: bool = True
     """Whether it has the plain list; the case has one with filters of its own."""
-    opens_itself: type[Command] | None = None
-    """The command by which people open a matter at `POST /<path>`; it has a field `area`. None: the kind has a way in of its own."""
-    openers: frozenset[Role] = frozenset()
-    """Who may open one."""
 
-    def __post_init__(self) -> None:
-        """Raises ValueError when a command has no role, or a role a command that people may not give."""
-        if set(self.roles) != {tag_of(command) for command in self.aggregate.given}:
-            raise ValueError(f"{self.aggregate.name}: roles and commands differ")
+    @cached_property
+    def forms(self) -> Mapping[str, Form]:
+        """The form of every command people may give to such a matter, by the command's name."""
+        return {tag_of(command): form_of(command) for command in self.aggregate.given}
+
+
+def form_of(command: type[Command]) -> Form:
+    """The form of a command that people may give."""
+    assert command.form is not None
+    return command.form
 
 
 def _named(kind: Kind[Any], route: F) -> F:
@@ -146,7 +145,7 @@ def matter_router(kind: Kind[Any]) -> tuple[APIRouter, dict[str, type[msgspec.St
             summary=(command.__doc__ or tag).partition("\n")[0],
             operation_id=f"command_{tag}" if name == "case" else f"{name}_command_{tag}",
             responses=gives(kind.result_type or Result, 400, 403, 409, 413, 415),
-            openapi_extra=takes(body, kind.examples.get(tag, {}), required=not optional),
+            openapi_extra=takes(body, form_of(command).example, required=not optional),
         )
     return router, bodies
 
@@ -175,12 +174,12 @@ def list_router(kind: Kind[Any]) -> APIRouter:
 
 
 def opening_router(kind: Kind[Any], command: type[Command]) -> tuple[APIRouter, type[msgspec.Struct]]:
-    """`POST /<path>`: opens a matter, once for each Idempotency-Key; the id is derived from the key."""
+    """`POST /<path>`: opens a matter by a command that has a field `area`, once for each Idempotency-Key, from which the id is derived."""
     router = APIRouter(prefix=f"/{kind.path}", tags=[kind.path])
     body = body_of(command)
 
     async def opened(request: Request, services: ServicesHere, caller: CallerHere, key: KeyHeader = None) -> Response:
-        caller.require(kind.openers)
+        caller.require(form_of(command).roles)
         identity = command_id(caller, needed(key))
         assert identity is not None
         wanted: Any = command_from(command, await read_body(request, body))
@@ -202,7 +201,7 @@ def opening_router(kind: Kind[Any], command: type[Command]) -> tuple[APIRouter, 
         summary=f"Open a {name}",
         operation_id=f"{name}_open",
         responses=gives(kind.result_type or Result, 400, 403, 409, 413, 415, status=201),
-        openapi_extra=takes(body, kind.examples.get(tag_of(command), {})),
+        openapi_extra=takes(body, form_of(command).example),
     )
     return router, body
 

@@ -18,9 +18,10 @@ from hub.model.actors import Actor, ActorKind
 from hub.model.aggregate import Folded
 from hub.model.case.state import Case
 from hub.model.district.areas import Level, Unit, UnitCode, within
+from hub.model.rights import RUNNERS, WORKERS, KeyScope, Role
 from hub.surfaces.api.limits import CALLER_KEY
-from hub.surfaces.api.people.scopes import KeyScope, refusal, rights_of
-from hub.surfaces.api.people.tokens import Role, Token
+from hub.surfaces.api.people.scopes import refusal, rights_of
+from hub.surfaces.api.people.tokens import Token
 from hub.surfaces.api.problems import Failure
 from hub.surfaces.api.services import Services
 from hub.views import Scope
@@ -29,11 +30,7 @@ if TYPE_CHECKING:
     from hub.model.policy.district import District
     from hub.surfaces.api.matters.kinds import Kind
 
-REPORTERS = frozenset((Role.ADMIN, Role.OPERATOR, Role.CLERK, Role.GRID_WORKER, Role.DEPARTMENT))
-ATTACHERS = REPORTERS
-RUNNERS = frozenset((Role.ADMIN, Role.OPERATOR, Role.DEVOPS))
-"""Who may pause adapters and see and replay dead letters."""
-CONTACT_READERS = frozenset((Role.ADMIN, Role.OPERATOR, Role.CLERK, Role.GRID_WORKER, Role.DEPARTMENT))
+REPORTERS = ATTACHERS = CONTACT_READERS = WORKERS
 POLICY_READERS = frozenset((Role.ADMIN, Role.OPERATOR, Role.CLERK, Role.DEVOPS))
 ADMINS = frozenset((Role.ADMIN,))
 DELIVERY_READERS = RUNNERS | {Role.DEPARTMENT}
@@ -90,8 +87,8 @@ class Caller:
             {
                 name
                 for kind in kinds
-                for name, roles in kind.roles.items()
-                if self.token.role in roles and refusal(self.token, "POST", f"/api/v1/{kind.path}/x/{name}", kinds) is None
+                for name, form in kind.forms.items()
+                if self.token.role in form.roles and refusal(self.token, "POST", f"/api/v1/{kind.path}/x/{name}", kinds) is None
             }
         )
 
@@ -116,7 +113,7 @@ class Caller:
 
     def may_command(self, kind: Kind[Any], command: str) -> None:
         """Raises Failure(403) unless the role may give the command."""
-        if self.token.role not in kind.roles.get(command, ()):
+        if command not in kind.forms or self.token.role not in kind.forms[command].roles:
             raise Failure(403, "forbidden", f"The role {self.token.role.value} may not {command}.")
 
     def sees(self, state: Scoped) -> bool:

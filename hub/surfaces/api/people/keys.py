@@ -12,14 +12,15 @@ from starlette.responses import Response
 
 from hub.errors import InvalidInput, NotAllowed
 from hub.model.district.areas import UnitKind, within
+from hub.model.rights import KeyScope, Role
 from hub.surfaces.api.answers import answer
 from hub.surfaces.api.bodies import KeyBody, read_body
 from hub.surfaces.api.models import IssuedToken, TokenAnswer, TokenList
 from hub.surfaces.api.openapi import gives, refuses, takes
 from hub.surfaces.api.people.auth import KEY_KEEPERS, Caller, CallerHere, ServicesHere
 from hub.surfaces.api.people.routes import token_fields
-from hub.surfaces.api.people.scopes import KeyScope, parsed, rights_of
-from hub.surfaces.api.people.tokens import Role, Token
+from hub.surfaces.api.people.scopes import parsed, rights_of
+from hub.surfaces.api.people.tokens import Token
 from hub.surfaces.api.services import Services
 
 MOST_KEYS = 50

@@ -9,24 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from enum import StrEnum
 from typing import Final, Protocol
 
 from hub.errors import InvalidInput
-from hub.surfaces.api.people.tokens import Role, Token
-
-
-class KeyScope(StrEnum):
-    """What a key may be for."""
-
-    CASES_READ = "cases:read"
-    CASES_REPORT = "cases:report"
-    CONTACT_READ = "contact:read"
-    REPORTS_WRITE = "reports:write"
-    DELIVERIES_READ = "deliveries:read"
-    DELIVERIES_RESEND = "deliveries:resend"
-    KEYS = "keys"
-
+from hub.model.forms import Form
+from hub.model.rights import KeyScope, Role
+from hub.surfaces.api.people.tokens import Token
 
 MEANING: Final[Mapping[KeyScope, str]] = {
     KeyScope.CASES_READ: "cases, timelines, traces, attachments, figures, areas, units, the stream of changes",
@@ -90,7 +78,7 @@ _CLOSED: Final[tuple[tuple[str, re.Pattern[str], str], ...]] = tuple(
 
 
 class Routed(Protocol):
-    """What scopes need of a kind of matter: its path, and which scopes open its commands to keys."""
+    """What scopes need of a kind of matter: its path, and the forms of its commands."""
 
     @property
     def path(self) -> str:
@@ -98,13 +86,8 @@ class Routed(Protocol):
         ...
 
     @property
-    def scopes(self) -> Mapping[str, KeyScope]:
-        """Command → scope; commands that are not here are closed to keys."""
-        ...
-
-    @property
-    def roles(self) -> Mapping[str, frozenset[Role]]:
-        """Every command people may give, by name."""
+    def forms(self) -> Mapping[str, Form]:
+        """The form of every command people may give, by name; it says the scope that opens the command to keys."""
         ...
 
 
@@ -119,8 +102,8 @@ def _of_kinds(method: str, path: str, kinds: Iterable[Routed]) -> tuple[bool, Ke
             return True, KeyScope.CASES_READ
         if method == "POST" and not parts:
             return True, KeyScope.CASES_REPORT
-        if method == "POST" and len(parts) == 2 and parts[1] in kind.roles:
-            return True, kind.scopes.get(parts[1])
+        if method == "POST" and len(parts) == 2 and parts[1] in kind.forms:
+            return True, kind.forms[parts[1]].scope
     return False, None
 
 

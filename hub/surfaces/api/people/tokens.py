@@ -15,7 +15,6 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from typing import Protocol
 from weakref import WeakValueDictionary
 
@@ -23,6 +22,7 @@ import msgspec
 import structlog
 
 from hub.errors import BusUnavailable, InvalidInput, LedgerConflict, NotAllowed
+from hub.model.rights import Role
 
 log = structlog.get_logger("hub.api")
 
@@ -32,18 +32,6 @@ REMEMBERED = 10.0
 _ID = re.compile(r"[0-9a-f]{16}")
 USED_WITHIN = timedelta(hours=1)
 """How coarse `last_used_at` is."""
-
-
-class Role(StrEnum):
-    """What a token is for; what each may do is `hub.surfaces.api.people.auth`'s."""
-
-    ADMIN = "admin"
-    OPERATOR = "operator"
-    CLERK = "clerk"
-    GRID_WORKER = "grid_worker"
-    DEPARTMENT = "department"
-    DEVOPS = "devops"
-    VIEWER = "viewer"
 
 
 class Token(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):

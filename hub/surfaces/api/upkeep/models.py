@@ -8,12 +8,12 @@ from typing import Annotated
 import msgspec
 
 from hub.contract import ReportKind
+from hub.model.texts import Prose
 from hub.platform.upkeep.catalogues import Drift
 from hub.platform.upkeep.crosswalk import CategoryRow, Concerned, FieldChange, Tables, WordChange
 from hub.platform.upkeep.heard_words import HeardWord
 from hub.platform.upkeep.repairs import RepairItem
 from hub.platform.upkeep.run_log import Run
-from hub.surfaces.api.bodies import Text
 from hub.surfaces.api.models import Answer
 
 
@@ -27,7 +27,7 @@ class RepairList(Answer, frozen=True, kw_only=True):
 class EndRepairBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Why it is put right. `apply`: take what the department says as the report that was missed, where the repair offers it."""
 
-    reason: Text
+    reason: Prose
     apply: bool = False
 
 

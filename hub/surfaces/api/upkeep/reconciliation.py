@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from hub.errors import LedgerConflict, NotAllowed, TransitionRefused
+from hub.model.rights import RUNNERS
 from hub.platform.instances.registration import By, Patch
 from hub.platform.upkeep.crosswalk import Tables
 from hub.platform.upkeep.run_log import Run
@@ -17,7 +18,7 @@ from hub.surfaces.api.adapters.routes import NamePath
 from hub.surfaces.api.answers import answer
 from hub.surfaces.api.bodies import read_body
 from hub.surfaces.api.openapi import gives, takes
-from hub.surfaces.api.people.auth import RUNNERS, Caller, CallerHere, ServicesHere
+from hub.surfaces.api.people.auth import Caller, CallerHere, ServicesHere
 from hub.surfaces.api.services import Services, Upkeep
 from hub.surfaces.api.upkeep.models import (
     AcceptCatalogueBody,

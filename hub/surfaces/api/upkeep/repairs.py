@@ -11,12 +11,12 @@ from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import Response
 
 from hub.errors import NotAllowed
+from hub.model.rights import RUNNERS, Role
 from hub.platform.upkeep.repairs import RepairFilter, RepairItem, RepairKind, RepairState
 from hub.surfaces.api.answers import answer
 from hub.surfaces.api.bodies import ReasonBody, read_body
 from hub.surfaces.api.openapi import gives, takes
-from hub.surfaces.api.people.auth import DELIVERY_READERS, RUNNERS, Caller, CallerHere, ServicesHere
-from hub.surfaces.api.people.tokens import Role
+from hub.surfaces.api.people.auth import DELIVERY_READERS, Caller, CallerHere, ServicesHere
 from hub.surfaces.api.services import Services, Upkeep
 from hub.surfaces.api.upkeep.models import EndRepairBody, RepairList
 

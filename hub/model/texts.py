@@ -1,0 +1,131 @@
+"""Kinds of text in commands: which people write (masked before it is stored) and which are codes of systems. Pure.
+
+Every text of a command is declared as one of the kinds here; `Aggregate` refuses a command with one that is not, so that no field
+reaches the ledger unmasked because nobody thought of it. Called by the desk (masking) and where forms are made from commands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from typing import Annotated, Any, Final, TypeVar
+
+import msgspec
+from msgspec import Meta, inspect
+
+S = TypeVar("S", bound=msgspec.Struct)
+
+MOST_PROSE: Final = 2_000
+"""Characters of a remark, a reason, a message."""
+WRITTEN: Final = {"text": "written"}
+"""Marks a text that people write, as the `extra` of what is declared of it."""
+CODE: Final = {"text": "code"}
+"""Marks a text that is a code."""
+HUB_SAYS: Final = {"said_by": "hub"}
+"""Marks a field that nobody fills in: who it was is the token's word, files have a route of their own."""
+
+Written = Annotated[str, Meta(extra=WRITTEN)]
+"""What people wrote, of whatever length: it came through a form or a check of its own before. Masked."""
+Prose = Annotated[str, Meta(min_length=1, max_length=MOST_PROSE, pattern=r"\S", extra=WRITTEN)]
+"""What somebody writes now. Masked."""
+Code = Annotated[str, Meta(extra=CODE)]
+"""A number, a name or a code of a system's; nobody writes sentences in it, and it is stored as it is."""
+Word = Annotated[str, Meta(min_length=1, max_length=64, extra=CODE)]
+"""A code that somebody names now."""
+Moment = Annotated[datetime, Meta(tz=True)]
+"""A time with its offset."""
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """One text of a command: at which field, and what was declared of it."""
+
+    path: str
+    written: bool
+    bounded: bool
+    by_hub: bool
+
+
+def texts_of(kind: type[msgspec.Struct]) -> Iterator[Text]:
+    """Every text that a command, or what it holds, can have. Raises ValueError naming one that was declared as no kind of text."""
+    for field in _fields(kind):
+        yield from _texts(field.type, f"{kind.__name__}.{field.name}", {})
+
+
+def check(kind: type[msgspec.Struct], *, given: bool) -> None:
+    """Raises ValueError for a text of no kind, and for one without a greatest length that people may fill in (`given`)."""
+    for text in texts_of(kind):
+        if given and not text.bounded and not text.by_hub:
+            raise ValueError(f"{text.path}: what people may fill in has to have a greatest length")
+
+
+def filled_in(kind: type[msgspec.Struct]) -> tuple[msgspec.structs.FieldInfo, ...]:
+    """The fields somebody fills in; the others are the hub's own word."""
+    mine = {field.name for field in _fields(kind) if not _by_hub(field.type)}
+    return tuple(field for field in msgspec.structs.fields(kind) if field.name in mine)
+
+
+def reworded(value: S, change: Callable[[str], str]) -> S:
+    """A command with `change` applied to all that people wrote in it; the same object when nothing changes."""
+    changes: dict[str, object] = {}
+    for name, written in _holding(type(value)):
+        found = getattr(value, name)
+        if isinstance(found, str):
+            fresh: object = change(found) if written else found
+        elif isinstance(found, msgspec.Struct):
+            fresh = reworded(found, change)
+        elif isinstance(found, tuple) and found and isinstance(found[0], msgspec.Struct):
+            items = tuple(reworded(item, change) for item in found)
+            fresh = items if any(one is not other for one, other in zip(items, found, strict=True)) else found
+        else:
+            continue
+        if fresh is not found and fresh != found:
+            changes[name] = fresh
+    return msgspec.structs.replace(value, **changes) if changes else value
+
+
+def _fields(kind: type[msgspec.Struct]) -> tuple[inspect.Field, ...]:
+    found = inspect.type_info(kind)
+    assert isinstance(found, inspect.StructType)
+    return found.fields
+
+
+def _texts(found: inspect.Type, path: str, declared: Mapping[str, Any]) -> Iterator[Text]:
+    match found:
+        case inspect.Metadata():
+            yield from _texts(found.type, path, {**declared, **(found.extra or {})})
+        case inspect.StrType():
+            if "text" not in declared:
+                raise ValueError(f"{path}: a text of no kind; declare it as one of those in hub.model.texts")
+            written = declared["text"] == WRITTEN["text"]
+            yield Text(path, written, bounded=found.max_length is not None, by_hub="said_by" in declared)
+        case inspect.UnionType():
+            for one in found.types:
+                yield from _texts(one, path, declared)
+        case inspect.VarTupleType():
+            yield from _texts(found.item_type, path, declared)
+        case inspect.StructType():
+            for field in found.fields:
+                yield from _texts(field.type, f"{path}.{field.name}", declared)
+        case inspect.DictType() | inspect.ListType() | inspect.TupleType() | inspect.AnyType() | inspect.RawType():
+            raise ValueError(
+                f"{path}: no form describes such a field; use a text, a number, a choice, a time or a tuple of those"
+            )
+
+
+def _by_hub(found: inspect.Type) -> bool:
+    parts = found.types if isinstance(found, inspect.UnionType) else (found,)
+    return any(isinstance(part, inspect.Metadata) and "said_by" in (part.extra or {}) for part in parts)
+
+
+@lru_cache(maxsize=1024)
+def _holding(kind: type[msgspec.Struct]) -> tuple[tuple[str, bool], ...]:
+    """The fields that can hold text, and whether people write in them."""
+    held = []
+    for field in _fields(kind):
+        texts = tuple(_texts(field.type, field.name, {}))
+        if texts:
+            held.append((field.name, any(text.written for text in texts)))
+    return tuple(held)
