@@ -169,11 +169,10 @@ class Crew:
             await self._do(work, step, done)
 
     async def _do(self, work: Work, step: Step, done: Counter[str]) -> None:
-        part = step.body.get("assignment", "")
+        part = step.part or step.body.get("assignment", "")
+        key = f"demo:{work.id}:{work.number}:{step.command}{part}"
         try:
-            await self.command(
-                work.id, step.role, step.unit, step.command, step.body, key=f"demo:{work.id}:{work.number}:{step.command}{part}"
-            )
+            await self.command(work.id, step.role, step.unit, step.command, step.body, part=step.part, key=key)
         except Problem as problem:
             self.refused[step.command] += 1
             done[f"refused:{step.command}:{work.level}"] += 1
@@ -190,10 +189,19 @@ class Crew:
             self._again.add(work.id)
 
     async def command(
-        self, case: str, role: str, unit: str, command: str, body: Mapping[str, object] | None = None, *, key: str
+        self,
+        case: str,
+        role: str,
+        unit: str,
+        command: str,
+        body: Mapping[str, object] | None = None,
+        *,
+        part: str = "",
+        key: str,
     ) -> Any:
-        """Give one command as a person of `role` at `unit`; raises Problem."""
-        answer = await self._badges.post(role, unit, f"/cases/{case}/{command}", body or {}, key=key)
+        """Give one command as a person of `role` at `unit`: on the case, or on its delivery `part`; raises Problem."""
+        path = f"/deliveries/{case}.{part}/{command}" if part else f"/cases/{case}/{command}"
+        answer = await self._badges.post(role, unit, path, body or {}, key=key)
         self.commands[command] += 1
         return answer
 

@@ -80,12 +80,13 @@ class Work:
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """One command by one person: `role` at `unit`."""
+    """One command by one person: `role` at `unit`; on the case, or on the delivery of the assignment `part`."""
 
     role: str
     unit: str
     command: str
     body: Mapping[str, object] = field(default_factory=dict)
+    part: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +106,7 @@ USUAL = Habits()
 def next_step(work: Work, *, seed: int, done: Counter[str], habits: Habits = USUAL) -> Step | None:
     """What somebody does with the case now; None when nobody has anything to do.
 
-    `done` counts what was tried on the case so far: `settle`, `refused:settle`, `replay:a1` …
+    `done` counts what was tried on the case so far: `settle`, `refused:settle`, `resend:a1` …
     """
     if work.ended or work.suspended:
         return None
@@ -131,12 +132,12 @@ def _attended(work: Work, done: Counter[str]) -> Step | None:
         part = next((part for part in work.parts if part.id == id), None)
         if part is None or part.state not in ("dead", "uncertain", "refused"):
             continue
-        if kind in ("dead", "uncertain") and not done[f"replay:{id}"]:
+        if kind in ("dead", "uncertain") and not done[f"resend:{id}"]:
             reason = "系统已恢复，重新投递"
-            return Step(role="operator", unit=work.district, command="replay", body={"assignment": id, "reason": reason})
+            return Step(role="operator", unit=work.district, command="resend", body={"reason": reason}, part=id)
         if kind in ("uncertain", "refused") and not done[f"drop:{id}"]:
             reason = "电话核实，另行安排"
-            return Step(role="operator", unit=work.district, command="drop", body={"assignment": id, "reason": reason})
+            return Step(role="operator", unit=work.district, command="drop", body={"reason": reason}, part=id)
     return None
 
 

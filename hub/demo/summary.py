@@ -103,7 +103,7 @@ class Summary:
             (f"hub case list --limit 20 {where}", "the work list"),
             (f"hub case show {self.example or 'CASE'} {where}", "one case and who has it"),
             (f"hub trace {self.example or 'CASE'} {where}", "the same as one tree: levels, departments, retries, times"),
-            (f"hub dead list {where}", "what could not be delivered"),
+            (f"hub delivery list --stopped {where}", "what could not be delivered"),
             (f"hub adapter list {where}", "how the departmental systems stand"),
         ):
             console.print(f"  {command:<70} {says}", markup=False, soft_wrap=True)

@@ -50,7 +50,7 @@ class Command(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only
     """Base of all commands: what somebody wants done. The tag is the stored name and the last part of the API path."""
 
     form: ClassVar[Form | None] = None
-    """Who may give it, and an example; None: only the hub gives it."""
+    """Who may give it, and an example; None: only the hub gives it, or it has a route of its own."""
 
 
 S = TypeVar("S")

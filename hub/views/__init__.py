@@ -6,7 +6,6 @@ from hub.views.projector import Commits, Overtaken, Projector
 from hub.views.queries import (
     EVERYTHING,
     CaseFilter,
-    DeadDelivery,
     Page,
     Scope,
     SeenCase,
@@ -21,7 +20,6 @@ __all__ = [
     "EVERYTHING",
     "CaseFilter",
     "Commits",
-    "DeadDelivery",
     "DeliveryFilter",
     "DeliveryPage",
     "Latency",

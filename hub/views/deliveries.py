@@ -16,8 +16,8 @@ import msgspec
 from sqlalchemy import Select, and_, or_, select
 
 from hub.errors import InvalidInput
-from hub.model.assignments.state import Assignment, AssignmentState, AttemptOutcome, delivery_key, parse_delivery_key
-from hub.model.case.state import CaseId
+from hub.model.assignments.state import STOPPED, Assignment, AssignmentState, AttemptOutcome, delivery_key, parse_delivery_key
+from hub.model.case.state import CaseId, Stage
 from hub.views.queries import MOST_IN_PAGE, Scope, within_scope
 from hub.views.rows import decode_case
 from hub.views.schema import assignments, cases, micros, moment
@@ -28,11 +28,15 @@ _MOST = 2**63
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DeliveryFilter:
-    """Which deliveries; None or () means any. `since` and `until` are about the last attempt. `q`: key, ticket, or words of the case."""
+    """Which deliveries; None or () means any. `since` and `until` are about the last attempt.
+
+    `stopped`: waits for an operator, dead, refused or uncertain, while its case goes on. `q`: key, ticket, or words of the case.
+    """
 
     adapter: str | None = None
     unit: str | None = None
     state: tuple[AssignmentState, ...] = ()
+    stopped: bool | None = None
     outcome: tuple[AttemptOutcome, ...] = ()
     case: str | None = None
     key: str | None = None
@@ -75,6 +79,10 @@ def listing(filter: DeliveryFilter, scope: Scope, search: Search) -> Select[Any]
         statement = statement.where(mine.unit == filter.unit)
     if filter.state:
         statement = statement.where(mine.state.in_([state.value for state in filter.state]))
+    if filter.stopped is not None:
+        ended = cases.c.stage.in_([stage.value for stage in Stage if stage.ended])
+        waits = and_(mine.state.in_([state.value for state in STOPPED]), ~ended)
+        statement = statement.where(waits if filter.stopped else ~waits)
     if filter.outcome:
         statement = statement.where(mine.outcome.in_([outcome.value for outcome in filter.outcome]))
     if filter.case is not None:

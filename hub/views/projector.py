@@ -26,7 +26,7 @@ from hub.model.assignments.state import Assigned
 from hub.views import bulk, rows
 from hub.views.bulk import Row
 from hub.views.projection import Projection
-from hub.views.schema import assignments, attempts, dead_letters, files, micros, positions, sources, timeline
+from hub.views.schema import assignments, attempts, files, micros, positions, sources, timeline
 from hub.views.views import PROJECTION, Views
 
 log = structlog.get_logger("hub.views")
@@ -75,7 +75,6 @@ class _Changes:
     timeline: list[Row] = field(default_factory=list)
     sources: dict[tuple[object, object], Row] = field(default_factory=dict)
     files: dict[tuple[object, ...], Row] = field(default_factory=dict)
-    letters: dict[tuple[object, object], Row] = field(default_factory=dict)
     notes: list[tuple[int, str]] = field(default_factory=list)
 
 
@@ -259,7 +258,6 @@ class Projector:
         bulk.insert(connection, timeline, changes.timeline)
         bulk.upsert(connection, sources, changes.sources.values())
         bulk.upsert(connection, files, changes.files.values())
-        bulk.upsert(connection, dead_letters, changes.letters.values())
 
 
 def _note(changes: _Changes, projection: Projection[Any], commit: Commit[Any], event: Event, opened: int, at: int) -> None:
@@ -272,5 +270,3 @@ def _note(changes: _Changes, projection: Projection[Any], commit: Commit[Any], e
         changes.sources[source[0], source[1]] = source
     for file in projection.files(commit, event):
         changes.files[file[:3]] = file
-    if (letter := rows.letter_row(commit, event, at)) is not None:
-        changes.letters[letter[0], letter[1]] = letter

@@ -17,8 +17,7 @@ from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 
 from hub.errors import InvalidInput
 from hub.model.aggregate import Folded
-from hub.model.assignments.events import DeadLetter
-from hub.model.case.state import Case, CaseId, Channel, Severity, Stage
+from hub.model.case.state import Case, Channel, Severity, Stage
 from hub.model.district.areas import Level
 from hub.views.schema import assignments, cases, micros
 from hub.views.search import Search
@@ -129,23 +128,6 @@ class SeenFile:
     owner: str
     name: str
     media_type: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DeadDelivery:
-    """A delivery that waits for an operator: attempts used up (`letter` says how), refused, or its outcome unknown."""
-
-    key: str
-    case: CaseId
-    assignment: str
-    title: str
-    area: str
-    unit: str
-    adapter: str | None
-    state: str
-    attempts: int
-    at: datetime
-    letter: DeadLetter | None
 
 
 def in_area(column: ColumnElement[str], area: str) -> ColumnElement[bool]:

@@ -1,7 +1,7 @@
 """What the projector writes, as pure functions: a folded matter and its commits become rows. No SQL, no clock.
 
-Rows of cases, assignments and attempts are functions of the folded state alone, those of the timeline, of sources, of files and of
-dead letters of single events. The order of values is that of the columns in `schema`.
+Rows of cases, assignments and attempts are functions of the folded state alone, those of the timeline, of sources and of files
+of single events. The order of values is that of the columns in `schema`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from hub.model.aggregate import NO_COMMANDS, Commit, Event, Folded
-from hub.model.assignments.events import AssignmentProgressed, AssignmentResolved, AssignmentReturned, Delivered, DeliveryDead
+from hub.model.assignments.events import AssignmentProgressed, AssignmentResolved, AssignmentReturned, Delivered
 from hub.model.assignments.state import Assigned, Assignment, AssignmentState
 from hub.model.case.events import Attached, CaseReported, Commented, ReportAttached
 from hub.model.case.state import NO_SOURCES, Case
@@ -145,13 +145,6 @@ def file_rows(commit: Commit[Any], event: Event) -> Iterator[Row]:
             attached = event.attachments
     for file in attached:
         yield (file.sha256, commit.id, owner, file.name, file.media_type)
-
-
-def letter_row(commit: Commit[Any], event: Event, at: int) -> Row | None:
-    """The row of `dead_letters` when the event is one."""
-    if isinstance(event, DeliveryDead):
-        return (commit.id, event.assignment, at, _encode(event.letter).decode())
-    return None
 
 
 def searchable(commit: Commit[Any], event: Event) -> str | None:

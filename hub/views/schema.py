@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, SmallInteger, String, Table, Text
 
-VERSION = 4
+VERSION = 5
 """Raised with every change of the shared tables or of what is written to them; each projection has a version of its own."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -120,16 +120,6 @@ files = Table(
     sqlite_with_rowid=False,
 )
 
-dead_letters = Table(
-    "dead_letters",
-    metadata,
-    Column("matter", String(48), primary_key=True),
-    Column("assignment", String(8), primary_key=True),
-    Column("at", BigInteger, nullable=False),
-    Column("letter", Text, nullable=False, comment="JSON"),
-    sqlite_with_rowid=False,
-)
-
 positions = Table(
     "positions",
     metadata,
@@ -138,7 +128,7 @@ positions = Table(
     Column("version", String(200), nullable=False),
 )
 
-SHARED = (assignments, attempts, timeline, sources, files, dead_letters)
+SHARED = (assignments, attempts, timeline, sources, files)
 """The tables the projector fills for every kind of matter (beside the search index, and the projections' own)."""
 
 

@@ -15,26 +15,23 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import msgspec
-from sqlalchemy import Connection, Table, and_, create_engine, delete, event, inspect, select
+from sqlalchemy import Connection, Table, create_engine, delete, event, inspect, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 
 from hub.model.aggregate import Aggregates
-from hub.model.assignments.events import DeadLetter
-from hub.model.assignments.state import AssignmentState, delivery_key
 from hub.model.case.state import CaseId
 from hub.model.records import Source
 from hub.views import deliveries, queries
 from hub.views.deliveries import DeliveryFilter, DeliveryPage, SeenDelivery
 from hub.views.projection import CASES, Projection
-from hub.views.queries import EVERYTHING, CaseFilter, DeadDelivery, Page, Scope, SeenCase, SeenFile, SeenMatter, TimelineEntry
+from hub.views.queries import EVERYTHING, CaseFilter, Page, Scope, SeenCase, SeenFile, SeenMatter, TimelineEntry
 from hub.views.rows import decode_case
 from hub.views.schema import (
     SHARED,
     VERSION,
     assignments,
     cases,
-    dead_letters,
     files,
     metadata,
     moment,
@@ -56,7 +53,6 @@ MOST_SAME = 100
 """Cases with the same file among which one is looked for that still has it."""
 _LOOK_EVERY = 0.05
 """Seconds between looks at the position when another process projects."""
-REPLAYABLE = (AssignmentState.DEAD, AssignmentState.REFUSED, AssignmentState.UNCERTAIN)
 
 
 def utc_now() -> datetime:
@@ -144,36 +140,6 @@ class Views:
         """The figures of a scope."""
         now = self._clock()
         return await self.read(lambda connection: summarise(connection, scope, now, _position(connection)))
-
-    async def dead_letters(
-        self, scope: Scope = EVERYTHING, *, states: tuple[AssignmentState, ...] = REPLAYABLE, limit: int = 500
-    ) -> tuple[DeadDelivery, ...]:
-        """Deliveries of live cases that wait for an operator, newest first."""
-        return await self._dead(scope, states, None, limit)
-
-    async def dead_letter(self, case: str, assignment: str, scope: Scope = EVERYTHING) -> DeadDelivery | None:
-        """One of them."""
-        found = await self._dead(scope, REPLAYABLE, (case, assignment), 1)
-        return found[0] if found else None
-
-    async def _dead(
-        self, scope: Scope, states: tuple[AssignmentState, ...], only: tuple[str, str] | None, limit: int
-    ) -> tuple[DeadDelivery, ...]:
-        mine = assignments.c
-        same = and_(dead_letters.c.matter == mine.matter, dead_letters.c.assignment == mine.assignment)
-        statement = (
-            select(cases.c.doc, cases.c.updated_at, mine.assignment, dead_letters.c.at, dead_letters.c.letter)
-            .select_from(assignments.join(cases, cases.c.id == mine.matter).outerjoin(dead_letters, same))
-            .where(mine.state.in_([state.value for state in states]), *queries.within_scope(scope))
-            .where(cases.c.stage.not_in(["closed", "void", "merged"]))
-        )
-        if scope.unit is not None:
-            statement = statement.where(mine.unit == scope.unit)
-        if only is not None:
-            statement = statement.where(mine.matter == only[0], mine.assignment == only[1])
-        statement = statement.order_by(cases.c.updated_at.desc(), mine.matter, mine.assignment).limit(limit)
-        rows = await self.read(lambda connection: connection.execute(statement).all())
-        return tuple(_dead_delivery(*row) for row in rows)
 
     async def deliveries(self, filter: DeliveryFilter, scope: Scope = EVERYTHING) -> DeliveryPage:
         """The delivery log by filter, a page at a time. Raises InvalidInput for a cursor of another list."""
@@ -360,25 +326,4 @@ def _entry(
         policy=policy,
         traceparent=traceparent,
         body=fields,
-    )
-
-
-def _dead_delivery(doc: str, updated_at: int, id: str, at: int | None, letter: str | None) -> DeadDelivery:
-    case = decode_case(doc).state
-    found = case.assignment(id)
-    if found is None:
-        raise LookupError(f"{case.id} has no assignment {id}: the views are inconsistent, rebuild them")
-    dead = found.state is AssignmentState.DEAD and letter is not None
-    return DeadDelivery(
-        key=delivery_key(case.id, id),
-        case=case.id,
-        assignment=id,
-        title=case.title,
-        area=case.area,
-        unit=found.unit,
-        adapter=found.adapter,
-        state=found.state.value,
-        attempts=len(found.attempts),
-        at=moment(at if dead and at is not None else updated_at),
-        letter=msgspec.json.decode(letter, type=DeadLetter) if dead and letter is not None else None,
     )

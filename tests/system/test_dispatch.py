@@ -14,7 +14,7 @@ from hub.app import Hub
 from hub.contract import Capability
 from hub.errors import AdapterFault, CredentialsRejected, InvalidInput, OutcomeUnknown, Refused, Unavailable
 from hub.model.actors import SYSTEM
-from hub.model.assignments.commands import Drop, Recall, Replay
+from hub.model.assignments.commands import Drop, Recall, Resend
 from hub.model.assignments.state import Assignment, AssignmentState, AttemptOutcome
 from hub.model.case.state import Case
 from hub.spine.ledger.desk import Outcome
@@ -139,7 +139,7 @@ async def test_an_idempotent_department_gets_the_same_key_again(tmp_path: Path) 
         assert len(set(department.calls)) == 1
 
 
-async def test_used_up_attempts_become_a_dead_letter_that_can_be_replayed_under_the_same_key(tmp_path: Path) -> None:
+async def test_used_up_attempts_become_a_dead_letter_that_is_sent_again_under_the_same_key(tmp_path: Path) -> None:
     department = Department(script=deque([Unavailable("down", retry_after=timedelta(milliseconds=1))] * 3))
     async with running_hub(tmp_path, {"police": scripted("police", department)}, attempts=3) as hub:
         outcome = await report_gas(hub)
@@ -147,8 +147,8 @@ async def test_used_up_attempts_become_a_dead_letter_that_can_be_replayed_under_
         assert len(assignment.attempts) == 3
         await hub.views.wait_for(await hub.ledger.last_sequence(), 5)
         with pytest.raises(InvalidInput):
-            await hub.desk.execute(outcome.state.id, Replay(assignment="a9", reason="x"), actor=SYSTEM)
-        await hub.desk.execute(outcome.state.id, Replay(assignment=assignment.id, reason="系统已恢复"), actor=SYSTEM)
+            await hub.desk.execute(outcome.state.id, Resend(assignment="a9", reason="x"), actor=SYSTEM)
+        await hub.desk.execute(outcome.state.id, Resend(assignment=assignment.id, reason="系统已恢复"), actor=SYSTEM)
         again = await until(hub, outcome, "police", AssignmentState.DELIVERED)
         assert len(again.attempts) == 4
         assert len(set(department.calls)) == 1
@@ -238,7 +238,7 @@ async def test_a_replay_given_in_another_process_is_not_dropped_by_this_ones_old
         outcome = await report_gas(hub)
         assignment = await until(hub, outcome, "police", AssignmentState.DEAD)
         other = second_desk(hub, tmp_path)
-        await other.execute(outcome.state.id, Replay(assignment=assignment.id, reason="系统已恢复"), actor=SYSTEM)
+        await other.execute(outcome.state.id, Resend(assignment=assignment.id, reason="系统已恢复"), actor=SYSTEM)
         await until(hub, outcome, "police", AssignmentState.DELIVERED)
 
 

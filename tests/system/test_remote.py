@@ -12,7 +12,7 @@ import pytest
 
 from hub.contract import Contact
 from hub.model.actors import SYSTEM
-from hub.model.assignments.commands import Recall, Replay
+from hub.model.assignments.commands import Recall, Resend
 from hub.model.assignments.state import AssignmentState, AttemptOutcome
 from hub.model.limits.commands import Urge
 from hub.testing.kit import eventually
@@ -145,7 +145,7 @@ async def test_a_department_that_refuses_or_fails_is_recorded_as_if_the_adapter_
             dead = await report_gas(hub, text="学校食堂有燃气味，请派人检查")
             await until(hub, dead, "police", AssignmentState.DEAD)
             await hub.desk.execute(
-                dead.state.id, Replay(assignment=(await assignment_of(hub, dead, "police")).id, reason="已修复"), actor=SYSTEM
+                dead.state.id, Resend(assignment=(await assignment_of(hub, dead, "police")).id, reason="已修复"), actor=SYSTEM
             )
             assignment = await until(hub, dead, "police", AssignmentState.DELIVERED)
             assert len(assignment.attempts) == 4

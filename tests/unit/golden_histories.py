@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from hub.model.aggregate import Event, Folded
-from hub.model.assignments.events import DeadLetter
+from hub.model.assignments.state import DeadLetter
 from hub.model.case import CASE
 from hub.model.case import commands as c
 from hub.model.case.state import Case, CaseId, Channel
@@ -76,7 +76,7 @@ def gas() -> Play:
         reason="time-out", adapter_version="1.0", payload_hash="cd" * 32,
     )  # fmt: skip
     play.do(c.RecordDead(assignment="a1", letter=letter))
-    play.do(c.Replay(assignment="a1", reason="系统已恢复"), person(DISTRICT))
+    play.do(c.Resend(assignment="a1", reason="系统已恢复"), person(DISTRICT))
     play.do(c.StartDelivery(assignment="a2"))
     play.do(c.RecordUncertain(assignment="a2", attempt=1, reason="can't be asked"))
     play.do(c.Drop(assignment="a2", reason="电话核实"), person(DISTRICT))

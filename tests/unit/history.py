@@ -7,8 +7,7 @@ from typing import Any
 
 from hub.errors import InvalidInput
 from hub.model.actors import SYSTEM, Actor, ActorKind
-from hub.model.assignments.events import DeadLetter
-from hub.model.assignments.state import AssignmentState, AttemptOutcome
+from hub.model.assignments.state import AssignmentState, AttemptOutcome, DeadLetter
 from hub.model.case import CASE
 from hub.model.case import commands as c
 from hub.model.case.events import MergeAsked

@@ -108,7 +108,7 @@ async def test_viewer_may_read_and_nothing_else(world: World) -> None:
     ):
         answer = await world.client.post(path, json=body, headers=headers)
         assert answer.status_code == 403, path
-    for path in ("/adapters", "/dead-letters", "/tokens", "/policy"):
+    for path in ("/adapters", "/deliveries", "/tokens", "/policy"):
         assert (await world.client.get(path, headers=headers)).status_code == 403, path
 
 

@@ -146,7 +146,7 @@ async def test_dead_delivery_is_sent_again_by_its_department_once(world: World) 
     path, body = f"/deliveries/{key}/resend", {"reason": "我方已恢复，电话13800001234"}
     done = await world.client.post(path, json=body, headers=world.as_("police", "r1"))
     assert done.status_code == 200, done.text
-    assert done.json()["events"] == ["delivery.replayed"]
+    assert done.json()["events"] == ["delivery.resent"]
     again = await world.client.post(path, json=body, headers=world.as_("police", "r1"))
     assert again.headers["Idempotency-Replayed"] == "true"
     busy = await world.client.post(path, json=body, headers=world.as_("police"))

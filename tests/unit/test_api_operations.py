@@ -1,4 +1,4 @@
-"""Running the hub over HTTP: adapters, dead letters, policy, lookups, callbacks, probes, traces."""
+"""Running the hub over HTTP: adapters, stopped deliveries, policy, lookups, callbacks, probes, traces."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -9,7 +9,7 @@ import pytest
 
 from hub.contract import CallbackRejected, CallbackRequest
 from hub.model.actors import SYSTEM
-from hub.model.assignments.events import DeadLetter
+from hub.model.assignments.state import DeadLetter
 from hub.model.case import commands as c
 from hub.model.case.state import CaseId
 from hub.model.district.areas import UnitCode
@@ -46,7 +46,7 @@ async def dead_case(world: World) -> str:
         first_at=at,
         last_at=at,
         error="unavailable",
-        reason="503",
+        reason="503, call 13800001234",
         adapter_version="1.0",
         payload_hash="00",
     )
@@ -54,33 +54,39 @@ async def dead_case(world: World) -> str:
     return f"{id}.{part}"
 
 
-async def test_dead_letter_is_listed_shown_and_replayed_once(world: World) -> None:
+async def test_stopped_delivery_is_listed_shown_and_sent_again_once(world: World) -> None:
     key = await dead_case(world)
     headers = world.as_("devops")
-    listed = (await world.client.get("/dead-letters?state=all", headers=headers)).json()["items"]
     await world.views.wait_for(len(world.ledger.stored), 5)
-    listed = (await world.client.get("/dead-letters", headers=headers)).json()["items"]
-    assert [item["key"] for item in listed] == [key]
-    one = (await world.client.get(f"/dead-letters/{key}", headers=headers)).json()
-    assert one["letter"]["error"] == "unavailable"
-    path = f"/dead-letters/{key}/replay"
+    for query in ("stopped=true", "state=dead", "state=refused&state=dead"):
+        listed = (await world.client.get(f"/deliveries?{query}", headers=headers)).json()["items"]
+        assert [item["key"] for item in listed] == [key]
+    assert (await world.client.get("/deliveries?stopped=false", headers=headers)).json()["items"] == []
+    one = (await world.client.get(f"/deliveries/{key}", headers=headers)).json()
+    assert (one["letter"]["error"], one["letter"]["reason"]) == ("unavailable", "503, call 138****1234")
+    path = f"/deliveries/{key}/resend"
     done = await world.client.post(path, json={"reason": "已恢复"}, headers=world.as_("devops", "r1"))
     assert done.status_code == 200, done.text
-    assert "delivery.replayed" in done.json()["events"]
+    assert "delivery.resent" in done.json()["events"]
     again = await world.client.post(path, json={"reason": "已恢复"}, headers=world.as_("devops", "r1"))
     assert again.headers["Idempotency-Replayed"] == "true"
-    assert (await world.client.get(f"/dead-letters/{key}", headers=headers)).status_code == 404
+    assert (await world.client.get(f"/deliveries/{key}", headers=headers)).json()["letter"] is None
     refused = await world.client.post(path, json={"reason": "再来"}, headers=headers)
     assert refused.status_code == 409
 
 
-async def test_dead_letter_is_dropped_with_a_reason(world: World) -> None:
+async def test_stopped_delivery_is_dropped_with_a_reason(world: World) -> None:
     key = await dead_case(world)
-    answer = await world.client.post(f"/dead-letters/{key}/drop", json={}, headers=world.as_("admin"))
+    path = f"/deliveries/{key}/drop"
+    answer = await world.client.post(path, json={}, headers=world.as_("admin"))
     assert answer.json()["errors"][0]["field"] == "reason"
-    answer = await world.client.post(f"/dead-letters/{key}/drop", json={"reason": "改由电话"}, headers=world.as_("admin"))
+    for who in ("police", "street", "viewer"):
+        assert (await world.client.post(path, json={"reason": "算了"}, headers=world.as_(who))).status_code == 403
+    answer = await world.client.post(path, json={"reason": "改由电话"}, headers=world.as_("admin"))
     assert answer.status_code == 200, answer.text
     assert (await world.client.get("/summary", headers=world.as_("admin"))).json()["dead"] == 0
+    one = (await world.client.get(f"/deliveries/{key}", headers=world.as_("admin"))).json()
+    assert (one["state"], one["letter"]["error"]) == ("dropped", "unavailable"), "what it failed of can still be read"
 
 
 async def test_adapter_is_paused_and_resumed(world: World) -> None:

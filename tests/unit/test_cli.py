@@ -129,7 +129,7 @@ STANDARD: dict[str, Any] = {
     "GET /adapters": {
         "items": [{"name": "police", "department": "公安", "state": "paused", "breaker": "closed", "detail": "证书过期"}]
     },
-    "GET /dead-letters": {
+    "GET /deliveries": {
         "items": [
             {
                 "key": f"{CASE}.a1",
@@ -138,13 +138,13 @@ STANDARD: dict[str, Any] = {
                 "unit_name": "区公安分局",
                 "adapter": "police",
                 "state": "dead",
-                "attempts": 8,
-                "at": "2026-03-02T16:00:00Z",
+                "tried_at": "2026-03-02T16:00:00Z",
+                "attempts": [{"number": 8, "outcome": "failed", "error": "unavailable", "reason": "503"}],
                 "letter": {"error": "unavailable", "reason": "503"},
             }
         ]
     },
-    f"GET /dead-letters/{CASE}.a1": {"key": f"{CASE}.a1", "letter": {"attempts": 8, "error": "unavailable"}},
+    f"GET /deliveries/{CASE}.a1": {"key": f"{CASE}.a1", "letter": {"attempts": 8, "error": "unavailable"}},
     "POST /tokens": {"id": "t1", "token": "hub_new-token"},
     "GET /tokens": {
         "items": [
@@ -255,10 +255,10 @@ def test_a_long_list_is_fetched_page_by_page_up_to_the_limit(hub: Hub) -> None:
         ("adapter", "show", "police"),
         ("adapter", "pause", "police", "--reason", "升级"),
         ("adapter", "resume", "police"),
-        ("dead", "list"),
-        ("dead", "show", f"{CASE}.a1"),
-        ("dead", "replay", f"{CASE}.a1", "--reason", "已恢复", "--yes"),
-        ("dead", "drop", f"{CASE}.a1", "--reason", "电话转办", "--yes"),
+        ("delivery", "list", "--stopped"),
+        ("delivery", "show", f"{CASE}.a1"),
+        ("delivery", "resend", f"{CASE}.a1", "--reason", "已恢复", "--yes"),
+        ("delivery", "drop", f"{CASE}.a1", "--reason", "电话转办", "--yes"),
         ("token", "list"),
         ("token", "issue", "--name", "张班长", "--role", "grid_worker"),
         ("token", "revoke", "t1", "--yes"),
@@ -418,15 +418,16 @@ def test_a_busy_hub_is_asked_again_under_the_same_key(hub: Hub) -> None:
     assert len(set(keys)) == 1
 
 
-def test_dead_letters_are_not_dropped_without_a_yes(hub: Hub) -> None:
-    result = run("dead", "drop", f"{CASE}.a1", "--reason", "x")
+def test_deliveries_are_not_dropped_without_a_yes(hub: Hub) -> None:
+    result = run("delivery", "drop", f"{CASE}.a1", "--reason", "x")
     assert result.exit_code == 1
     assert "--yes" in result.stderr
     assert hub.asked == []
 
 
-def test_the_letters_and_adapters_that_need_a_person_are_listed(hub: Hub) -> None:
-    out = done("dead", "list")
+def test_the_deliveries_and_adapters_that_need_a_person_are_listed(hub: Hub) -> None:
+    out = done("delivery", "list", "--stopped")
+    assert hub.asked[-2].query["stopped"] == "true"
     for words in (f"{CASE}.a1", "unavailable", "2026-03-03 00:00:00"):
         assert words in out, words
     status = done("status")

@@ -83,7 +83,20 @@ def test_delivery_is_shown_with_every_attempt(hub: Hub) -> None:
     shown = hub.run("delivery", "show", hub.delivered).stdout
     for word in ("投递记录", "503", "unavailable", "138****1234", "失败", "已送达"):
         assert word in shown
+    dead = hub.run("delivery", "show", hub.dead).stdout
+    for word in ("dispatch.police", "503, call 138****1234"):
+        assert word in dead
     assert len(hub.json("delivery", "show", hub.delivered)["attempts"]) == 2  # type: ignore[arg-type]
+
+
+def test_what_stopped_is_listed_and_can_be_given_up(hub: Hub) -> None:
+    shown = hub.run("delivery", "list", "--stopped").stdout
+    assert hub.dead in shown
+    assert hub.delivered not in shown
+    refused = hub.run("delivery", "drop", hub.dead, "--reason", "电话转办", "--yes")
+    assert "403" in refused.stderr, "giving up is the operators'"
+    refused = hub.run("delivery", "drop", hub.delivered, "--reason", "电话转办", "--yes", who="admin")
+    assert "only a dead, refused or uncertain delivery" in refused.stderr
 
 
 def test_delivery_is_sent_again_or_it_says_why_not(hub: Hub) -> None:
@@ -93,7 +106,7 @@ def test_delivery_is_sent_again_or_it_says_why_not(hub: Hub) -> None:
     assert hub.run("delivery", "resend", hub.dead, "--reason", "已恢复").exit_code == 1, "asks first"
     assert "将重新投递" in hub.run("delivery", "resend", hub.dead, "--reason", "已恢复", "--yes").stdout
     again = hub.json("delivery", "resend", hub.delivered, "--reason", "库已重建", "--again", "--yes")
-    assert again["events"] == ["delivery.replayed"]
+    assert again["events"] == ["delivery.resent"]
 
 
 def test_key_is_issued_listed_and_revoked(hub: Hub) -> None:

@@ -71,11 +71,11 @@ def test_a_department_with_a_system_is_left_to_its_adapter() -> None:
     assert next_step(work, seed=1, done=Counter()) is None
 
 
-def test_a_dead_letter_is_replayed_once_and_then_stays() -> None:
+def test_a_dead_delivery_is_sent_again_once_and_then_stays() -> None:
     work = seen(stage="dispatched", attention=["dead:a1"], assignments=[part("dead", "police", "police")])
     step = step_for(work)
-    assert (step.role, step.command, step.body["assignment"]) == ("operator", "replay", "a1")
-    assert next_step(work, seed=1, done=Counter(["replay:a1"])) is None
+    assert (step.role, step.command, step.part) == ("operator", "resend", "a1")
+    assert next_step(work, seed=1, done=Counter(["resend:a1"])) is None
 
 
 def test_a_refusal_is_given_back_to_the_holder() -> None:

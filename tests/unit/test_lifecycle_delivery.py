@@ -3,7 +3,7 @@
 import pytest
 
 from hub.errors import InvalidInput, TransitionRefused
-from hub.model.assignments.state import AssignmentState, AttemptOutcome
+from hub.model.assignments.state import AssignmentState, AttemptOutcome, DeadLetter
 from hub.model.case import commands as c
 from hub.model.case import events as e
 from hub.model.case.state import Stage
@@ -13,7 +13,7 @@ from tests.unit.case_play import START, Play, names, only
 from tests.unit.fake_rules import DISTRICT, GAS, NOISE, STREET, department, person
 
 S = AssignmentState
-LETTER = e.DeadLetter(
+LETTER = DeadLetter(
     event_id="e1",
     subject="dispatch.police.x",
     attempts=1,
@@ -135,12 +135,12 @@ def test_a_refused_lead_asks_the_operator_and_gives_the_case_back() -> None:
     assert play.do(c.RecordRefused(assignment="a1", attempt=1, reason="不在辖区")) == ()
 
 
-def test_a_refused_delivery_is_replayed_under_the_same_key_with_fresh_limits() -> None:
+def test_a_refused_delivery_is_sent_again_under_the_same_key_with_fresh_limits() -> None:
     play = sending()
     play.do(c.RecordRefused(assignment="a1", attempt=1, reason="不在辖区"))
     play.wait(hours=1)
-    events = play.do(c.Replay(assignment="a1", reason="已协调"), person(DISTRICT))
-    assert names(events) == ["delivery.replayed", "limit.set", "limit.set"]
+    events = play.do(c.Resend(assignment="a1", reason="已协调"), person(DISTRICT))
+    assert names(events) == ["delivery.resent", "limit.set", "limit.set"]
     assert (play.part("a1").state, play.part("a1").tries, play.case.stage) == (S.MADE, 0, Stage.DISPATCHED)
     assert play.case.attention == ()
     play.do(c.StartDelivery(assignment="a1"))
@@ -156,7 +156,7 @@ def test_a_refusal_after_a_report_is_a_conflict() -> None:
     assert play.part("a1").attempts[0].outcome is AttemptOutcome.REFUSED
 
 
-def test_a_dead_delivery_stays_owed_until_replayed_or_dropped() -> None:
+def test_a_dead_delivery_stays_owed_until_sent_again_or_dropped() -> None:
     play = sending()
     play.do(failed())
     play.do(c.RecordDead(assignment="a1", letter=LETTER))
@@ -176,21 +176,21 @@ def test_a_report_brings_a_dead_delivery_back_to_life() -> None:
     assert (play.part("a1").state, play.case.attention) == (S.ACCEPTED, ())
 
 
-def test_whoever_replays_an_uncertain_delivery_says_that_it_did_not_arrive() -> None:
+def test_whoever_has_an_uncertain_delivery_sent_again_says_that_it_did_not_arrive() -> None:
     play = sending()
     play.do(c.RecordUncertain(assignment="a1", attempt=1, reason="can't be asked"))
     assert (play.part("a1").state, play.case.attention) == (S.UNCERTAIN, ("uncertain:a1",))
     assert play.part("a1").attempts[0].outcome is AttemptOutcome.UNKNOWN
-    play.do(c.Replay(assignment="a1", reason="电话核实未收到"), person(DISTRICT))
+    play.do(c.Resend(assignment="a1", reason="电话核实未收到"), person(DISTRICT))
     assert play.part("a1").attempts[0].outcome is AttemptOutcome.FAILED
     assert play.part("a1").state is S.MADE
 
 
-def test_a_dead_delivery_in_doubt_is_still_in_doubt_when_replayed() -> None:
+def test_a_dead_delivery_in_doubt_is_still_in_doubt_when_sent_again() -> None:
     play = sending()
     play.do(failed(unknown=True))
     play.do(c.RecordDead(assignment="a1", letter=LETTER))
-    play.do(c.Replay(assignment="a1", reason="系统已恢复"), person(DISTRICT))
+    play.do(c.Resend(assignment="a1", reason="系统已恢复"), person(DISTRICT))
     assert play.part("a1").attempts[0].outcome is AttemptOutcome.UNKNOWN
 
 
@@ -203,14 +203,31 @@ def test_records_about_an_assignment_that_is_not_wanted_any_more_change_no_state
     assert play.part("a1").state is S.RECALLED
 
 
-def test_only_what_stopped_can_be_replayed_or_dropped() -> None:
+def test_only_what_stopped_can_be_dropped() -> None:
+    with pytest.raises(TransitionRefused, match="only a dead, refused or uncertain delivery"):
+        sending().do(c.Drop(assignment="a1", reason="算了"), person(DISTRICT))
+
+
+@pytest.mark.parametrize("command", [c.Resend(assignment="a1", reason=" "), c.Drop(assignment="a1", reason=" ")])
+def test_sending_again_and_dropping_need_a_reason(command: c.CaseCommand) -> None:
     play = sending()
-    for command in (c.Replay(assignment="a1", reason="再试"), c.Drop(assignment="a1", reason="算了")):
-        with pytest.raises(TransitionRefused, match="only a dead, refused or uncertain delivery"):
-            play.do(command, person(DISTRICT))
+    play.do(failed())
+    play.do(c.RecordDead(assignment="a1", letter=LETTER))
+    with pytest.raises(InvalidInput) as problem:
+        play.do(command, person(DISTRICT))
+    assert problem.value.subject == "reason"
 
 
-def test_an_optional_delivery_that_was_refused_is_not_replayed_for_a_resolved_case() -> None:
+def test_the_dead_letter_is_kept_until_the_delivery_is_sent_again() -> None:
+    play = sending()
+    play.do(failed())
+    play.do(c.RecordDead(assignment="a1", letter=LETTER))
+    assert play.part("a1").letter == LETTER
+    play.do(c.Resend(assignment="a1", reason="已修复"), person(DISTRICT))
+    assert play.part("a1").letter is None
+
+
+def test_an_optional_delivery_that_was_refused_is_not_sent_again_for_a_resolved_case() -> None:
     play = Play()
     play.report(GAS)
     play.do(c.StartDelivery(assignment="a3"))
@@ -219,7 +236,7 @@ def test_an_optional_delivery_that_was_refused_is_not_replayed_for_a_resolved_ca
         play.do(c.Resolve(assignment=id))
     assert play.case.stage is Stage.RESOLVED
     with pytest.raises(TransitionRefused, match="nothing is owed"):
-        play.do(c.Replay(assignment="a3", reason="再试"), person(DISTRICT))
+        play.do(c.Resend(assignment="a3", reason="再试"), person(DISTRICT))
 
 
 def test_an_unknown_attempt_is_refused_by_its_field() -> None:
@@ -246,7 +263,7 @@ def delivered() -> Play:
 def test_a_unit_asks_for_its_delivery_again_and_gets_it_under_the_same_key() -> None:
     play = delivered()
     police = department(play.part("a1").unit)
-    assert names(play.do(c.Resend(assignment="a1", reason="系统恢复后丢失", again=True), police)) == ["delivery.replayed"]
+    assert names(play.do(c.Resend(assignment="a1", reason="系统恢复后丢失", again=True), police)) == ["delivery.resent"]
     assert (play.part("a1").state, play.part("a1").tries) == (S.MADE, 0)
     play.do(c.StartDelivery(assignment="a1"))
     assert names(play.do(c.RecordDelivered(assignment="a1", ticket="P-1", attempt=2))) == ["delivery.delivered"]
@@ -284,9 +301,7 @@ def test_a_unit_revives_its_own_dead_letter() -> None:
     play = sending()
     play.do(failed())
     play.do(c.RecordDead(assignment="a1", letter=LETTER))
-    assert (
-        names(play.do(c.Resend(assignment="a1", reason="已修复"), department(play.part("a1").unit)))[0] == "delivery.replayed"
-    )
+    assert names(play.do(c.Resend(assignment="a1", reason="已修复"), department(play.part("a1").unit)))[0] == "delivery.resent"
     assert play.part("a1").state is S.MADE
 
 

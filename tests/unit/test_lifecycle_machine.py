@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from hub.errors import InvalidInput, Undecided
 from hub.model.actors import SYSTEM, Actor
-from hub.model.assignments.state import AssignmentState, AttemptOutcome, Role
+from hub.model.assignments.state import AssignmentState, AttemptOutcome, DeadLetter, Role
 from hub.model.case import commands as c
 from hub.model.case import events as e
 from hub.model.case.decide import decide
@@ -59,8 +59,8 @@ file = Attachment(name="a.jpg", media_type="image/jpeg", size=3, sha256="0" * 64
 FAR = datetime(2026, 12, 1, tzinfo=UTC)
 
 
-def letter(at: datetime) -> e.DeadLetter:
-    return e.DeadLetter(
+def letter(at: datetime) -> DeadLetter:
+    return DeadLetter(
         event_id="x", subject="dispatch.police.x", attempts=3, first_at=at, last_at=at, error="unavailable", reason="503",
         adapter_version="1", payload_hash="0" * 64,
     )  # fmt: skip
@@ -136,7 +136,7 @@ sent = st.one_of(
     some(
         c.RecordEffect, effect=st.just("recall:a1"), adapter=st.just("police"), error=st.one_of(st.none(), st.just("refused"))
     ),
-    some(c.Replay, assignment=ids, reason=reasons),
+    some(c.Resend, assignment=ids, reason=reasons),
     some(c.Drop, assignment=ids, reason=reasons),
 )
 
@@ -294,7 +294,7 @@ class LifecycleMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.at(*Stage) and self.case.attention)
     @rule(
-        command=st.one_of(some(c.Replay, assignment=ids, reason=reasons), some(c.Drop, assignment=ids, reason=reasons)),
+        command=st.one_of(some(c.Resend, assignment=ids, reason=reasons), some(c.Drop, assignment=ids, reason=reasons)),
         index=st.integers(0, 5),
     )
     def looked_at_by_an_operator(self, command: c.Command, index: int) -> None:

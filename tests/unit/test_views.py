@@ -13,6 +13,7 @@ from sqlalchemy import update
 from hub.errors import InvalidInput, LedgerDamaged
 from hub.model.actors import SYSTEM, Actor
 from hub.model.aggregate import Aggregates
+from hub.model.assignments.state import DeadLetter
 from hub.model.case import CASE
 from hub.model.case import commands as c
 from hub.model.case.state import NO_SOURCES, Case, CaseId, Channel, Severity, Stage
@@ -20,7 +21,7 @@ from hub.model.district.areas import AreaCode, UnitCode
 from hub.model.policy.district import District
 from hub.model.records import Source
 from hub.spine.ledger.desk import Desk
-from hub.views import CaseFilter, Overtaken, Projector, Scope, Sort, Views, queries
+from hub.views import CaseFilter, DeliveryFilter, Overtaken, Projector, Scope, Sort, Views, queries
 from hub.views.schema import positions
 from hub.views.search import PhraseSearch, PlainSearch, Search
 from tests.unit.api_world import Clock, MemoryLedger, district, new_case_id, person
@@ -59,7 +60,6 @@ def dump(path: Path) -> dict[str, list[tuple[object, ...]]]:
             "timeline",
             "sources",
             "files",
-            "dead_letters",
             "positions",
             "notes_words",
         ]
@@ -101,7 +101,6 @@ async def test_rebuild_gives_identical_rows_whatever_the_size_of_transactions(
     count = await Projector(views, history, most=most, cache=3).rebuild()
     assert count == len(history.stored)
     assert dump(tmp_path / "views.db") == before
-    assert before["dead_letters"]
     assert before["files"]
     views.close()
 
@@ -344,14 +343,12 @@ async def test_dispatch_latency_is_that_from_made_to_delivered(town: Town) -> No
     town.views.close()
 
 
-async def test_dead_letters_show_the_record_until_replayed(town: Town) -> None:
+async def test_dead_delivery_shows_its_letter_until_it_is_sent_again(town: Town) -> None:
     centre = person(town.place.code, town.place)
     id = await town.report("井盖缺失")
     await town.give(id, c.Dispatch(targets=(c.Target(unit=UnitCode("police")),)), centre)
     made = (await town.desk.load(id)).state.assignments[-1].id  # type: ignore[union-attr]
     await town.give(id, c.StartDelivery(assignment=made))
-    from hub.model.assignments.events import DeadLetter
-
     at = town.clock.at
     letter = DeadLetter(
         event_id="e", subject="s", attempts=8, first_at=at, last_at=at, error="unavailable", reason="503",
@@ -359,15 +356,23 @@ async def test_dead_letters_show_the_record_until_replayed(town: Town) -> None:
     )  # fmt: skip
     await town.give(id, c.RecordDead(assignment=made, letter=letter))
     assert await town.found(dead=True) == [id]
-    (dead,) = await town.views.dead_letters()
-    assert (dead.key, dead.state, dead.letter) == (f"{id}.{made}", "dead", letter)
-    assert await town.views.dead_letters(Scope(area="320113002")) == ()
-    assert await town.views.dead_letters(Scope(unit="police")) == (dead,)
-    assert await town.views.dead_letters(Scope(unit="water")) == ()
+    stopped = DeliveryFilter(stopped=True)
+    (dead,) = (await town.views.deliveries(stopped)).items
+    assert (dead.key, dead.assignment.state, dead.assignment.letter) == (f"{id}.{made}", "dead", letter)
+    assert (await town.views.deliveries(stopped, Scope(area="320113002"))).items == ()
+    assert (await town.views.deliveries(stopped, Scope(unit="police"))).items == (dead,)
+    assert (await town.views.deliveries(stopped, Scope(unit="water"))).items == ()
+    assert dead not in (await town.views.deliveries(DeliveryFilter(stopped=False))).items
     assert (await town.views.summary()).dead == 1
-    await town.give(id, c.Replay(assignment=made, reason="已恢复"), centre)
+    await town.give(id, c.Resend(assignment=made, reason="已恢复"), centre)
     assert await town.found(dead=True) == []
-    assert await town.views.dead_letter(id, made) is None
+    assert (await town.views.deliveries(stopped)).items == ()
+    again = await town.views.delivery(id, made)
+    assert again is not None
+    assert again.assignment.letter is None
+    await town.give(id, c.RecordDead(assignment=made, letter=letter))
+    await town.give(id, c.Void(reason="误报"), centre)
+    assert (await town.views.deliveries(stopped)).items == (), "nobody waits for it once the case has ended"
     town.views.close()
 
 

@@ -8,10 +8,9 @@ from typing import Annotated
 import msgspec
 
 from hub.model.aggregate import Command
-from hub.model.assignments.events import DeadLetter
-from hub.model.assignments.state import Role
+from hub.model.assignments.state import DeadLetter, Role
 from hub.model.forms import AssignmentRef, Files, Form, HappenedAt, Note, Reason, SaidBy, Task, UnitRef
-from hub.model.rights import CLERKS, GRID, RUNNERS, WORKERS, KeyScope
+from hub.model.rights import CLERKS, GRID, WORKERS, KeyScope
 from hub.model.texts import Code, Written
 
 
@@ -177,17 +176,8 @@ class RecordEffect(Command, frozen=True, tag="record_effect"):
     final: bool = False
 
 
-class Replay(Command, frozen=True, tag="replay"):
-    """Try a dead, refused or uncertain delivery again under the same key."""
-
-    form = Form(roles=RUNNERS, example={"assignment": "a1", "reason": "对方系统已恢复"})
-
-    assignment: AssignmentRef
-    reason: Reason
-
-
 class Resend(Command, frozen=True, tag="resend"):
-    """A unit asks for one of its own deliveries again, under the same key: a stopped one, or one it has and can't find any more.
+    """Send a delivery again under the same key: one that stopped (dead, refused, uncertain), or one the unit has and can't find.
 
     The latter only with `again`, and only where its system takes the same key once; who gives the command makes sure of that.
     """
@@ -199,8 +189,6 @@ class Resend(Command, frozen=True, tag="resend"):
 
 class Drop(Command, frozen=True, tag="drop"):
     """Give a dead, refused or uncertain delivery up."""
-
-    form = Form(roles=RUNNERS, example={"assignment": "a1", "reason": "改由电话通知"})
 
     assignment: AssignmentRef
     reason: Reason

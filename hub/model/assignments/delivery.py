@@ -14,7 +14,7 @@ from hub.model.assignments import commands as c
 from hub.model.assignments import events as e
 from hub.model.assignments.deciding import WorkDeciding
 from hub.model.assignments.evolve import UNDELIVERED
-from hub.model.assignments.state import Assignment, AssignmentState, Attempt, AttemptOutcome, delivery_key
+from hub.model.assignments.state import STOPPED, Assignment, AssignmentState, Attempt, AttemptOutcome, delivery_key
 from hub.model.bykind import ByKind
 from hub.model.limits.clock import set_limit
 from hub.model.limits.state import DeadlineKind
@@ -25,7 +25,6 @@ DECIDES: Final[ByKind[Command]] = ByKind()
 S = AssignmentState
 
 _WAITING = (S.MADE, S.SENDING)
-_REPLAYABLE = (S.DEAD, S.REFUSED, S.UNCERTAIN)
 _NOT_WANTED = (S.RECALLED, S.DROPPED)
 
 
@@ -158,28 +157,13 @@ def effect(d: WorkDeciding[Any], command: c.RecordEffect) -> None:
         )
 
 
-def _stopped(d: WorkDeciding[Any], id: str, reason: str) -> Assignment:
-    found = d.assignment(id)
-    d.text("reason", reason)
-    if found.state not in _REPLAYABLE:
-        d.refuse_for(found, "only a dead, refused or uncertain delivery can be replayed or dropped")
-    return found
-
-
-@DECIDES.on(c.Replay)
-def replay(d: WorkDeciding[Any], command: c.Replay) -> None:
-    """Try again under the same key; a refused one gets fresh limits, for its own ended with the refusal."""
-    d.may_deliver()
-    d.needs_holder()
-    _again(d, _stopped(d, command.assignment, command.reason), command.reason)
-
-
 @DECIDES.on(c.Resend)
 def resend(d: WorkDeciding[Any], command: c.Resend) -> None:
-    """The unit itself asks: for what stopped as in a replay; for what it has, as long as it has not taken it up."""
+    """The holder or the unit asks: for what stopped, or for what the unit has, as long as it has not taken it up."""
     d.may_deliver()
     found = d.assignment(command.assignment)
     d.needs_worker(found)
+    reason = d.text("reason", command.reason)
     if found.state is S.DELIVERED:
         if found.adapter is None:
             d.refuse_for(found, "the unit works in the hub; there is nothing to send")
@@ -187,18 +171,19 @@ def resend(d: WorkDeciding[Any], command: c.Resend) -> None:
             d.refuse_for(
                 found, f"the department's system has it as {found.ticket}; ask for it `again` to have it sent once more"
             )
-        d.emit(e.DeliveryReplayed(assignment=found.id, reason=d.text("reason", command.reason)))
+        d.emit(e.DeliveryResent(assignment=found.id, reason=reason))
         return
     if found.state in _WAITING:
         d.refuse_for(found, "it is being delivered already")
-    if found.state not in _REPLAYABLE:
+    if found.state not in STOPPED:
         d.refuse_for(found, "the unit has it and has said so; only what stopped or was not taken up is sent again")
     if found.state is S.REFUSED and not d.steers and d.went_on_without(found):
         d.refuse_for(found, f"the unit refused it and the {d.kind} went on without it; ask who holds the {d.kind}")
-    _again(d, _stopped(d, found.id, command.reason), command.reason)
+    _again(d, found, reason)
 
 
 def _again(d: WorkDeciding[Any], found: Assignment, reason: str) -> None:
+    """A refused one gets fresh limits, for its own ended with the refusal."""
     state = d.state
     if found.round != state.round:
         d.refuse_for(found, f"the {d.kind} was reopened since; dispatch it anew")
@@ -209,7 +194,7 @@ def _again(d: WorkDeciding[Any], found: Assignment, reason: str) -> None:
         d.refuse_for(found, f"the {d.kind} is suspended; resume it first")
     if any(item.unit == found.unit and item.state.open and item.id != found.id for item in state.assignments):
         d.refuse_for(found, f"{found.unit} has another open assignment of this {d.kind}")
-    d.emit(e.DeliveryReplayed(assignment=found.id, reason=reason))
+    d.emit(e.DeliveryResent(assignment=found.id, reason=reason))
     if ended:
         set_limit(d, DeadlineKind.ACCEPT, found.unit, found.id)
         set_limit(d, DeadlineKind.FINISH, found.unit, found.id)
@@ -221,6 +206,9 @@ def drop(d: WorkDeciding[Any], command: c.Drop) -> None:
     """Give it up; the holder has the case again when no lead is left."""
     d.live()
     d.needs_holder()
-    found = _stopped(d, command.assignment, command.reason)
-    d.emit(e.DeliveryDropped(assignment=found.id, reason=command.reason))
+    found = d.assignment(command.assignment)
+    reason = d.text("reason", command.reason)
+    if found.state not in STOPPED:
+        d.refuse_for(found, "only a dead, refused or uncertain delivery can be dropped")
+    d.emit(e.DeliveryDropped(assignment=found.id, reason=reason))
     d.after_change()

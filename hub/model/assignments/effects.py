@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from hub.model.aggregate import Event
-from hub.model.assignments.events import AssignmentMade, AssignmentRecalled, DeliveryReplayed
+from hub.model.assignments.events import AssignmentMade, AssignmentRecalled, DeliveryResent
 from hub.model.assignments.state import Assigned
 from hub.model.effects import TaskKind, Tell
 from hub.model.limits.events import Supervised, Urged
 
-EFFECTFUL: tuple[type[Event], ...] = (AssignmentMade, AssignmentRecalled, DeliveryReplayed, Supervised, Urged)
+EFFECTFUL: tuple[type[Event], ...] = (AssignmentMade, AssignmentRecalled, DeliveryResent, Supervised, Urged)
 """The events that can have such effects."""
 
 
@@ -20,7 +20,7 @@ def told_departments(events: Sequence[Event], state: Assigned) -> Iterator[Tell]
         match event:
             case AssignmentMade(assignment=id, adapter=str() as adapter):
                 yield Tell(kind=TaskKind.DELIVER, event=place, adapter=adapter, assignment=id)
-            case DeliveryReplayed(assignment=id, reason=text):
+            case DeliveryResent(assignment=id, reason=text):
                 yield from _tell(state, TaskKind.DELIVER, place, id, text)
             case AssignmentRecalled(assignment=id, reason=text, tell=True):
                 yield from _tell(state, TaskKind.RECALL, place, id, text)

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
-import msgspec
-
 from hub.model.aggregate import Event
-from hub.model.assignments.state import Role
+from hub.model.assignments.state import DeadLetter, Role
 from hub.model.district.areas import UnitCode
 from hub.model.records import Attachment
-from hub.model.texts import Code, Written
 
 
 class AssignmentMade(Event, frozen=True, tag="assignment.made"):
@@ -70,30 +67,15 @@ class DeliveryUncertain(Event, frozen=True, tag="delivery.uncertain"):
     reason: str
 
 
-class DeadLetter(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
-    """The record of a task whose attempts are used up."""
-
-    event_id: Code
-    subject: Code
-    attempts: int
-    first_at: datetime
-    last_at: datetime
-    error: Code
-    reason: Written
-    adapter_version: Code
-    payload_hash: Code
-    traceparent: Code | None = None
-
-
 class DeliveryDead(Event, frozen=True, tag="delivery.dead"):
-    """Attempts are used up; the dead letter is kept for replay and an operator is asked."""
+    """Attempts are used up; the dead letter is kept and an operator is asked."""
 
     assignment: str
     letter: DeadLetter
 
 
-class DeliveryReplayed(Event, frozen=True, tag="delivery.replayed"):
-    """An operator lets a dead, refused or uncertain delivery be tried again under the same key."""
+class DeliveryResent(Event, frozen=True, tag="delivery.resent"):
+    """An operator or the unit has the delivery sent again under the same key."""
 
     assignment: str
     reason: str

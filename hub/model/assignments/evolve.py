@@ -205,21 +205,21 @@ def delivery_dead(state: A, event: e.DeliveryDead, at: datetime) -> A:
     """After `DeliveryDead`."""
     return replace(
         state,
-        assignments=_with(state, event.assignment, state=AssignmentState.DEAD),
+        assignments=_with(state, event.assignment, state=AssignmentState.DEAD, letter=event.letter),
         attention=alarm(state.attention, f"dead:{event.assignment}"),
     )
 
 
-@EVOLVES.on(e.DeliveryReplayed)
-def delivery_replayed(state: A, event: e.DeliveryReplayed, at: datetime) -> A:
-    """Whoever replays an uncertain delivery says that it has not arrived; a dead one in doubt is still asked after."""
+@EVOLVES.on(e.DeliveryResent)
+def delivery_resent(state: A, event: e.DeliveryResent, at: datetime) -> A:
+    """Whoever has an uncertain delivery sent again says that it has not arrived; a dead one in doubt is still asked after."""
     found = _found(state, event.assignment)
     attempts = found.attempts
     if found.state is AssignmentState.UNCERTAIN:
         attempts = _attempts(found, None, outcome=AttemptOutcome.FAILED, ended_at=at)
     return replace(
         state,
-        assignments=_with(state, found.id, state=AssignmentState.MADE, attempts=attempts, tries=0),
+        assignments=_with(state, found.id, state=AssignmentState.MADE, attempts=attempts, tries=0, letter=None),
         attention=calm_delivery(state.attention, found.id),
     )
 

@@ -12,6 +12,7 @@ from hub.model.aggregate import ID_PATTERN, MatterId, parse_id
 from hub.model.district.areas import AreaCode, UnitCode
 from hub.model.limits.state import Limited
 from hub.model.records import Attachment
+from hub.model.texts import Code, Written
 
 
 class Role(StrEnum):
@@ -33,7 +34,7 @@ class AssignmentState(StrEnum):
     RETURNED = "returned"  # 退单 by the unit
     REFUSED = "refused"  # the department's system said no
     UNCERTAIN = "uncertain"  # outcome unknown and the department can't be asked; an operator looks
-    DEAD = "dead"  # attempts used up; kept for replay
+    DEAD = "dead"  # attempts used up; the letter is kept
     DROPPED = "dropped"  # an operator gave the dead letter up
     RECALLED = "recalled"
 
@@ -43,6 +44,8 @@ class AssignmentState(StrEnum):
         return self in _OPEN
 
 
+STOPPED = (AssignmentState.DEAD, AssignmentState.REFUSED, AssignmentState.UNCERTAIN)
+"""What waits for an operator: the only deliveries that are sent again without the unit's asking, or dropped."""
 _OPEN = (
     AssignmentState.MADE,
     AssignmentState.SENDING,
@@ -77,6 +80,21 @@ class Attempt(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only
     status: int | None = None
 
 
+class DeadLetter(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
+    """The record of a task whose attempts are used up."""
+
+    event_id: Code
+    subject: Code
+    attempts: int
+    first_at: datetime
+    last_at: datetime
+    error: Code
+    reason: Written
+    adapter_version: Code
+    payload_hash: Code
+    traceparent: Code | None = None
+
+
 class Assignment(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     """One matter to one unit 派单: its delivery record with its own ticket, state and attempt log."""
 
@@ -90,10 +108,11 @@ class Assignment(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_o
     adapter: str | None = None
     ticket: str | None = None
     attempts: tuple[Attempt, ...] = ()
-    tries: int = 0  # attempts spent since made or last replayed
+    tries: int = 0  # attempts spent since made or last resent
     accepted_at: datetime | None = None
     resolved_at: datetime | None = None
     note: str | None = None
+    letter: DeadLetter | None = None  # how the attempts were used up the last time, until it is sent again
     urged: int = 0
     supervised: int = 0
     round: int = 0  # how often the matter had been reopened when it was made; the join looks at the last round only

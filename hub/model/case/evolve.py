@@ -205,10 +205,10 @@ def made(case: Case, event: parts.AssignmentMade, at: datetime) -> Case:
     return replace(after, stage=Stage.DISPATCHED) if case.stage in (Stage.HELD, Stage.REPORTED) else after
 
 
-@EVOLVES.on(parts.DeliveryReplayed, over=True)
-def delivery_replayed(case: Case, event: parts.DeliveryReplayed, at: datetime) -> Case:
+@EVOLVES.on(parts.DeliveryResent, over=True)
+def delivery_resent(case: Case, event: parts.DeliveryResent, at: datetime) -> Case:
     """A lead that is tried again has the case again."""
-    after = on_assignments.delivery_replayed(case, event, at)
+    after = on_assignments.delivery_resent(case, event, at)
     found = case.assignment(event.assignment)
     back = case.stage is Stage.HELD and found is not None and found.role is Role.LEAD
     return replace(after, stage=Stage.DISPATCHED) if back else after

@@ -22,8 +22,7 @@ from hub.model.assignments.commands import (
     RecordUncertain,
     StartDelivery,
 )
-from hub.model.assignments.events import DeadLetter
-from hub.model.assignments.state import Assigned, Assignment, AttemptOutcome, parse_delivery_key
+from hub.model.assignments.state import Assigned, Assignment, AttemptOutcome, DeadLetter, parse_delivery_key
 from hub.observing import telemetry
 from hub.observing.logs import redact_text
 from hub.platform.adapters import Away

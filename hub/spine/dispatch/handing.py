@@ -24,8 +24,7 @@ from hub.model.assignments.commands import (
     RecordUncertain,
     StartDelivery,
 )
-from hub.model.assignments.events import DeadLetter
-from hub.model.assignments.state import AttemptOutcome
+from hub.model.assignments.state import AttemptOutcome, DeadLetter
 from hub.observing import telemetry
 from hub.observing.logs import redact_text
 from hub.spine.departments import DepartmentHere, Departments

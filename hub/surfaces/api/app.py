@@ -23,7 +23,6 @@ from hub.surfaces.api.adapters import routes as adapters
 from hub.surfaces.api.answers import Writes
 from hub.surfaces.api.cases import files
 from hub.surfaces.api.cases import routes as cases
-from hub.surfaces.api.deliveries import dead_letters
 from hub.surfaces.api.deliveries import routes as deliveries
 from hub.surfaces.api.limits import BodyLimit, RateLimit
 from hub.surfaces.api.matters import stream
@@ -102,7 +101,6 @@ def interface(kinds: tuple[Kind[Any], ...]) -> tuple[list[BaseRoute], dict[str, 
         files.router,
         lookups.router,
         adapters.router,
-        dead_letters.router,
         tokens.router,
         trial.router,
         pages.router,

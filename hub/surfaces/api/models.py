@@ -10,8 +10,7 @@ from typing import Any
 
 import msgspec
 
-from hub.model.assignments.events import DeadLetter
-from hub.model.assignments.state import AttemptOutcome
+from hub.model.assignments.state import AttemptOutcome, DeadLetter
 from hub.model.records import Attachment, Source
 
 
@@ -305,28 +304,6 @@ class AdapterList(Answer, frozen=True, kw_only=True):
     items: list[AdapterAnswer]
 
 
-class DeadLetterAnswer(Answer, frozen=True, kw_only=True):
-    """A delivery that waits for an operator. `state`: dead, refused or uncertain; `letter` for dead ones."""
-
-    key: str
-    case: str
-    assignment: str
-    title: str
-    unit: str
-    unit_name: str
-    adapter: str | None
-    state: str
-    attempts: int
-    at: datetime
-    letter: DeadLetter | None = None
-
-
-class DeadLetterList(Answer, frozen=True, kw_only=True):
-    """Deliveries that wait for an operator, newest first."""
-
-    items: list[DeadLetterAnswer]
-
-
 class LatencyAnswer(Answer, frozen=True, kw_only=True):
     """Milliseconds from made to delivered."""
 
@@ -424,7 +401,8 @@ class TokenList(Answer, frozen=True, kw_only=True):
 class DeliveryAnswer(Answer, frozen=True, kw_only=True):
     """What was handed to a department's system, and every try. `tried_at`: when the last one began, else when it was made.
 
-    `resend`: whether `POST …/resend` is open to it: yes, again (only with `again: true`), or no.
+    `resend`: whether `POST …/resend` is open to it: yes, again (only with `again: true`), or no. `letter`: how the attempts of a
+    dead one were used up 死信.
     """
 
     key: str
@@ -444,6 +422,7 @@ class DeliveryAnswer(Answer, frozen=True, kw_only=True):
     ticket: str | None = None
     delivered_at: datetime | None = None
     attempts: list[AttemptAnswer] = []
+    letter: DeadLetter | None = None
 
 
 class DeliveryList(Answer, frozen=True, kw_only=True):

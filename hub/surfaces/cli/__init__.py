@@ -17,7 +17,7 @@ from hub.surfaces.cli.areas import generate
 from hub.surfaces.cli.cases import case_app
 from hub.surfaces.cli.crosswalk import add_reconciling
 from hub.surfaces.cli.deliveries import delivery_app
-from hub.surfaces.cli.district import add_top_level, area_app, dead_app, token_app, unit_app
+from hub.surfaces.cli.district import add_top_level, area_app, token_app, unit_app
 from hub.surfaces.cli.extra import add_own_commands, extended
 from hub.surfaces.cli.generated import add_commands
 from hub.surfaces.cli.grading import add_grading
@@ -56,7 +56,6 @@ def _built() -> typer.Typer:
         ("adapter", adapter_app),
         ("plugin", plugin_app),
         ("delivery", delivery_app),
-        ("dead", dead_app),
         ("repair", repair_app),
         ("policy", policy_app),
         ("token", token_app),

@@ -1,4 +1,4 @@
-"""`hub delivery list|show|resend`: the delivery log of departments' systems, and having something sent again."""
+"""`hub delivery list|show|resend|drop`: the delivery log of departments' systems, having something sent again, or giving it up."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from hub.surfaces.cli.tables import facts, table, when, worded
 
 delivery_app = typer.Typer(no_args_is_help=True, help="Deliveries: what went to departments' systems, and how each try ended.")
 
+Reason = Annotated[str, typer.Option(help="Why; kept on the case.", show_default=False)]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.")]
 KeyArgument = Annotated[str, typer.Argument(metavar="KEY", help="Delivery key: <case id>.<assignment>.")]
 
 _OUTCOME = {"started": "进行中", "delivered": "已送达", "failed": "失败", "unknown": "结果不明", "refused": "被拒收"}
@@ -28,6 +30,9 @@ def list_deliveries(
     state: Annotated[
         str | None, typer.Option(help="made, sending, delivered, accepted, dead, refused, uncertain …", show_default=False)
     ] = None,
+    stopped: Annotated[
+        bool, typer.Option("--stopped", help="Only what waits for an operator: dead, refused or uncertain.")
+    ] = False,
     outcome: Annotated[
         str | None, typer.Option(help="Of the last attempt: started, delivered, failed, unknown, refused.", show_default=False)
     ] = None,
@@ -46,6 +51,7 @@ def list_deliveries(
             adapter=adapter,
             unit=unit,
             state=state,
+            stopped=stopped or None,
             outcome=outcome,
             case=case,
             ticket=ticket,
@@ -77,10 +83,10 @@ def list_deliveries(
 
 @asks_hub(delivery_app, "show", example="hub delivery show 320113001001001-0f3k9m2p7q.a1")
 def show_delivery(session: Session, key: KeyArgument) -> None:
-    """Show one delivery with every attempt: when, how long, how it ended."""
+    """Show one delivery with every attempt (when, how long, how it ended) and its dead letter."""
 
     def drawn(found: Mapping[str, Any]) -> Group:
-        flat = {name: value for name, value in found.items() if name != "attempts"}
+        flat = {name: value for name, value in found.items() if name not in ("attempts", "letter")}
         attempts = table(
             found.get("attempts", []),
             (
@@ -95,7 +101,8 @@ def show_delivery(session: Session, key: KeyArgument) -> None:
             ),
             title="投递记录",
         )
-        return Group(facts(flat, [(name, name) for name in flat]), Text(), attempts)
+        letter = found.get("letter") or {}
+        return Group(*(facts(part, [(name, name) for name in part]) for part in (flat, letter) if part), Text(), attempts)
 
     session.answer(session.api.get(f"/deliveries/{segment(key)}"), drawn)
 
@@ -104,17 +111,25 @@ def show_delivery(session: Session, key: KeyArgument) -> None:
 def resend(
     session: Session,
     key: KeyArgument,
-    reason: Annotated[str, typer.Option(help="Why; kept on the case.", show_default=False)],
+    reason: Reason,
     again: Annotated[
         bool, typer.Option("--again", help="Also what the department's system has already; only the department may ask for it.")
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.")] = False,
+    yes: Yes = False,
 ) -> None:
     """Have a delivery sent again under the same key: nothing is filed twice."""
     session.confirm(f"Send {key} again?", yes=yes)
     body = {"reason": reason} | ({"again": True} if again else {})
     answer = session.api.post(f"/deliveries/{segment(key)}/resend", body)
     session.answer(answer, lambda _: f"✓ {key} 将重新投递")
+
+
+@asks_hub(delivery_app, "drop", example="hub delivery drop 320113001001001-0f3k9m2p7q.a1 --reason 已电话转办 --yes")
+def drop(session: Session, key: KeyArgument, reason: Reason, yes: Yes = False) -> None:
+    """Give a dead, refused or uncertain delivery up; the case goes back to its holder."""
+    session.confirm(f"Give {key} up for good?", yes=yes)
+    answer = session.api.post(f"/deliveries/{segment(key)}/drop", {"reason": reason})
+    session.answer(answer, lambda _: f"✓ {key} 已放弃，事件退回承办单位")
 
 
 def _last(row: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -1,4 +1,4 @@
-"""`hub area|unit|dead|token|trace|status`: the district, dead letters, tokens, and one case's trace."""
+"""`hub area|unit|token|trace|status`: the district, tokens, and one case's trace."""
 
 from __future__ import annotations
 
@@ -17,12 +17,9 @@ from hub.surfaces.cli.tables import facts, table, when, word, worded
 
 area_app = typer.Typer(no_args_is_help=True, help="Areas: the four-level tree.")
 unit_app = typer.Typer(no_args_is_help=True, help="Units: who acts.")
-dead_app = typer.Typer(no_args_is_help=True, help="Dead letters: deliveries whose attempts are used up.")
 token_app = typer.Typer(no_args_is_help=True, help="API tokens.")
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.")]
-LetterArgument = Annotated[str, typer.Argument(metavar="KEY", help="Delivery key: <case id>.<assignment>.")]
-Reason = Annotated[str, typer.Option(help="Why; kept on the case.", show_default=False)]
 
 
 @asks_hub(area_app, "list", example="hub area list --level street")
@@ -71,61 +68,6 @@ def list_units(
         if (kind is None or row.get("kind") == kind) and (area is None or _serves(row, area))
     ]
     session.answer({"items": rows}, lambda _: table(rows, _UNIT))
-
-
-@asks_hub(dead_app, "list", example="hub dead list --adapter parks")
-def list_dead(
-    session: Session, adapter: Annotated[str | None, typer.Option(help="Only of this adapter.", show_default=False)] = None
-) -> None:
-    """List the dead letters."""
-    answer = session.api.get("/dead-letters")
-    rows = [row for row in items_of(answer) if adapter is None or row.get("adapter") == adapter]
-    session.answer(
-        {"items": rows},
-        lambda _: table(
-            rows,
-            (
-                ("投递键", "key"),
-                ("标题", "title"),
-                ("单位", lambda row: row.get("unit_name") or row.get("unit")),
-                ("适配器", "adapter"),
-                ("状态", worded("state")),
-                ("次数", "attempts"),
-                ("时间", when("at", session.zone)),
-                ("错误", lambda row: _in_letter(row, "error")),
-                ("原因", lambda row: _in_letter(row, "reason")),
-            ),
-        ),
-    )
-
-
-@asks_hub(dead_app, "show", example="hub dead show 320113001001001-0f3k9m2p7q.a1")
-def show_dead(session: Session, key: LetterArgument) -> None:
-    """Show one dead letter."""
-
-    def drawn(found: Mapping[str, Any]) -> Group:
-        letter = found.get("letter")
-        flat = {name: value for name, value in found.items() if name != "letter"}
-        flat |= letter if isinstance(letter, Mapping) else {}
-        return Group(facts(flat, [(name, name) for name in flat]))
-
-    session.answer(session.api.get(f"/dead-letters/{segment(key)}"), drawn)
-
-
-@asks_hub(dead_app, "replay", example="hub dead replay 320113001001001-0f3k9m2p7q.a1 --reason 证书已更新 --yes")
-def replay(session: Session, key: LetterArgument, reason: Reason, yes: Yes = False) -> None:
-    """Try a dead letter again under the same key."""
-    session.confirm(f"Deliver {key} again?", yes=yes)
-    answer = session.api.post(f"/dead-letters/{segment(key)}/replay", {"reason": reason})
-    session.answer(answer, lambda _: f"✓ {key} 重新投递")
-
-
-@asks_hub(dead_app, "drop", example="hub dead drop 320113001001001-0f3k9m2p7q.a1 --reason 已电话转办 --yes")
-def drop(session: Session, key: LetterArgument, reason: Reason, yes: Yes = False) -> None:
-    """Give a dead letter up; the case goes back to its holder."""
-    session.confirm(f"Give {key} up for good?", yes=yes)
-    answer = session.api.post(f"/dead-letters/{segment(key)}/drop", {"reason": reason})
-    session.answer(answer, lambda _: f"✓ {key} 已放弃，事件退回承办单位")
 
 
 @asks_hub(token_app, "issue", example="hub token issue --name 张班长 --role grid_worker --unit 320113001001001")
@@ -286,8 +228,3 @@ _UNIT_FIGURES = (
 
 def _serves(unit: Mapping[str, Any], area: str) -> bool:
     return any(area.startswith(str(served)) for served in unit.get("areas") or ())
-
-
-def _in_letter(row: Mapping[str, Any], name: str) -> Any:
-    letter = row.get("letter")
-    return letter.get(name) if isinstance(letter, Mapping) else None

@@ -1,1 +1,1 @@
-"""Deliveries: the log, and dead letters."""
+"""Deliveries: the log, sending again, and giving up."""

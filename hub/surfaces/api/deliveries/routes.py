@@ -1,4 +1,4 @@
-"""The delivery log: what went to which department's system, every attempt at it, and having something sent again by hand.
+"""The delivery log: what went to which department's system, every attempt at it; having something sent again, or giving it up.
 
 A department sees its own unit's deliveries only, operators their area's; shown is what the ledger has (docs/plugins/webhooks.md).
 """
@@ -7,31 +7,41 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Path, Query, Request
+from msgspec.structs import replace
 from pydantic import AwareDatetime
 from starlette.responses import Response
 
 from hub.contract import Capability
 from hub.errors import NotAllowed, TransitionRefused
-from hub.model.assignments.commands import Resend
-from hub.model.assignments.state import AssignmentState, AttemptOutcome, parse_delivery_key
-from hub.model.rights import Role
+from hub.model.aggregate import Folded
+from hub.model.assignments.commands import Drop, Resend
+from hub.model.assignments.state import STOPPED, Assignment, AssignmentState, AttemptOutcome, parse_delivery_key
+from hub.model.case.state import Case
+from hub.model.rights import RUNNERS, Role
 from hub.privacy.masks import mask_text
 from hub.surfaces.api.answers import Fresh, KeyHeader, answer, settle, utc_now
-from hub.surfaces.api.bodies import ResendBody, read_body
+from hub.surfaces.api.bodies import ReasonBody, ResendBody, read_body
 from hub.surfaces.api.cases.kind import CASE_KIND
 from hub.surfaces.api.cases.present import Presenter, attempt_answer
-from hub.surfaces.api.deliveries.dead_letters import DeadKey
 from hub.surfaces.api.matters.kinds import command_answer, execute
 from hub.surfaces.api.models import CommandAnswer, DeliveryAnswer, DeliveryList
 from hub.surfaces.api.openapi import gives, takes
-from hub.surfaces.api.people.auth import DELIVERY_READERS, CallerHere, ServicesHere
+from hub.surfaces.api.people.auth import DELIVERY_READERS, Caller, CallerHere, ServicesHere
 from hub.surfaces.api.services import Services
 from hub.views import DeliveryFilter, SeenDelivery
 
 router = APIRouter(prefix="/deliveries", tags=["deliveries"])
 
-_STOPPED = (AssignmentState.DEAD, AssignmentState.REFUSED, AssignmentState.UNCERTAIN)
+KEY = r"^\d{15}-[0-9a-hjkmnp-tv-z]{10,26}\.a\d{1,4}$"
+DeliveryKey = Annotated[
+    str,
+    Path(
+        pattern=KEY,
+        description="Delivery key: case id and assignment",
+        examples=["320113001001001-01jd8x2m9qk3v5wz.a1"],
+    ),
+]
 
 
 @router.get("", summary="The delivery log", responses=gives(DeliveryList, 403))
@@ -42,11 +52,12 @@ async def deliveries(
     adapter: Annotated[str | None, Query(max_length=64, description="Adapter instance")] = None,
     unit: Annotated[str | None, Query(max_length=64, description="Whose deliveries")] = None,
     state: Annotated[list[AssignmentState] | None, Query(description="One or more states")] = None,
+    stopped: Annotated[
+        bool | None, Query(description="Waits for an operator: dead, refused or uncertain while the case goes on")
+    ] = None,
     outcome: Annotated[list[AttemptOutcome] | None, Query(description="How the last attempt ended")] = None,
     case: Annotated[str | None, Query(max_length=42)] = None,
-    key: Annotated[
-        str | None, Query(pattern=r"^\d{15}-[0-9a-hjkmnp-tv-z]{10,26}\.a\d{1,4}$", description="Delivery key")
-    ] = None,
+    key: Annotated[str | None, Query(pattern=KEY, description="Delivery key")] = None,
     ticket: Annotated[str | None, Query(max_length=200, description="The department's own number")] = None,
     q: Annotated[str | None, Query(max_length=200, description="Key, ticket, or words of the case")] = None,
     since: Annotated[AwareDatetime | None, Query(description="Last tried at or after")] = None,
@@ -63,6 +74,7 @@ async def deliveries(
             adapter=adapter,
             unit=unit,
             state=tuple(state or ()),
+            stopped=stopped,
             outcome=tuple(outcome or ()),
             case=case,
             key=key,
@@ -81,7 +93,7 @@ async def deliveries(
 
 @router.get("/{key}", summary="One delivery", responses=gives(DeliveryAnswer, 403))
 async def delivery(
-    request: Request, services: ServicesHere, caller: CallerHere, key: DeadKey, fresh: Fresh = False
+    request: Request, services: ServicesHere, caller: CallerHere, key: DeliveryKey, fresh: Fresh = False
 ) -> Response:
     """Every attempt: when, how long, how it ended."""
     caller.require(DELIVERY_READERS)
@@ -99,7 +111,7 @@ async def delivery(
     openapi_extra=takes(ResendBody, {"reason": "我方系统已恢复，请重新推送"}),
 )
 async def resend(
-    request: Request, services: ServicesHere, caller: CallerHere, key: DeadKey, once: KeyHeader = None
+    request: Request, services: ServicesHere, caller: CallerHere, key: DeliveryKey, once: KeyHeader = None
 ) -> Response:
     """Under the same delivery key, so that nothing is filed twice: what is dead, refused or uncertain.
 
@@ -107,22 +119,45 @@ async def resend(
     """
     caller.require(DELIVERY_READERS)
     body = await read_body(request, ResendBody)
-    id, part = parse_delivery_key(key)
-    folded = caller.must_see(await services.desk.load(id))
-    found = folded.state.assignment(part)
-    if found is None or found.adapter is None or caller.scope.unit not in (None, found.unit):
-        raise NotAllowed("no such delivery")
-    if body.again and found.state not in _STOPPED:
+    folded, found = await _its_own(services, caller, key)
+    if body.again and found.state not in STOPPED:
         why = await _not_again(services, caller.token.role, found.adapter)
         if why is not None:
             raise TransitionRefused(state=found.state.value, command="resend", rule=why, subject=found.id)
-    command = Resend(assignment=part, reason=mask_text(body.reason), again=body.again)
-    return command_answer(
-        request, services, CASE_KIND, caller, await execute(services, CASE_KIND, caller, folded, command, once)
-    )
+    command = Resend(assignment=found.id, reason=body.reason, again=body.again)
+    outcome = await execute(services, CASE_KIND, caller, folded, command, once)
+    return command_answer(request, services, CASE_KIND, caller, outcome)
 
 
-async def _not_again(services: Services, role: Role, adapter: str) -> str | None:
+@router.post(
+    "/{key}/drop",
+    summary="Give it up",
+    responses=gives(CommandAnswer, 400, 403, 409, 413, 415),
+    openapi_extra=takes(ReasonBody, {"reason": "改由电话通知"}),
+)
+async def drop(
+    request: Request, services: ServicesHere, caller: CallerHere, key: DeliveryKey, once: KeyHeader = None
+) -> Response:
+    """A dead, refused or uncertain delivery is not tried any more; its case is with the holder again."""
+    caller.require(RUNNERS)
+    body = await read_body(request, ReasonBody)
+    folded, found = await _its_own(services, caller, key)
+    command = Drop(assignment=found.id, reason=body.reason)
+    outcome = await execute(services, CASE_KIND, caller, folded, command, once)
+    return command_answer(request, services, CASE_KIND, caller, outcome)
+
+
+async def _its_own(services: Services, caller: Caller, key: str) -> tuple[Folded[Case], Assignment]:
+    """The delivery as the ledger has it, in the caller's scope; raises NotAllowed."""
+    case, assignment = parse_delivery_key(key)
+    folded = caller.must_see(await services.desk.load(case))
+    found = folded.state.assignment(assignment)
+    if found is None or found.adapter is None or caller.scope.unit not in (None, found.unit):
+        raise NotAllowed("no such delivery")
+    return folded, found
+
+
+async def _not_again(services: Services, role: Role, adapter: str | None) -> str | None:
     """Why what a department's system has is not sent to it once more; None when it may be."""
     if role is not Role.DEPARTMENT:
         return "only the department itself may ask for what its system has already"
@@ -134,7 +169,8 @@ async def _not_again(services: Services, role: Role, adapter: str) -> str | None
 
 def _shown(item: SeenDelivery, shown: Presenter) -> DeliveryAnswer:
     part = item.assignment
-    resend = "yes" if part.state in _STOPPED else "again" if part.state is AssignmentState.DELIVERED else "no"
+    letter = part.letter if part.state in (AssignmentState.DEAD, AssignmentState.DROPPED) else None
+    resend = "yes" if part.state in STOPPED else "again" if part.state is AssignmentState.DELIVERED else "no"
     return DeliveryAnswer(
         key=item.key,
         case=item.case,
@@ -153,4 +189,5 @@ def _shown(item: SeenDelivery, shown: Presenter) -> DeliveryAnswer:
         ticket=part.ticket,
         delivered_at=item.delivered_at,
         attempts=[attempt_answer(attempt) for attempt in part.attempts],
+        letter=letter and replace(letter, reason=mask_text(letter.reason)),
     )

@@ -63,7 +63,7 @@ _CLOSED: Final[tuple[tuple[str, re.Pattern[str], str], ...]] = tuple(
     (method, re.compile(rf"/api/v1{path}"), why)
     for method, path, why in (
         ("POST", r"/repairs/[^/]+/(resolve|dismiss)", "ending a repair is the operators' judgement"),
-        ("(GET|POST)", r"/dead-letters(/.+)?", "the operators' view of what the delivery log shows"),
+        ("POST", r"/deliveries/[^/]+/drop", "giving a delivery up is the operators' judgement"),
         (
             "(GET|POST|PATCH|DELETE)",
             r"/adapters(/.+)?",
