@@ -209,7 +209,7 @@ def test_only_what_stopped_can_be_dropped() -> None:
 
 
 @pytest.mark.parametrize("command", [c.Resend(assignment="a1", reason=" "), c.Drop(assignment="a1", reason=" ")])
-def test_sending_again_and_dropping_need_a_reason(command: c.CaseCommand) -> None:
+def test_sending_again_and_dropping_need_a_reason(command: c.Command) -> None:
     play = sending()
     play.do(failed())
     play.do(c.RecordDead(assignment="a1", letter=LETTER))
