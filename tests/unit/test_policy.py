@@ -1,6 +1,7 @@
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from time import perf_counter
+from time import process_time
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -228,22 +229,19 @@ def test_every_matter_gets_a_plan_and_always_the_same(channel: Channel, title: s
     assert not found.dispatch or units(found, Role.LEAD)
 
 
-def test_routing_a_request_takes_well_under_a_millisecond() -> None:
-    matters = [
-        Matter(
-            channel=Channel.HOTLINE, title="小区下水道堵塞，物业不管", text="已经向物业反映多次，一直没人来。" * 20, area=GRID
-        )
-        for _ in range(200)
-    ]
-    best = min(_seconds(matters) for _ in range(5))
-    assert best / len(matters) < 0.001
+def test_routing_a_request_costs_less_than_ten_thousand_additions() -> None:
+    """Measured against plain Python in the same run, for machines differ and others work on them meanwhile."""
+    matter = Matter(
+        channel=Channel.HOTLINE, title="小区下水道堵塞，物业不管", text="已经向物业反映多次，一直没人来。" * 20, area=GRID
+    )
+    took = min(_seconds(lambda: POLICY.plan(matter, NIGHT)) for _ in range(200))
+    assert took < min(_seconds(lambda: sum(one + 1 for one in range(10_000))) for _ in range(200))
 
 
-def _seconds(matters: list[Matter]) -> float:
-    started = perf_counter()
-    for matter in matters:
-        POLICY.plan(matter, NIGHT)
-    return perf_counter() - started
+def _seconds(work: Callable[[], object]) -> float:
+    started = process_time()
+    work()
+    return process_time() - started
 
 
 @pytest.mark.parametrize(
