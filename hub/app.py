@@ -63,6 +63,7 @@ from hub.spine.ways_in.classification import Classification
 from hub.spine.ways_in.deadlines import Deadlines
 from hub.spine.ways_in.intake import Intake, entry_of
 from hub.spine.ways_in.reportback import ReportBack
+from hub.spine.ways_in.taking import Taking
 from hub.surfaces.api.cases.kind import CASE_KIND
 from hub.surfaces.api.matters.kinds import Kind
 from hub.surfaces.api.people.tokens import Tokens
@@ -273,17 +274,8 @@ class Hub:
         async def incoming(adapter: str, item: IncomingCase, actor: Actor, cause: str | None) -> Outcome[Case]:
             return await self.intake.report(entry_of(adapter, item), actor=actor, cause=cause)
 
-        self.reportback = ReportBack(
-            bus,
-            self.desks,
-            self.adapters,
-            incoming,
-            self.views,
-            self.objects,
-            buckets["CURSORS"],
-            self.repairs.note,
-            dropped=is_sample,
-        )
+        taking = Taking(bus, self.desks, self.views, self.objects, self.repairs.note, dropped=is_sample)
+        self.reportback = ReportBack(bus, self.adapters, taking, incoming, buckets["CURSORS"])
 
         async def brought_in(adapter: str, item: IncomingCase) -> None:
             await incoming(adapter, item, Actor(kind=ActorKind.SYSTEM, name=adapter), telemetry.traceparent())
