@@ -23,8 +23,19 @@ def settings_table() -> str:
     """Every setting: its environment variable, default and meaning."""
     from hub.settings import Settings
 
+    return _settings_table(Settings)
+
+
+def open311_settings() -> str:
+    """Every setting of the Open311 server."""
+    from hub_open311.server import SERVER
+
+    return _settings_table(SERVER.settings, f"routes.{SERVER.name}.")
+
+
+def _settings_table(model: type[BaseModel], prefix: str = "") -> str:
     rows = "\n".join(
-        f"| `{name}` | `HUB_{variable}` | {default} | {help} |" for name, variable, default, help in _settings(Settings)
+        f"| `{name}` | `HUB_{variable}` | {default} | {help} |" for name, variable, default, help in _settings(model, prefix)
     )
     return f"| setting | environment | default | meaning |\n|---|---|---|---|\n{rows}"
 
@@ -109,6 +120,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "protocol-messages": protocol_messages,
     "protocol-permissions": protocol_permissions,
     "settings": settings_table,
+    "georeport-settings": open311_settings,
     "commands": command_list,
     **_sibling("plugin_reference").parts(),
 }

@@ -98,6 +98,32 @@ def values(language: str) -> str:
     return "\n\n".join(parts)
 
 
+def routes(language: str) -> str:
+    """What a mount is, and what the hub lets it do."""
+    from hub.contract import routes as module
+
+    parts = []
+    for one in vars(module).values():
+        if not inspect.isclass(one) or one.__module__ != module.__name__:
+            continue
+        said = _said(language, one.__name__, inspect.getdoc(one))
+        table = _fields(language, one) if dataclasses.is_dataclass(one) else _members(language, one)
+        parts.append(f"#### {one.__name__}\n\n{said}\n\n{table}".rstrip())
+    return "\n\n".join(parts)
+
+
+def _members(language: str, kind: type) -> str:
+    """Public methods and properties of a class."""
+    rows = []
+    for name, member in vars(kind).items():
+        made = member.fget if isinstance(member, property) else member
+        if name.startswith("_") or not inspect.isfunction(made):
+            continue
+        shown = f"`{name}`" if made is not member else f"`{name}{_arguments(made)}`"
+        rows.append((shown, _said(language, f"{kind.__name__}.{name}", inspect.getdoc(made))))
+    return _table(language, ("method", "what"), rows) if rows else ""
+
+
 def errors(language: str) -> str:
     """What to raise, and what the hub does then."""
     from hub import errors as module
@@ -227,6 +253,7 @@ _PARTS = {
     "manifest": manifest,
     "capabilities": capabilities,
     "values": values,
+    "routes": routes,
     "errors": errors,
     "instance": instance,
     "faults": faults,

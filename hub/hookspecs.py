@@ -13,10 +13,11 @@ import pluggy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
     import typer
 
-    from hub.contract import Adapter, Classifier, ConsolePage, IntakeChannel, Notifier
+    from hub.contract import Adapter, Classifier, ConsolePage, IntakeChannel, Mount, Notifier
 
 API_VERSION = 1
 """Raised by one when a hook or a method of the contract changes incompatibly."""
@@ -55,6 +56,12 @@ def hub_notifiers() -> Sequence[type[Notifier]]:
 @hookspec
 def hub_console_pages() -> Sequence[ConsolePage]:
     """Return the pages this plugin adds to the command centre's console."""
+    return ()
+
+
+@hookspec
+def hub_routes() -> Sequence[Mount[Any]]:
+    """Return what this plugin answers beside the hub's own interface, each under a path of its own."""
     return ()
 
 

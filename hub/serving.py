@@ -26,6 +26,7 @@ from hub.app import Hub
 from hub.bus.streams import LEDGER, worked
 from hub.errors import ConfigError, HubError, LedgerDamaged
 from hub.observing import logs
+from hub.platform.adapters.mounts import configured
 from hub.spine.effects.linkage import DURABLE
 from hub.surfaces.api import create_app
 from hub.surfaces.api.services import Instances, Services
@@ -64,7 +65,7 @@ class _Callbacks:
 
 
 def services_of(hub: Hub) -> Services:
-    """What the HTTP interface needs of a hub."""
+    """What the HTTP interface needs of a hub; raises ConfigError for settings of plugins' routes."""
     return Services(
         desk=hub.desk,
         desks=hub.desks,
@@ -81,7 +82,7 @@ def services_of(hub: Hub) -> Services:
         district=hub.rulebook.district,
         publish_policy=hub.policies.publish,
         settings=hub.settings.api,
-        open311=hub.settings.open311,
+        mounts=configured(hub.adapters.plugins.mounts, hub.settings.routes),
         instances=Instances(roster=hub.adapters, registration=hub.registration, trials=hub.trials),
         credentials=hub.credentials,
         upkeep=hub.upkeep,

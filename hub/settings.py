@@ -6,7 +6,7 @@ Read once by the composition root and the CLI; nothing else reads the environmen
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
@@ -58,57 +58,6 @@ class ApiSettings(BaseModel):
     rate_per_minute: int = Field(6000, description="Requests a token may make per minute.")
 
 
-class Open311Value(BaseModel):
-    """One choice of a list attribute."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    key: str
-    name: str
-
-
-class Open311Attribute(BaseModel):
-    """One question of a service definition (GeoReport v2)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    code: str = Field(pattern=r"^[A-Za-z0-9_-]{1,40}$")
-    description: str
-    datatype: Literal["string", "number", "datetime", "text", "singlevaluelist", "multivaluelist"] = "string"
-    required: bool = False
-    variable: bool = True
-    datatype_description: str = ""
-    values: tuple[Open311Value, ...] = ()
-
-
-class Open311Settings(BaseModel):
-    """The Open311 GeoReport v2 server at /open311."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    enabled: bool = Field(True, description="Serve /open311.")
-    jurisdiction_id: str | None = Field(
-        None, description="Name of the jurisdiction besides the district's code, e.g. `city.gov`."
-    )
-    anonymous: bool = Field(
-        False, description="Take reports without an api_key, at most `anonymous_per_minute` from an address."
-    )
-    anonymous_per_minute: int = Field(5, ge=1, description="Reports without an api_key that one address may send in a minute.")
-    publish: Literal["open311", "all"] = Field(
-        "open311", description="Which cases anybody may read: those that came by Open311, or all that are not `sensitive`."
-    )
-    sensitive: tuple[str, ...] = Field(
-        ("H",),
-        description="Beginnings of category codes whose cases are not listed and never show text or place without a key.",
-    )
-    services: tuple[str, ...] = Field((), description="Beginnings of category codes that are offered; empty: all.")
-    contact: str = Field("", description="Discovery: how to reach who runs this; empty: the district's name.")
-    key_service: str = Field("", description="Discovery: how to get an api_key; empty: ask the contact.")
-    attributes: dict[str, tuple[Open311Attribute, ...]] = Field(
-        {}, description="Questions by beginning of category code (`*`: every service) instead of the built-in ones."
-    )
-
-
 class Settings(BaseSettings):
     """Everything that can be set. Secrets are SecretStr and never printed."""
 
@@ -119,7 +68,10 @@ class Settings(BaseSettings):
     nats: NatsSettings = Field(default_factory=NatsSettings)
     views: ViewsSettings = Field(default_factory=ViewsSettings)
     api: ApiSettings = Field(default_factory=ApiSettings)
-    open311: Open311Settings = Field(default_factory=Open311Settings)
+    routes: dict[str, Any] = Field(
+        {},
+        description="Settings of what plugins answer beside the API, by its name (`routes.<name>.…`); see the plugin's page.",
+    )
     log_level: str = Field("info", description="debug, info, warning or error.")
     log_json: bool = Field(False, description="One JSON object per log line instead of text.")
     token: SecretStr | None = Field(None, description="Token the CLI uses; empty: `admin.token` in the data directory.")

@@ -2,7 +2,7 @@
 
 The hub owns retry, idempotency, tracing, rate, secrets and acknowledgement; a plugin only speaks its department's protocol. Authors
 import these names from `hub`. values: what crosses the border; manifest: what a plugin says of itself; plugin: what is subclassed;
-crosswalk: the department's words as data; instances: a plugin with settings, areas and limits.
+crosswalk: the department's words as data; instances: a plugin with settings, areas and limits; routes: what it mounts beside the API.
 """
 
 from hub.contract.crosswalk import Crosswalk, Words, WordTable
@@ -18,6 +18,17 @@ from hub.contract.plugin import (
     IntakeChannel,
     Notifier,
     Plugin,
+)
+from hub.contract.routes import (
+    DistrictFacts,
+    Filed,
+    Mount,
+    MountSettings,
+    News,
+    Publishing,
+    Reception,
+    ShownCase,
+    Visitor,
 )
 from hub.contract.values import (
     Alert,
@@ -61,22 +72,31 @@ __all__ = [
     "Contact",
     "Context",
     "Crosswalk",
+    "DistrictFacts",
+    "Filed",
     "Health",
     "IncomingCase",
     "IntakeChannel",
     "Manifest",
+    "Mount",
+    "MountSettings",
+    "News",
     "Notice",
     "Notifier",
     "Placement",
     "Plugin",
     "Poll",
+    "Publishing",
     "Receipt",
+    "Reception",
     "Report",
     "ReportKind",
     "ReportedFile",
+    "ShownCase",
     "Standing",
     "StandingState",
     "Suggestion",
+    "Visitor",
     "WordTable",
     "Words",
 ]

@@ -91,3 +91,31 @@ NOTICES: Final[Mapping[str, str]] = {
     "merged": "您反映的事项已并入同一事项继续办理。",
 }
 """What the reporter is told at each stage; nothing personal, no departmental internals."""
+
+NEWS: Final[Mapping[str, str]] = {
+    "case.held": "您反映的事项已受理，正在核查。",
+    "assignment.made": "已派单至承办单位。",
+    "assignment.accepted": "承办单位已签收。",
+    "assignment.progressed": "承办单位正在办理。",
+    "clock.suspended": "因故暂缓办理。",
+    "clock.resumed": "恢复办理。",
+    "case.resolved": NOTICES["resolved"],
+    "case.closed": NOTICES["closed"],
+    "case.reopened": NOTICES["reopened"],
+    "case.voided": NOTICES["void"],
+    "case.merged": NOTICES["merged"],
+}
+"""What everybody may be told of a case, by event."""
+
+STANDINGS: Final[Mapping[str, str]] = {
+    "reported": "已登记，等待受理。",
+    "held": "已受理，正在核查处理。",
+    "dispatched": "已派单，承办单位正在办理。",
+    "resolved": "已办理完毕，等待回访。",
+    "closed": "已结案。",
+    "void": "经核实不予办理或无需办理，已作结束处理。",
+    "merged": "已并入同一事项继续办理。",
+    "suspended": NEWS["clock.suspended"],
+    "reopened": "已重新办理。",
+}
+"""How a case stands, for everybody: its stage, or what is said of it instead."""

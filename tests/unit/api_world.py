@@ -27,9 +27,10 @@ from hub.model.district.areas import Level, UnitCode
 from hub.model.effects import Call, React
 from hub.model.policy.district import District
 from hub.platform.adapters import AdapterStatus
+from hub.platform.adapters.mounts import Mounted
 from hub.platform.upkeep.repairs import Repair
 from hub.privacy.vault import Vault
-from hub.settings import ApiSettings, Open311Settings
+from hub.settings import ApiSettings
 from hub.spine.effects.erasure import Erasure
 from hub.spine.effects.linkage import reaction_of
 from hub.spine.effects.reactions import Reactions
@@ -154,7 +155,7 @@ class World:
         *,
         settings: ApiSettings | None = None,
         heartbeat: float = 15.0,
-        open311: Open311Settings | None = None,
+        mounts: tuple[Mounted, ...] = (),
     ) -> "World":
         folder.mkdir(exist_ok=True)
         place = district()
@@ -189,7 +190,7 @@ class World:
                 district=lambda: place,
                 publish_policy=publish,
                 settings=settings or ApiSettings(),
-                open311=open311 or Open311Settings(),
+                mounts=mounts,
                 connected=lambda: True,
             ),
             heartbeat=heartbeat,

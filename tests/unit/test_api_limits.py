@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.types import Message, Receive, Scope, Send
 
-from hub.surfaces.api.limits import BodyLimit, address_of
+from hub.surfaces.api.limits import Allowance, BodyLimit, address_of
 
 SCOPE: Scope = {"type": "http", "method": "POST", "path": "/api/v1/cases", "headers": [], "query_string": b""}
 
@@ -49,6 +49,16 @@ async def test_body_that_does_not_arrive_is_given_up() -> None:
 
 async def test_whole_body_is_waited_for_no_longer() -> None:
     assert await asked([b"a", b"bc"], ends=True) == (200, b"3")
+
+
+def test_allowance_refills_steadily_for_each_name() -> None:
+    now = [0.0]
+    allowance = Allowance(2, lambda: now[0])
+    assert [allowance.take("a"), allowance.take("a")] == [0.0, 0.0]
+    assert allowance.take("a") == pytest.approx(30.0)
+    assert allowance.take("b") == 0.0
+    now[0] = 31.0
+    assert allowance.take("a") == 0.0
 
 
 @pytest.mark.parametrize(

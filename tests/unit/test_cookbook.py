@@ -15,7 +15,9 @@ import pytest
 from pydantic import SecretStr
 
 from hub import AdapterFault, CredentialsRejected, OutcomeUnknown, Receipt, Refused, Unavailable
+from hub.platform.adapters.mounts import configured
 from hub.platform.adapters.outbound import departmental_client
+from tests.unit.api_world import World
 
 COOKBOOK = Path(__file__).resolve().parents[2] / "docs" / "plugins" / "cookbook.md"
 URL = "http://department.example"
@@ -115,6 +117,24 @@ async def test_page_escapes_what_it_shows() -> None:
     pages.CREWS["<b>"] = "x"
     (page,) = pages.hub_console_pages()
     assert "&lt;b&gt;" in await page.render()
+
+
+async def test_mini_program_reports_once_and_sees_what_became_of_it(tmp_path: Path) -> None:
+    (mount,) = recipe("routes").hub_routes()
+    async with World.make(tmp_path, mounts=configured([mount], {"mini": {"per_minute": 2}})) as world:
+        key = {"x-api-key": world.secrets["street"]}
+
+        async def send(said: object, headers: dict[str, str] = key) -> httpx.Response:
+            return await world.client.post("http://hub/mini/reports", json=said, headers=headers)
+
+        told = {"id": "1", "person": "p", "text": "路灯不亮", "place": "尧佳路7号"}
+        case = (await send(told)).json()["case"]
+        assert (await send(told)).json()["case"] == case
+        assert (await send(told)).status_code == 429
+        shown = await world.client.get(f"http://hub/mini/reports/{case}", headers=key)
+        assert shown.json() == {"case": case, "stage": "held", "said": "已受理，正在核查处理。"}
+        assert (await send({"id": 1})).json()["errors"][0]["field"] == "body"
+        assert (await send(told, {})).status_code == 404
 
 
 async def test_receipt_in_two_steps_is_a_ticket_a_refusal_or_unknown() -> None:

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import pluggy
 
@@ -27,6 +28,7 @@ from hub.contract import (
     ConsolePage,
     IntakeChannel,
     Manifest,
+    Mount,
     Notifier,
     Plugin,
 )
@@ -53,6 +55,7 @@ KINDS: Mapping[str, type[Plugin]] = MappingProxyType(
 _OWN = {Adapter: ("deliver",), IntakeChannel: (), Classifier: ("classify",), Notifier: ("notify",)}
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 _PATH = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_ROUTES = re.compile(r"[a-z][a-z0-9_]{0,31}")
 
 
 class Plugins:
@@ -62,6 +65,7 @@ class Plugins:
         self._extra = tuple(extra)
         self.kinds: Mapping[str, type[Plugin]] = {}
         self.pages: tuple[ConsolePage, ...] = ()
+        self.mounts: tuple[Mount[Any], ...] = ()
         self.look()
 
     def look(self) -> list[str]:
@@ -83,9 +87,15 @@ class Plugins:
             for page in offered:
                 checked = _check_page(page, pages)
                 pages[checked.path] = checked
+        mounts: dict[str, Mount[Any]] = {}
+        for offered in _offers(manager, "hub_routes"):
+            for mount in offered:
+                found = _check_mount(mount, mounts)
+                mounts[found.name] = found
         fresh = sorted(set(kinds) - set(self.kinds))
         self.kinds = MappingProxyType({**kinds, **self.kinds})
         self.pages = tuple(pages.values())
+        self.mounts = tuple(mounts.values())
         return fresh
 
     def ensure(self, name: str) -> None:
@@ -194,3 +204,11 @@ def _check_page(page: object, known: Mapping[str, ConsolePage]) -> ConsolePage:
     if page.path in known:
         raise PluginError(f"two console pages have the path {page.path}", subject=page.path)
     return page
+
+
+def _check_mount(mount: object, known: Mapping[str, Mount[Any]]) -> Mount[Any]:
+    if not isinstance(mount, Mount) or not _ROUTES.fullmatch(mount.name):
+        raise PluginError(f"not routes with a name of lower-case letters, digits and _: {mount!r:.100}", subject="hub_routes")
+    if mount.name in known:
+        raise PluginError(f"two plugins bring routes named {mount.name}", subject=mount.name)
+    return mount

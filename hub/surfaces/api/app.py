@@ -12,11 +12,8 @@ from typing import Any
 
 import msgspec
 from fastapi import APIRouter, FastAPI
-from starlette.routing import BaseRoute
+from starlette.routing import BaseRoute, Route
 
-from hub.open311.errors import PREFIX as OPEN311
-from hub.open311.pace import Pace
-from hub.open311.server import Open311
 from hub.surfaces.api import lookups, pages, problems
 from hub.surfaces.api.adapters import callbacks, credentials, trial
 from hub.surfaces.api.adapters import routes as adapters
@@ -24,9 +21,10 @@ from hub.surfaces.api.answers import Writes
 from hub.surfaces.api.cases import files
 from hub.surfaces.api.cases import routes as cases
 from hub.surfaces.api.deliveries import routes as deliveries
-from hub.surfaces.api.limits import BodyLimit, RateLimit
+from hub.surfaces.api.limits import Allowance, BodyLimit, RateLimit
 from hub.surfaces.api.matters import stream
 from hub.surfaces.api.matters.kinds import Kind, list_router, matter_router, opening_router
+from hub.surfaces.api.mounts.mounting import OwnRefusals, mount_all
 from hub.surfaces.api.openapi import describe
 from hub.surfaces.api.people import keys
 from hub.surfaces.api.people import routes as tokens
@@ -42,7 +40,10 @@ outside a token's scope is not found. Times are UTC."""
 
 
 def create_app(services: Services, *, heartbeat: float = stream.HEARTBEAT) -> FastAPI:
-    """The ASGI app over the services; `heartbeat` is the seconds of silence on a stream of changes."""
+    """The ASGI app over the services; `heartbeat` is the seconds of silence on a stream of changes.
+
+    Raises PluginError for a mount that can't be built, or not where it wants to be.
+    """
     app = FastAPI(
         title="City hub",
         version="1",
@@ -56,14 +57,14 @@ def create_app(services: Services, *, heartbeat: float = stream.HEARTBEAT) -> Fa
     app.state.writes = Writes()
     app.state.streams = Counter()
     app.state.heartbeat = heartbeat
-    app.state.failed_callbacks = Pace(callbacks.FAILED_PER_MINUTE, time.monotonic)
+    app.state.failed_callbacks = Allowance(callbacks.FAILED_PER_MINUTE, time.monotonic)
     routes, bodies = interface(services.kinds)
     app.router.routes.extend(routes)
-    if services.open311.enabled:
-        app.mount(OPEN311, Open311(services).app())
+    refusals = mount_all(app, services, (ROOT, *(route.path for route in callbacks.router.routes if isinstance(route, Route))))
     problems.install(app)
     app.add_middleware(BodyLimit, most=services.settings.max_body)
     app.add_middleware(RateLimit, per_minute=services.settings.rate_per_minute)
+    app.add_middleware(OwnRefusals, refusals=refusals)
     app.add_middleware(Tracing)
     document: dict[str, Any] = {}
 

@@ -38,6 +38,33 @@ class _TooSlow(Exception):
     """The body does not arrive."""
 
 
+class Allowance:
+    """A bucket of `per_minute` for each name, all of it at once if need be, refilled steadily. No I/O; the clock is passed in."""
+
+    def __init__(self, per_minute: int, clock: Callable[[], float]) -> None:
+        self._most = float(per_minute)
+        self._refill = per_minute / 60.0
+        self._clock = clock
+        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def take(self, name: str) -> float:
+        """Take one; seconds until there is one again (0: taken)."""
+        now = self._clock()
+        left, since = self._left.get(name, (self._most, now))
+        left = min(self._most, left + (now - since) * self._refill)
+        allowed = left >= 1
+        self._left[name] = (left - 1 if allowed else left, now)
+        self._left.move_to_end(name)
+        while len(self._left) > _MOST_REMEMBERED:
+            self._left.popitem(last=False)
+        return 0.0 if allowed else (1 - left) / self._refill
+
+    def give_back(self, name: str) -> None:
+        """Put one back that was taken in this name for another."""
+        left, since = self._left.get(name, (self._most, self._clock()))
+        self._left[name] = (min(self._most, left + 1), since)
+
+
 class BodyLimit:
     """Refuses bodies of more than `most` bytes, and those that trickle in to keep a connection and what was read of them."""
 
@@ -105,10 +132,8 @@ class RateLimit:
 
     def __init__(self, app: ASGIApp, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._app = app
-        self._most = float(per_minute)
-        self._refill = per_minute / 60.0
-        self._clock = clock
-        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._most = per_minute
+        self._allowance = Allowance(per_minute, clock)
         self._valid: OrderedDict[str, None] = OrderedDict()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -118,10 +143,10 @@ class RateLimit:
             return
         token = _token(scope)
         address = address_of(scope)
-        wait = self._take(token if token is not None and token in self._valid else address)
+        wait = self._allowance.take(token if token is not None and token in self._valid else address)
         if wait > 0:
             headers = {"Retry-After": str(math.ceil(wait))}
-            detail = f"At most {self._most:.0f} requests a minute."
+            detail = f"At most {self._most} requests a minute."
             await problem(scope, 429, "rate_limited", detail, headers=headers)(scope, receive, send)
             return
 
@@ -138,25 +163,12 @@ class RateLimit:
             return
         if token not in self._valid:
             # Its first request was the address's until now.
-            left, since = self._buckets.get(address, (self._most, self._clock()))
-            self._buckets[address] = (min(self._most, left + 1), since)
-            self._take(token)
+            self._allowance.give_back(address)
+            self._allowance.take(token)
         self._valid[token] = None
         self._valid.move_to_end(token)
         while len(self._valid) > _MOST_REMEMBERED:
             self._valid.popitem(last=False)
-
-    def _take(self, who: str) -> float:
-        """Take one; seconds until there is one again (0: taken)."""
-        now = self._clock()
-        left, since = self._buckets.get(who, (self._most, now))
-        left = min(self._most, left + (now - since) * self._refill)
-        allowed = left >= 1
-        self._buckets[who] = (left - 1 if allowed else left, now)
-        self._buckets.move_to_end(who)
-        while len(self._buckets) > _MOST_REMEMBERED:
-            self._buckets.popitem(last=False)
-        return 0.0 if allowed else (1 - left) / self._refill
 
 
 def _token(scope: Scope) -> str | None:

@@ -6,8 +6,9 @@ Never a stack trace, never what lies outside the caller's scope. `type` is `urn:
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
+from typing import cast
 
 import msgspec
 import structlog
@@ -31,8 +32,6 @@ from hub.errors import (
     Undecided,
 )
 from hub.observing import telemetry
-from hub.open311.errors import asks_here, refusal
-from hub.open311.formats import form_of
 from hub.privacy.marks import plain
 
 log = structlog.get_logger("hub.api")
@@ -40,6 +39,10 @@ log = structlog.get_logger("hub.api")
 MEDIA_TYPE = "application/problem+json"
 TRACE_KEY = "hub.trace_id"
 """Where the tracing middleware leaves the request's trace id in the ASGI scope."""
+Refusal = Callable[[str, int, str], tuple[str, bytes] | None]
+"""A mount's own words for a refusal: path, status, detail → media type and body; None: it has none for this."""
+REFUSAL_KEY = "hub.refusal"
+"""Where a mount's own words stand in the ASGI scope."""
 
 
 class FieldError(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -137,9 +140,10 @@ def problem(
     headers: Mapping[str, str] | None = None,
     refused: TransitionRefused | None = None,
 ) -> Response:
-    """The response of a refusal; in Open311's words to those who asked there."""
-    if asks_here(path := scope.get("path")):
-        return refusal(status, (detail,), form_of(str(path)), headers)
+    """The response of a refusal; in a mount's own words to those who asked there."""
+    own = cast("Refusal | None", scope.get(REFUSAL_KEY))
+    if own is not None and (said := own(str(scope["path"]), status, detail)) is not None:
+        return Response(said[1], status, dict(headers or {}), said[0])
     body = Problem(
         type=f"urn:hub:problem:{code.replace('_', '-')}",
         title=TITLES.get(code, TITLES["http"]),

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from hub.model.aggregate import MatterId
-from hub.settings import Open311Settings
 
 if TYPE_CHECKING:
     from hub.contract import CallbackRequest, Contact
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from hub.observing.store import SpanRecord
     from hub.platform.adapters import Adapters as Roster
     from hub.platform.adapters import AdapterStatus
+    from hub.platform.adapters.mounts import Mounted
     from hub.platform.instances.registration import Registration
     from hub.platform.remote.credentials import Credentials
     from hub.platform.trial.trials import Trials
@@ -172,7 +172,8 @@ class Services:
     publish_policy: PublishPolicy
     settings: ApiSettings
     connected: Callable[[], bool]
-    open311: Open311Settings = field(default_factory=Open311Settings)
+    mounts: tuple[Mounted, ...] = ()
+    """What plugins answer beside the interface."""
     instances: Instances | None = None
     """None: this interface changes no instances."""
     credentials: Credentials | None = None

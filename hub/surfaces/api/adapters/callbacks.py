@@ -12,9 +12,8 @@ from starlette.responses import Response
 
 from hub.contract import CallbackRejected, CallbackRequest
 from hub.errors import BusUnavailable, NotAllowed
-from hub.open311.pace import Pace
 from hub.surfaces.api.answers import answer
-from hub.surfaces.api.limits import address_of
+from hub.surfaces.api.limits import Allowance, address_of
 from hub.surfaces.api.models import Alive, Ready, Taken
 from hub.surfaces.api.openapi import gives, refuses
 from hub.surfaces.api.people.auth import ServicesHere
@@ -59,8 +58,8 @@ async def callback(request: Request, services: ServicesHere, adapter: NamePath, 
     except (CallbackRejected, NotAllowed) as problem:
         if isinstance(problem, CallbackRejected) and problem.status in _NOT_THEIR_FAULT:
             raise
-        pace: Pace = request.app.state.failed_callbacks
-        wait = pace.take(f"{address_of(request.scope)} {adapter}")
+        allowance: Allowance = request.app.state.failed_callbacks
+        wait = allowance.take(f"{address_of(request.scope)} {adapter}")
         if wait > 0:
             headers = {"Retry-After": str(math.ceil(wait))}
             raise Failure(429, "rate_limited", "Too many callbacks that were refused.", headers=headers) from problem

@@ -4,11 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from hub_open311.server import SERVER
 
 from hub.model.actors import SYSTEM
 from hub.model.case.commands import Settle
 from hub.model.case.state import CaseId
-from hub.settings import Open311Settings
+from hub.platform.adapters.mounts import configured
 from tests.unit.api_world import World
 
 LAMP = "P0102"
@@ -17,7 +18,7 @@ WHERE = {"lat": "32.1031234", "long": "118.9123456", "address_string": "尧化�
 
 
 def serve(folder: Path, **settings: Any) -> World:
-    return World.make(folder, open311=Open311Settings(**settings))
+    return World.make(folder, mounts=configured([SERVER], {SERVER.name: settings}))
 
 
 async def get(world: World, path: str, **query: str) -> httpx.Response:

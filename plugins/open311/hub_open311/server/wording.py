@@ -11,8 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from hub.open311.errors import Open311Error
-from hub.spine.ways_in.intake import MOST_PLACE
+from hub_open311.server.errors import Open311Error
 
 EXTRAS = "〔附加信息〕"
 PICTURE = "图片"
@@ -20,6 +19,8 @@ _PLACE = re.compile(
     r"^(?P<address>.*?)(?:（(?:地址编号 (?P<id>[^；（）]+))?；?(?:坐标 (?P<lat>-?\d+\.\d+),(?P<long>-?\d+\.\d+))?）)?$",
     re.DOTALL,
 )
+MOST_PLACE = 200
+"""Characters of a place that the hub takes."""
 PUBLIC_DEGREES = 3
 """Decimals of coordinates for those who do not handle the case: about 100 m."""
 

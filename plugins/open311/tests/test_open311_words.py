@@ -4,15 +4,14 @@ import json
 from xml.etree import ElementTree
 
 import pytest
+from hub_open311.server.errors import Open311Error
+from hub_open311.server.formats import Form, form_of, write
+from hub_open311.server.wording import EXTRAS, MOST_PLACE, PICTURE, Spot, parts_of, place_of, rounded, spot_of, text_of
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hub.open311.errors import Open311Error, asks_here
-from hub.open311.formats import Form, form_of, write
-from hub.open311.pace import Pace
-from hub.open311.wording import EXTRAS, PICTURE, Spot, parts_of, place_of, rounded, spot_of, text_of
 from hub.privacy.masks import mask_text
-from hub.spine.ways_in.intake import MOST_PLACE
+from hub.spine.ways_in import intake
 
 degrees = st.tuples(st.floats(-90, 90), st.floats(-180, 180)).map(lambda pair: (round(pair[0], 7), round(pair[1], 7)))
 words = st.text(st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp")), min_size=1, max_size=60).map(str.strip).filter(bool)
@@ -47,6 +46,7 @@ def test_rounded_coordinates_are_within_a_hundred_metres_or_so(at: tuple[float, 
 
 
 def test_address_that_would_not_fit_is_refused_not_cut() -> None:
+    assert MOST_PLACE == intake.MOST_PLACE, "what is said to fit is what the hub takes"
     with pytest.raises(Open311Error) as refusal:
         place_of(Spot(address="长" * MOST_PLACE, degrees=(32.1, 118.9)))
     assert refusal.value.status == 400
@@ -96,21 +96,3 @@ def test_any_text_is_well_formed_xml_and_json(value: str) -> None:
 )
 def test_ending_decides_the_format_before_the_accept_header(path: str, accept: str, form: Form) -> None:
     assert form_of(path, accept) is form
-
-
-def test_only_its_own_addresses_speak_open311() -> None:
-    assert asks_here("/open311")
-    assert asks_here("/open311/v2/x")
-    assert not asks_here("/open3110")
-    assert not asks_here("/api/v1/open311")
-    assert not asks_here(None)
-
-
-def test_pace_refills_steadily_for_each_address() -> None:
-    now = [0.0]
-    pace = Pace(2, lambda: now[0])
-    assert [pace.take("a"), pace.take("a")] == [0.0, 0.0]
-    assert pace.take("a") == pytest.approx(30.0)
-    assert pace.take("b") == 0.0
-    now[0] = 31.0
-    assert pace.take("a") == 0.0

@@ -5,12 +5,12 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from hub_open311.server.settings import Choice, Question
 
 from hub.model.case.state import CaseId
-from hub.open311 import server
-from hub.settings import Open311Attribute, Open311Value
+from hub.surfaces.api.mounts import reception
+from plugins.open311.tests.open311_world import LAMP, ROOT, WHERE, get, post, report, serve
 from tests.unit.api_world import World
-from tests.unit.open311_world import LAMP, ROOT, WHERE, get, post, report, serve
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 async def test_a_report_that_can_not_be_shown_yet_is_not_said_to_be_missing(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "WAIT", 0.05)
+    monkeypatch.setattr(reception, "WAIT", 0.05)
     await world.leave_views_behind()
     id = await report(world)
     for path in ("requests.json", f"requests/{id}.json"):
@@ -70,12 +70,12 @@ async def test_definition_asks_in_order_with_every_datatype(world: World) -> Non
 
 
 async def test_questions_come_from_the_settings_by_the_longest_beginning(tmp_path: Path) -> None:
-    kind = Open311Attribute(
+    kind = Question(
         code="KIND",
         description="灯型",
         datatype="singlevaluelist",
         required=True,
-        values=(Open311Value(key="1", name="高杆灯"), Open311Value(key="2", name="庭院灯")),
+        values=(Choice(key="1", name="高杆灯"), Choice(key="2", name="庭院灯")),
     )
     async with serve(tmp_path, attributes={"P01": (kind,), "*": ()}) as world:
         assert [item["code"] for item in (await get(world, f"services/{LAMP}.json")).json()["attributes"]] == ["KIND"]

@@ -18,9 +18,9 @@ from georeport import GeoReport
 
 from hub.model.case.state import CaseId
 from hub.testing.kit import QuietServer, eventually
-from tests.contract.georeport_answers import Definition, Filed, Numbered, Request, Service, deviations, read
+from plugins.open311.tests.georeport_answers import Definition, Filed, Numbered, Request, Service, deviations, read
+from plugins.open311.tests.open311_world import LAMP, category_of, get, post, report, serve, settle
 from tests.unit.api_world import World
-from tests.unit.open311_world import LAMP, category_of, get, post, report, serve, settle
 
 PLACE = "尧化街道尧佳路7号"
 

@@ -10,8 +10,8 @@ import pytest
 from hub.model.actors import SYSTEM
 from hub.model.case.commands import Visit
 from hub.model.case.state import CaseId
+from plugins.open311.tests.open311_world import LAMP, ROOT, WHERE, category_of, get, post, report, serve, settle
 from tests.unit.api_world import World
-from tests.unit.open311_world import LAMP, ROOT, WHERE, category_of, get, post, report, serve, settle
 
 
 @pytest.fixture

@@ -8,56 +8,52 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING
 
-from hub.model.policy.categories import Category
-from hub.open311.asking import plus_again
-from hub.open311.errors import Open311Error
-from hub.open311.formats import Value
-from hub.settings import Open311Attribute, Open311Settings, Open311Value
-
-if TYPE_CHECKING:
-    from hub.model.policy.district import District
+from hub import Category, DistrictFacts
+from hub_open311.server.asking import plus_again
+from hub_open311.server.errors import Open311Error
+from hub_open311.server.formats import Value
+from hub_open311.server.settings import Choice, Question, ServerSettings
 
 MOST_KEYWORDS = 12
 PLACE_DETAIL = "PLACE_DETAIL"
 """The built-in question whose answer goes to the place instead of the text."""
 
-QUESTIONS: tuple[Open311Attribute, ...] = (
-    Open311Attribute(
+QUESTIONS: tuple[Question, ...] = (
+    Question(
         code="NOTICE",
         variable=False,
         description="联系方式加密保存，只供办理单位核实情况使用，不对外公开。情况紧急、有人受伤时请直接拨打紧急电话。",
     ),
-    Open311Attribute(
+    Question(
         code=PLACE_DETAIL, description="位置补充：楼栋、灯杆号、井盖编号、路口方位等", datatype_description="不要填写门牌户号"
     ),
-    Open311Attribute(
+    Question(
         code="DANGER",
         description="是否危及人身安全",
         datatype="singlevaluelist",
         values=(
-            Open311Value(key="no", name="否"),
-            Open311Value(key="yes", name="是"),
-            Open311Value(key="unknown", name="不清楚"),
+            Choice(key="no", name="否"),
+            Choice(key="yes", name="是"),
+            Choice(key="unknown", name="不清楚"),
         ),
     ),
-    Open311Attribute(
+    Question(
         code="SITUATION",
         description="现场情况（可多选）",
         datatype="multivaluelist",
         values=(
-            Open311Value(key="traffic", name="影响通行"),
-            Open311Value(key="night", name="夜间更严重"),
-            Open311Value(key="again", name="反复出现"),
-            Open311Value(key="children", name="附近有学校或儿童活动场所"),
+            Choice(key="traffic", name="影响通行"),
+            Choice(key="night", name="夜间更严重"),
+            Choice(key="again", name="反复出现"),
+            Choice(key="children", name="附近有学校或儿童活动场所"),
         ),
     ),
-    Open311Attribute(
+    Question(
         code="SINCE", description="何时发现", datatype="datetime", datatype_description="ISO 8601，如 2026-03-01T08:30:00+08:00"
     ),
-    Open311Attribute(code="HOUSEHOLDS", description="大约影响多少户", datatype="number"),
-    Open311Attribute(code="MORE", description="其他需要说明的情况", datatype="text"),
+    Question(code="HOUSEHOLDS", description="大约影响多少户", datatype="number"),
+    Question(code="MORE", description="其他需要说明的情况", datatype="text"),
 )
 """What is asked where the settings say nothing; none is required."""
 
@@ -68,7 +64,7 @@ _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
 class Catalogue:
     """The services of one district."""
 
-    def __init__(self, district: District, settings: Open311Settings) -> None:
+    def __init__(self, district: DistrictFacts, settings: ServerSettings) -> None:
         self._district = district
         self._settings = settings
 
@@ -86,17 +82,17 @@ class Catalogue:
 
     def find(self, code: str) -> Category:
         """The category behind a service code; raises Open311Error(404)."""
-        category = self._district.policy.category(code)
+        category = self._district.category(code)
         if category is None or not self._offers(category):
             raise Open311Error(404, f"service_code {code[:80]} was not found")
         return category
 
     def name(self, code: str | None) -> str:
         """A service's name; the code itself for one that is in the policy no more."""
-        category = self._district.policy.category(code) if code else None
+        category = self._district.category(code) if code else None
         return category.name if category is not None else (code or "")
 
-    def questions(self, code: str) -> tuple[Open311Attribute, ...]:
+    def questions(self, code: str) -> tuple[Question, ...]:
         """The questions of a service: by the longest beginning of its code in the settings, else `*`, else the built-in ones."""
         given = self._settings.attributes
         for length in range(len(code), 0, -1):
@@ -125,7 +121,7 @@ class Catalogue:
         return ours, others
 
     def _offered(self) -> Iterator[Category]:
-        return (category for category in self._district.policy.categories if self._offers(category))
+        return (category for category in self._district.categories if self._offers(category))
 
     def _offers(self, category: Category) -> bool:
         return not self._settings.services or category.code.startswith(self._settings.services)
@@ -143,7 +139,7 @@ class Catalogue:
         }
 
 
-def _shown(question: Open311Attribute, order: int) -> Value:
+def _shown(question: Question, order: int) -> Value:
     shown: dict[str, Value] = {
         "variable": question.variable,
         "code": question.code,
@@ -158,7 +154,7 @@ def _shown(question: Open311Attribute, order: int) -> Value:
     return shown
 
 
-def _answer(question: Open311Attribute, values: list[str]) -> str:
+def _answer(question: Question, values: list[str]) -> str:
     """An answer in words; raises ValueError saying what is wrong."""
     most = _MOST[question.datatype]
     if any(len(value) > most for value in values):

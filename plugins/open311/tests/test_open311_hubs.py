@@ -23,7 +23,7 @@ from hub.serving import Running, serve
 from hub.settings import Settings
 from hub.testing.kit import eventually
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 LAMP = "P0102"
 DISTRICT = "320113"
 
@@ -42,7 +42,12 @@ class Neighbour:
         self._child = subprocess.Popen(
             [str(Path(sys.executable).with_name("hub")), "up", "--data", str(data), "--config", str(ROOT / "config")],
             cwd=ROOT,
-            env={**os.environ, "HUB_API__PORT": "0", "HUB_NATS__PORT": "0", "HUB_OPEN311__JURISDICTION_ID": "north.gov.cn"},
+            env={
+                **os.environ,
+                "HUB_API__PORT": "0",
+                "HUB_NATS__PORT": "0",
+                "HUB_ROUTES__OPEN311__JURISDICTION_ID": "north.gov.cn",
+            },
             stdout=self._errors,
             stderr=self._errors,
         )

@@ -16,7 +16,7 @@ from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from hub.open311.errors import Open311Error
+from hub_open311.server.errors import Open311Error
 
 WINDOW = timedelta(days=90)
 """The default span of a search, and the longest ("Response Volume" and start_date of the specification)."""

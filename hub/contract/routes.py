@@ -1,0 +1,238 @@
+"""Routes of a plugin's own beside the hub's interface: what it mounts, and what the hub lets it do there.
+
+The hub limits requests, traces them, knows keys and keeps what is not for a visitor from it; a mount only speaks its clients' protocol.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from zoneinfo import ZoneInfo
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from hub.contract.values import IncomingCase, ReportedFile
+from hub.model.case.state import Stage
+from hub.model.policy.categories import Category
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Scope
+
+    from hub.model.policy.district import District
+
+
+class MountSettings(BaseModel):
+    """Base of a mount's settings; whoever runs the hub sets them as `routes.<name>` where its own settings stand."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
+
+    enabled: bool = Field(True, description="Serve it.")
+
+
+S = TypeVar("S", bound=MountSettings)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mount(Generic[S]):
+    """An ASGI application of a plugin under a path of its own. Limits on size and rate, and traces, are the hub's."""
+
+    name: str
+    """Lower-case letters, digits and `_`; it answers under `/<name>`, and cases that come in by it have the source `~<name>`."""
+    build: Callable[[Reception, S], ASGIApp]
+    """Makes the application, once, when the hub starts. A HubError that it lets out is answered as the hub's own interface would."""
+    settings: type[S]
+    refusal: Callable[[str, int, str], tuple[str, bytes]] | None = None
+    """How a refusal of the hub itself is said there: path, status and reason in English → media type and body. None: problem+json."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Publishing:
+    """Which cases everybody may read at a mount: those that came in by it, and more or less than that."""
+
+    everything: bool = False
+    """Also those that came in elsewhere."""
+    sensitive: tuple[str, ...] = ()
+    """Beginnings of category codes whose cases are in no list and show neither text nor place, but to who may see them all the same."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShownCase:
+    """A case as far as a visitor may know it; nothing personal, no departmental internals."""
+
+    id: str
+    stage: Stage
+    said: str
+    """How it stands, as a Chinese sentence."""
+    category: str | None
+    area: str
+    area_path: tuple[str, ...]
+    """Names from district down."""
+    text: str | None
+    """None: not for this visitor, and neither is the place."""
+    place: str | None
+    exact: bool
+    """Whether the place may be shown as it is; without, give it by `mask_address`, and coordinates rounded."""
+    agency: str | None
+    """Name of the unit that works on it."""
+    reported_at: datetime
+    changed_at: datetime
+    """When it was resolved or closed, of one that is; else of the last change."""
+    due_at: datetime | None
+    """By when it has to be resolved; None once it is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class News:
+    """Something that happened to a case and that everybody may know who may know of the case."""
+
+    id: str
+    kind: str
+    """Name of the event, e.g. `case.resolved`."""
+    case: str
+    at: datetime
+    text: str
+    """Chinese sentence; what the unit wrote instead, where the visitor may read it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filed:
+    """What became of a report: the case it is, or was `attached` to (a notice that covers its area)."""
+
+    case: str
+    attached: bool
+
+
+class Visitor(Protocol):
+    """Whoever sends a request, by the key that came with it, and everything they may do. All methods may raise BusUnavailable."""
+
+    @property
+    def id(self) -> str:
+        """The key's own id; `anonymous` without a key."""
+        ...
+
+    @property
+    def keyed(self) -> bool:
+        """Whether there is a key."""
+        ...
+
+    @property
+    def area(self) -> str | None:
+        """Code of the part of the district the key is limited to; None: all of it."""
+        ...
+
+    def may(self, right: str) -> bool:
+        """Whether the key has a scope: `cases:report`, `cases:read`. False without a key."""
+        ...
+
+    def covers(self, area: str) -> bool:
+        """Whether an area lies where the key is for."""
+        ...
+
+    async def report(self, case: IncomingCase, files: Sequence[ReportedFile] = ()) -> Filed:
+        """Open one case for a `ref`, however often it comes; other visitors' refs never meet it. Whether somebody without a key may is
+        the mount's decision; a key that may not is refused with NotAllowed, and what can't be taken with InvalidInput naming the field.
+        """
+        ...
+
+    async def case_of(self, ref: str) -> str | None:
+        """The case that a report under this `ref` became or joined."""
+        ...
+
+    async def cases(self, ids: Sequence[str]) -> list[ShownCase]:
+        """Those of these cases that may be asked for, in this order. What was written at this mount is in; raises Unavailable if it
+        can't be shown yet.
+        """
+        ...
+
+    async def search(
+        self,
+        *,
+        since: datetime,
+        until: datetime,
+        stages: Sequence[Stage] = (),
+        categories: Sequence[str] = (),
+        size: int,
+        offset: int = 0,
+    ) -> list[ShownCase]:
+        """The cases reported in a range, newest first, that may be listed to this visitor. Raises Unavailable as `cases` does."""
+        ...
+
+    async def news(self, *, since: datetime, until: datetime, size: int, offset: int = 0) -> list[News]:
+        """What happened in a range, oldest first; one for each kind of event in a commit. Raises Unavailable as `cases` does."""
+        ...
+
+    async def comment(self, case: str, key: str, text: str) -> None:
+        """Put a remark on a case, once for each `key` of the visitor; NotAllowed without `cases:report` and for what can't be asked for."""
+        ...
+
+    async def judge(self, case: str, key: str, *, solved: bool, note: str) -> bool:
+        """Take the reporter's word on the result: a visit to a resolved case, and if it is not solved the reopening of a closed one.
+
+        Done once for each `key`. False: this key did not report the case, or it does not stand so that its word is asked. Raises
+        TransitionRefused when the lifecycle says no, and NotAllowed as `comment` does.
+        """
+        ...
+
+
+class Reception(Protocol):
+    """The hub as a mount sees it."""
+
+    @property
+    def public_url(self) -> str | None:
+        """Where the hub is reached from outside, if that was set."""
+        ...
+
+    def district(self) -> DistrictFacts:
+        """The district under the rules in force now."""
+        ...
+
+    async def rules_since(self) -> datetime:
+        """When the rules in force were published."""
+        ...
+
+    async def visitor(self, scope: Scope, key: str | None, publishing: Publishing) -> Visitor | None:
+        """Who sends the request of an ASGI scope; None when the key is not valid. The hub's rate then counts for the key."""
+        ...
+
+    def allowance(self, per_minute: int) -> Callable[[str], float]:
+        """A bucket for each name that takes one of `per_minute`; it returns 0, or the seconds until there is one again."""
+        ...
+
+
+class DistrictFacts:
+    """What a mount may know of the district: names, categories, and what areas words speak of."""
+
+    def __init__(self, district: District) -> None:
+        self._district = district
+        self.code: str = district.code
+        self.name: str = district.name
+        self.zone: ZoneInfo = district.zone
+
+    @property
+    def version(self) -> int:
+        """Number of the rules in force."""
+        return self._district.policy.version
+
+    @property
+    def categories(self) -> Iterable[Category]:
+        """The minor categories, in the order of the rules."""
+        return self._district.policy.categories
+
+    def category(self, code: str) -> Category | None:
+        """The category with that code."""
+        return self._district.policy.category(code)
+
+    def is_area(self, code: str) -> bool:
+        """Whether there is such an area code."""
+        return self._district.policy.is_area(code)
+
+    @property
+    def places(self) -> Mapping[str, str]:
+        """Area codes by the names of places (config/places.csv) and areas."""
+        return self._district.places
+
+    def locate(self, text: str) -> str | None:
+        """Code of the most specific area a text names."""
+        return self._district.locate(text)

@@ -1,0 +1,73 @@
+"""A plugin's mounts when the hub starts: their settings read, their applications made. What goes wrong names the plugin's routes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from pydantic import ValidationError
+
+from hub.contract import Mount, MountSettings, Reception
+from hub.errors import ConfigError, PluginError
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+log = structlog.get_logger("hub.plugins")
+
+
+@dataclass(frozen=True)
+class Mounted:
+    """A mount with its settings."""
+
+    mount: Mount[Any]
+    settings: MountSettings
+
+
+def configured(mounts: Sequence[Mount[Any]], given: Mapping[str, object]) -> tuple[Mounted, ...]:
+    """The mounts with their settings. Raises ConfigError naming the setting, or routes that no plugin brings."""
+    known = {mount.name: mount for mount in mounts}
+    for name in given:
+        if name not in known:
+            there = ", ".join(sorted(known)) or "none"
+            raise ConfigError(f"no plugin brings such routes (installed: {there})", key=f"routes.{name}")
+    found = []
+    for name, mount in known.items():
+        try:
+            settings = mount.settings.model_validate(given.get(name, {}))
+        except ValidationError as problem:
+            first = problem.errors(include_input=False, include_url=False)[0]
+            key = ".".join(("routes", name, *(str(part) for part in first["loc"])))
+            raise ConfigError(first["msg"], key=key) from problem
+        found.append(Mounted(mount, settings))
+    return tuple(found)
+
+
+def application(mounted: Mounted, reception: Reception) -> ASGIApp:
+    """The mount's application; raises PluginError when the plugin does not make one."""
+    name = mounted.mount.name
+    try:
+        app = mounted.mount.build(reception, mounted.settings)
+    except Exception as problem:
+        raise PluginError(f"the routes {name} can't be built: {type(problem).__name__}: {problem}", subject=name) from problem
+    if not callable(app):
+        raise PluginError(f"the routes {name} are a {type(app).__name__}, an ASGI application is expected", subject=name)
+    return app
+
+
+def refusal_of(mount: Mount[Any]) -> Callable[[str, int, str], tuple[str, bytes] | None] | None:
+    """How a refusal is said at the mount, None where it has no way of its own; it gives None, too, when the plugin's fails."""
+    own = mount.refusal
+    if own is None:
+        return None
+
+    def said(path: str, status: int, detail: str) -> tuple[str, bytes] | None:
+        try:
+            return own(path, status, detail)
+        except Exception as problem:
+            log.error("refusal failed", routes=mount.name, error=type(problem).__name__, exc_info=problem)
+            return None
+
+    return said
