@@ -6,7 +6,7 @@ import json
 import pytest
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hub.surfaces.api.limits import Allowance, BodyLimit, address_of
 
@@ -19,7 +19,15 @@ async def reads_all(scope: Scope, receive: Receive, send: Send) -> None:
     await PlainTextResponse(str(len(body)))(scope, receive, send)
 
 
-async def asked(parts: list[bytes], *, ends: bool) -> tuple[int, bytes]:
+async def takes_all_faults_for_its_own(scope: Scope, receive: Receive, send: Send) -> None:
+    try:
+        await reads_all(scope, receive, send)
+    except Exception:
+        await PlainTextResponse("fault", 500)(scope, receive, send)
+        raise
+
+
+async def asked(parts: list[bytes], *, ends: bool, app: ASGIApp = reads_all) -> tuple[int, bytes]:
     """Status and body of the answer to a request that sends `parts` and then ends, or stays silent."""
     sent: list[Message] = []
     waiting = list(parts)
@@ -37,7 +45,7 @@ async def asked(parts: list[bytes], *, ends: bool) -> tuple[int, bytes]:
     async def send(message: Message) -> None:
         sent.append(message)
 
-    await BodyLimit(reads_all, 1000, within=0.05)(SCOPE, receive, send)
+    await BodyLimit(app, 1000, within=0.05)(SCOPE, receive, send)
     return sent[0]["status"], sent[1]["body"]
 
 
@@ -49,6 +57,11 @@ async def test_body_that_does_not_arrive_is_given_up() -> None:
 
 async def test_whole_body_is_waited_for_no_longer() -> None:
     assert await asked([b"a", b"bc"], ends=True) == (200, b"3")
+
+
+@pytest.mark.parametrize(("parts", "status"), [([b"a" * 900, b"a" * 900], 413), ([b"a", b"b"], 408)])
+async def test_an_application_that_takes_it_for_its_own_fault_does_not_answer_instead(parts: list[bytes], status: int) -> None:
+    assert (await asked(parts, ends=False, app=takes_all_faults_for_its_own))[0] == status
 
 
 def test_allowance_refills_steadily_for_each_name() -> None:

@@ -85,37 +85,42 @@ class BodyLimit:
         seen = 0
         whole = False
         answered = False
+        wrong: _TooLarge | _TooSlow | None = None
         began = asyncio.get_running_loop().time()
 
         async def counted() -> Message:
-            nonlocal seen, whole
+            nonlocal seen, whole, wrong
             if whole:  # what comes now is only that the client went away
                 return await receive()
             try:
                 async with asyncio.timeout_at(began + self._within + seen / SLOWEST):
                     message = await receive()
             except TimeoutError:
-                raise _TooSlow from None
+                wrong = _TooSlow()
+                raise wrong from None
             seen += len(message.get("body", b""))
             whole = not message.get("more_body", False)
             if seen > self._most:
-                raise _TooLarge
+                wrong = _TooLarge()
+                raise wrong
             return message
 
         async def watched(message: Message) -> None:
             nonlocal answered
-            answered = True
-            await send(message)
+            if wrong is None or answered:
+                answered = True
+                await send(message)  # else an application took it for a fault of its own: the refusal below is the answer
 
         try:
             await self._app(scope, counted, watched)
-        except _TooLarge:
+        except (_TooLarge, _TooSlow):
             if answered:
                 raise
+        if answered or wrong is None:
+            return
+        if isinstance(wrong, _TooLarge):
             await self._refuse(scope, receive, send)
-        except _TooSlow:
-            if answered:
-                raise
+        else:
             headers = {"Connection": "close"}
             await problem(scope, 408, "too_slow", "The body does not arrive.", headers=headers)(scope, receive, send)
 
