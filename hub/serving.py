@@ -51,27 +51,20 @@ class Running:
     hub: Hub
 
 
-class _Callbacks:
-    """Callbacks go to the plugin wherever it runs: in this process, or in a worker of its own."""
-
-    def __init__(self, hub: Hub) -> None:
-        self._hub = hub
-
-    async def callback(self, adapter: str, request: CallbackRequest) -> int:
-        """Verify and read a callback; how many items it held. Raises CallbackRejected, NotAllowed, BusUnavailable."""
-        if self._hub.workers.status(adapter) is not None:
-            return await self._hub.workers.callback(adapter, request)
-        return await self._hub.reportback.callback(adapter, request)
-
-
 def services_of(hub: Hub) -> Services:
     """What the HTTP interface needs of a hub; raises ConfigError for settings of plugins' routes."""
+
+    async def callback(adapter: str, request: CallbackRequest) -> int:
+        """To the plugin wherever it runs: in this process, or in a worker of its own."""
+        elsewhere = hub.workers.status(adapter) is not None
+        return await (hub.workers if elsewhere else hub.reportback).callback(adapter, request)
+
     return Services(
         desk=hub.desk,
         desks=hub.desks,
         kinds=hub.kinds,
         intake=hub.intake,
-        reportback=_Callbacks(hub),
+        callback=callback,
         adapters=hub.adapters,
         ledger=hub.ledger,
         views=hub.views,

@@ -179,9 +179,9 @@ class World:
                 desks=desks,
                 kinds=(CASE_KIND,),
                 intake=Intake(desk, ledger.bus, lambda: place, vault, objects, clock=clock),  # type: ignore[arg-type]
-                reportback=reportback,
-                adapters=adapters,
-                ledger=ledger,
+                callback=lambda *sent: reportback.callback(*sent),
+                adapters=adapters,  # type: ignore[arg-type]
+                ledger=ledger,  # type: ignore[arg-type]
                 views=views,
                 vault=vault,
                 objects=objects,

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
-
-from hub.model.aggregate import MatterId
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hub.contract import CallbackRequest, Contact
+    from hub.bus.buckets import Objects
+    from hub.contract import CallbackRequest
     from hub.model.actors import Actor
-    from hub.model.aggregate import Commit
-    from hub.model.case.state import Case, CaseId
+    from hub.model.case.state import Case
     from hub.model.policy.district import District
-    from hub.observing.store import SpanRecord
-    from hub.platform.adapters import Adapters as Roster
-    from hub.platform.adapters import AdapterStatus
+    from hub.observing.store import SpanStore
+    from hub.platform.adapters import Adapters
     from hub.platform.adapters.mounts import Mounted
     from hub.platform.instances.registration import Registration
     from hub.platform.remote.credentials import Credentials
@@ -25,107 +22,14 @@ if TYPE_CHECKING:
     from hub.platform.upkeep.crosswalk import Crosswalks
     from hub.platform.upkeep.reconciliation import Reconciliation
     from hub.platform.upkeep.repairs import Repairs
+    from hub.privacy.vault import Vault
     from hub.settings import ApiSettings
-    from hub.spine.ledger.desk import Desk, Desks, Outcome
-    from hub.spine.ledger.store import PolicyRecord
-    from hub.spine.ways_in.intake import Entry
+    from hub.spine.ledger.desk import Desk, Desks
+    from hub.spine.ledger.store import Ledger
+    from hub.spine.ways_in.intake import Intake
     from hub.surfaces.api.matters.kinds import Kind
     from hub.surfaces.api.people.tokens import Tokens
     from hub.views import Views
-
-
-class Intake(Protocol):
-    """Takes reports in."""
-
-    async def report(self, entry: Entry, *, actor: Actor, key: str | None = None, cause: str | None = None) -> Outcome[Case]:
-        """Open a case, or join the report to one."""
-        ...
-
-
-class ReportBack(Protocol):
-    """Takes what departments send."""
-
-    async def callback(self, adapter: str, request: CallbackRequest) -> int:
-        """Verify, read and take a callback; how many items it held."""
-        ...
-
-
-class Adapters(Protocol):
-    """The adapter instances."""
-
-    async def statuses(self) -> Sequence[AdapterStatus]:
-        """How every instance stands."""
-        ...
-
-    async def status(self, name: str) -> AdapterStatus:
-        """How one instance stands; raises NotAllowed."""
-        ...
-
-    async def pause(self, name: str, reason: str) -> None:
-        """Take nothing from its queue until resumed."""
-        ...
-
-    async def resume(self, name: str) -> None:
-        """Go on."""
-        ...
-
-
-class Ledger(Protocol):
-    """Follows commits."""
-
-    def follow(self, after: int, *, subject: str = ..., live: bool = True) -> AsyncIterator[tuple[int, Commit[Any], str]]:
-        """Every commit behind a sequence under a subject (all matters)."""
-        ...
-
-    async def commits(self, id: MatterId) -> Sequence[tuple[int, Commit[Any]]]:
-        """All commits of a matter with their sequences."""
-        ...
-
-    async def last_sequence(self) -> int:
-        """The last sequence."""
-        ...
-
-    async def policies(self) -> Sequence[PolicyRecord]:
-        """Every policy ever published, oldest first."""
-        ...
-
-
-class Vault(Protocol):
-    """Contacts."""
-
-    async def open(self, case: CaseId) -> Contact | None:
-        """The contact; its access must have been committed before."""
-        ...
-
-    async def erase(self, case: CaseId) -> None:
-        """Destroy the key."""
-        ...
-
-
-class Objects(Protocol):
-    """Files by SHA-256; `of`: the case whose own they are."""
-
-    async def put(self, content: bytes) -> str:
-        """Store a shared one; the hash."""
-        ...
-
-    async def get(self, sha256: str, *, of: str = ...) -> bytes | None:
-        """The content."""
-        ...
-
-
-class Spans(Protocol):
-    """Stored spans."""
-
-    def of_matter(self, matter: str) -> list[SpanRecord]:
-        """All spans of a matter; blocks."""
-        ...
-
-    def ingest_otlp(
-        self, body: bytes, content_type: str = ..., *, content_encoding: str | None = None, max_bytes: int = ...
-    ) -> int:
-        """Take an OTLP export; blocks."""
-        ...
 
 
 PublishPolicy = Callable[[dict[str, str], "Actor"], Awaitable[int]]
@@ -136,7 +40,7 @@ PublishPolicy = Callable[[dict[str, str], "Actor"], Awaitable[int]]
 class Instances:
     """The instances themselves, for those who run them: what serves, and how it is changed."""
 
-    roster: Roster
+    roster: Adapters
     registration: Registration
     trials: Trials | None = None
 
@@ -160,14 +64,15 @@ class Services:
     kinds: tuple[Kind[Any], ...]
     """The kinds of matters the interface has routes for, the case among them."""
     intake: Intake
-    reportback: ReportBack
+    callback: Callable[[str, CallbackRequest], Awaitable[int]]
+    """Verifies, reads and takes what a department sends to an adapter instance; how many items it held."""
     adapters: Adapters
     ledger: Ledger
     views: Views
     vault: Vault
     objects: Objects
     tokens: Tokens
-    spans: Spans | None
+    spans: SpanStore | None
     district: Callable[[], District]
     publish_policy: PublishPolicy
     settings: ApiSettings

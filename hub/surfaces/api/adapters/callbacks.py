@@ -54,7 +54,7 @@ async def callback(request: Request, services: ServicesHere, adapter: NamePath, 
         body=await request.body(),
     )
     try:
-        return answer(Taken(taken=await services.reportback.callback(adapter, sent)))
+        return answer(Taken(taken=await services.callback(adapter, sent)))
     except (CallbackRejected, NotAllowed) as problem:
         if isinstance(problem, CallbackRejected) and problem.status in _NOT_THEIR_FAULT:
             raise
