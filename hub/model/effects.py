@@ -16,8 +16,11 @@ Aware = Annotated[datetime, msgspec.Meta(tz=True)]
 """A time with its offset; one without is no message of the hub's."""
 
 
-class TaskKind(StrEnum):
-    """What is to be done at the departmental system."""
+class Verb(StrEnum):
+    """What the hub says to a departmental system. Each is the method of the contract by that name; all but `deliver` are a capability.
+
+    One about an assignment needs a line here, the event it follows from (`assignments/effects.py`), its capability and its method.
+    """
 
     DELIVER = "deliver"
     RECALL = "recall"
@@ -28,11 +31,13 @@ class TaskKind(StrEnum):
 class Tell(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """Something an adapter instance has to do about one assignment. `event`: which event of the commit asks for it, from 0."""
 
-    kind: TaskKind
+    verb: Verb
     event: int
     adapter: str
     assignment: str
     text: str | None = None
+    while_open: bool = False
+    """Whether it is pointless once the assignment has ended."""
 
 
 class Inform(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -73,7 +78,7 @@ class Task(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=Tr
     """
 
     id: str
-    kind: TaskKind
+    verb: Verb
     matter: str
     number: int
     at: Aware
@@ -83,6 +88,7 @@ class Task(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=Tr
     ref: str | None = None
     stage: str | None = None
     text: str | None = None
+    while_open: bool = False
     traceparent: str | None = None
     cause: str | None = None
 

@@ -22,6 +22,7 @@ from hub.contract import (
     Report,
 )
 from hub.errors import HubError
+from hub.model.effects import Verb
 
 
 class CircuitBreaker(Protocol):
@@ -136,16 +137,8 @@ class DepartmentHere(Department, Protocol):
         """Ask what became of an assignment; None: the department does not know it."""
         ...
 
-    async def recall(self, assignment: Assignment, reason: str) -> None:
-        """Take an assignment back."""
-        ...
-
-    async def urge(self, assignment: Assignment, message: str) -> None:
-        """Remind the department."""
-        ...
-
-    async def inform(self, notice: Notice) -> None:
-        """Tell the source of a matter how it goes."""
+    async def tell(self, verb: Verb, about: Assignment | Notice, message: str = "") -> None:
+        """Say anything else: call the plugin's method by the verb's name. `message` goes along with an assignment."""
         ...
 
     async def poll(self, cursor: str | None) -> Brought:

@@ -16,7 +16,7 @@ from hub.model.case import events as e
 from hub.model.case.effects import NOTICES
 from hub.model.case.state import Case, Channel, case_id
 from hub.model.district.areas import AreaCode
-from hub.model.effects import Reaction, Task, TaskKind, decode_reaction, decode_task
+from hub.model.effects import Reaction, Task, Verb, decode_reaction, decode_task
 from hub.model.limits.events import Supervised, Urged
 from hub.model.policy.rules import LadderAction, Step
 from hub.model.records import Source
@@ -63,10 +63,10 @@ class Town:
             id,
         )
 
-    async def tasks(self, kind: TaskKind) -> list[Task]:
+    async def tasks(self, verb: Verb) -> list[Task]:
         """What the adapters have to do."""
         stored = [decode_task(message.data) for message in await self.bus.all_of(DISPATCH, "dispatch.>")]
-        return [task for task in stored if task.kind is kind]
+        return [task for task in stored if task.verb is verb]
 
     async def reactions(self) -> list[Reaction]:
         """What the hub has to do itself."""
@@ -86,7 +86,7 @@ async def test_a_case_that_triage_gives_to_another_holder_is_not_taken_up_once_m
     await town.report(source=HOTLINE)
     events = await town.do(c.Triage(category=SEWER, reason="是下水道"))
     assert [event.unit for event in events if isinstance(event, e.CaseHeld)] == [COMMUNITY]
-    assert [(task.adapter, task.ref, task.text) for task in await town.tasks(TaskKind.INFORM)] == [
+    assert [(task.adapter, task.ref, task.text) for task in await town.tasks(Verb.INFORM)] == [
         ("hotline", "1001", NOTICES["taken"])
     ]
 
@@ -96,7 +96,7 @@ async def test_a_source_that_joined_before_linkage_came_to_the_report_is_told_on
     await town.attach(MAILBOX)
     for commit in town.ledger.all():  # a second time, as after a kill: the case has both sources by now
         await town.linkage.carry_out(commit)
-    assert sorted(told(await town.tasks(TaskKind.INFORM), "taken")) == [("hotline", "1001"), ("mailbox", "1001")]
+    assert sorted(told(await town.tasks(Verb.INFORM), "taken")) == [("hotline", "1001"), ("mailbox", "1001")]
 
 
 async def test_a_report_on_a_merged_case_is_taken_by_the_one_that_goes_on(town: Town) -> None:
@@ -106,10 +106,10 @@ async def test_a_report_on_a_merged_case_is_taken_by_the_one_that_goes_on(town: 
     await town.do(c.Absorb(other=ID, stamp=town.clock.at), OTHER)
     await town.do(c.FinishMerge(into=OTHER))
     await town.attach(MAILBOX)
-    assert await town.tasks(TaskKind.INFORM) == []
+    assert await town.tasks(Verb.INFORM) == []
     passed_on = (await town.reactions())[-1]
     await town.do(CODEC.decode_command(bytes(passed_on.command)), OTHER)
-    (task,) = await town.tasks(TaskKind.INFORM)
+    (task,) = await town.tasks(Verb.INFORM)
     assert (passed_on.to, task.matter, task.adapter, task.ref) == (OTHER, OTHER, "mailbox", "1001")
 
 
@@ -127,9 +127,9 @@ async def test_what_follows_from_a_commit_keeps_its_ids_when_it_is_carried_out_a
     (asked,) = [reaction for reaction in await town.reactions() if reaction.to == OTHER]
     await town.do(c.Absorb(other=ID, stamp=town.clock.at), OTHER)
     await town.do(c.FinishMerge(into=OTHER))
-    tasks = [task for kind in TaskKind for task in await town.tasks(kind)]
+    tasks = [task for verb in Verb for task in await town.tasks(verb)]
     reactions = await town.reactions()
-    assert {task.kind for task in tasks} == set(TaskKind)
+    assert {task.verb for task in tasks} == set(Verb)
     assert asked in reactions
     assert {reaction.procedure for reaction in reactions} == {None, "erasure"}
     assert len({one.id for one in (*tasks, *reactions)}) == len(tasks) + len(reactions)
@@ -137,7 +137,7 @@ async def test_what_follows_from_a_commit_keeps_its_ids_when_it_is_carried_out_a
 
     for commit in town.ledger.all():
         await town.linkage.carry_out(commit)
-    assert [task for kind in TaskKind for task in await town.tasks(kind)] == tasks
+    assert [task for verb in Verb for task in await town.tasks(verb)] == tasks
     assert await town.reactions() == reactions
     assert [(m.subject, m.headers) for m in await town.bus.all_of(TIMERS, "timer.>")] == [
         (m.subject, m.headers) for m in timers
@@ -148,7 +148,7 @@ async def test_two_sources_with_one_number_are_both_told_how_it_ended(town: Town
     await town.report(source=HOTLINE)
     await town.attach(MAILBOX)
     await town.do(c.Void(reason="误报"))
-    ended = [task for task in await town.tasks(TaskKind.INFORM) if task.stage == "void"]
+    ended = [task for task in await town.tasks(Verb.INFORM) if task.stage == "void"]
     assert sorted((task.adapter, task.ref) for task in ended) == [("hotline", "1001"), ("mailbox", "1001")]
     assert len({task.id for task in ended}) == 2
 
@@ -162,6 +162,6 @@ async def test_every_step_of_one_commit_reaches_the_department_with_its_own_text
     late = await town.do(c.CheckDeadlines())
     said = [event.message for event in late if isinstance(event, Urged | Supervised) and event.assignment == theirs]
     assert len(said) == 4, "the hub was away for nine hours: all steps are in one commit"
-    urges = await town.tasks(TaskKind.URGE)
+    urges = await town.tasks(Verb.URGE)
     assert [task.text for task in urges] == said
     assert len({task.id for task in urges}) == 4

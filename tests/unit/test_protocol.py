@@ -21,10 +21,12 @@ from hub.bus.permissions import RemoteUser, permissions_of, remotes_account
 from hub.errors import ConfigError, InvalidInput
 from hub.model.assignments.state import Role
 from hub.model.case.state import Channel, Severity
+from hub.model.effects import Verb
 from hub.platform.remote import messages
 from hub.platform.remote.credentials import new_key
 from hub.platform.remote.credentials_file import CredentialsFile, parse_credentials, read_credentials, write_credentials
-from hub.platform.remote.messages import REPORTS, OrderKind, ReportName
+from hub.platform.remote.messages import ORDERS as MODELS
+from hub.platform.remote.messages import REPORTS, ReportName
 from hub.platform.remote.protocol import case_of, decode_order, decode_report, encode, matter, report_of, said
 
 NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
@@ -67,13 +69,13 @@ EXAMPLES: dict[ReportName, msgspec.Struct] = {
     ReportName.UNMAPPED: messages.Unmapped(table="statuses", word="挂账"),
     ReportName.ASIDE: messages.Aside(item="x", reason="rating is a number from 0 to 10"),
 }
-ORDERS: dict[OrderKind, msgspec.Struct] = {
-    OrderKind.DELIVER: messages.Deliver(
+ORDERS: dict[Verb, msgspec.Struct] = {
+    Verb.DELIVER: messages.Deliver(
         **ASSIGNED, attempt=1, attempts=8, backoff=messages.Backoff(base=5, cap=1800), contact_available=True
     ),
-    OrderKind.RECALL: messages.Recall(**ASSIGNED, effect="recall:a2", reason="误报"),
-    OrderKind.URGE: messages.Urge(**ASSIGNED, effect="urge:a2", message="请尽快"),
-    OrderKind.INFORM: messages.Inform(
+    Verb.RECALL: messages.Tell(**ASSIGNED, effect="recall:a2", message="误报"),
+    Verb.URGE: messages.Tell(**ASSIGNED, effect="urge:a2", message="请尽快"),
+    Verb.INFORM: messages.Inform(
         case=ASSIGNED["case"], ref="W-9", stage="closed", text="已办结", at=NOW, effect="inform:closed"
     ),
 }
@@ -92,8 +94,8 @@ def test_a_report_is_read_as_it_was_written_and_fits_its_published_schema(kind: 
     validator(f"report.{kind.value}").validate(json.loads(raw))
 
 
-@pytest.mark.parametrize("kind", list(OrderKind))
-def test_an_order_is_read_as_it_was_written_and_fits_its_published_schema(kind: OrderKind) -> None:
+@pytest.mark.parametrize("kind", list(MODELS))
+def test_an_order_is_read_as_it_was_written_and_fits_its_published_schema(kind: Verb) -> None:
     raw = written("order", kind.value, ORDERS[kind])
     assert decode_order(raw).data == ORDERS[kind]
     validator(f"order.{kind.value}").validate(json.loads(raw))

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from hub.model.aggregate import Event
 from hub.model.assignments.events import AssignmentMade, AssignmentRecalled, DeliveryResent
 from hub.model.assignments.state import Assigned
-from hub.model.effects import TaskKind, Tell
+from hub.model.effects import Tell, Verb
 from hub.model.limits.events import Supervised, Urged
 
 EFFECTFUL: tuple[type[Event], ...] = (AssignmentMade, AssignmentRecalled, DeliveryResent, Supervised, Urged)
@@ -19,16 +19,16 @@ def told_departments(events: Sequence[Event], state: Assigned) -> Iterator[Tell]
     for place, event in enumerate(events):
         match event:
             case AssignmentMade(assignment=id, adapter=str() as adapter):
-                yield Tell(kind=TaskKind.DELIVER, event=place, adapter=adapter, assignment=id)
+                yield Tell(verb=Verb.DELIVER, event=place, adapter=adapter, assignment=id)
             case DeliveryResent(assignment=id, reason=text):
-                yield from _tell(state, TaskKind.DELIVER, place, id, text)
+                yield from _tell(state, Verb.DELIVER, place, id, text)
             case AssignmentRecalled(assignment=id, reason=text, tell=True):
-                yield from _tell(state, TaskKind.RECALL, place, id, text)
+                yield from _tell(state, Verb.RECALL, place, id, text)
             case Urged(assignment=str() as id, message=text) | Supervised(assignment=str() as id, message=text):
-                yield from _tell(state, TaskKind.URGE, place, id, text)
+                yield from _tell(state, Verb.URGE, place, id, text, while_open=True)
 
 
-def _tell(state: Assigned, kind: TaskKind, place: int, id: str, text: str) -> Iterator[Tell]:
+def _tell(state: Assigned, verb: Verb, place: int, id: str, text: str, *, while_open: bool = False) -> Iterator[Tell]:
     found = state.assignment(id)
     if found is not None and found.adapter is not None:
-        yield Tell(kind=kind, event=place, adapter=found.adapter, assignment=id, text=text)
+        yield Tell(verb=verb, event=place, adapter=found.adapter, assignment=id, text=text, while_open=while_open)

@@ -34,19 +34,15 @@ from hub.contract import (
 )
 from hub.errors import PluginError
 
+_OTHER_NAMES = {Capability.CALLBACK: "parse_callback"}
 METHODS: Mapping[Capability, str] = MappingProxyType(
     {
-        Capability.LOOKUP: "lookup",
-        Capability.RECALL: "recall",
-        Capability.URGE: "urge",
-        Capability.INFORM: "inform",
-        Capability.POLL: "poll",
-        Capability.CALLBACK: "parse_callback",
-        Capability.AUDIT: "audit",
-        Capability.CATALOGUE: "catalogue",
+        capability: method
+        for capability in Capability
+        if hasattr(Adapter, method := _OTHER_NAMES.get(capability, capability.value))
     }
 )
-"""The method behind each capability that has one."""
+"""The method behind each capability that has one: mostly it is called like the capability."""
 
 KINDS: Mapping[str, type[Plugin]] = MappingProxyType(
     {"hub_adapters": Adapter, "hub_channels": IntakeChannel, "hub_classifiers": Classifier, "hub_notifiers": Notifier}

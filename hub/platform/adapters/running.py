@@ -46,6 +46,7 @@ from hub.contract import (
 )
 from hub.contract.crosswalk import Heard, Unmapped
 from hub.errors import AdapterFault, HubError, OutcomeUnknown, PluginError, Unavailable
+from hub.model.effects import Verb
 from hub.platform.adapters import soundness
 from hub.platform.adapters.breaker import Breaker
 from hub.platform.adapters.calls import Calls, TookTooLong, words
@@ -206,17 +207,10 @@ class Running(Instance):
         found = await self._call("lookup", self._adapter.lookup(assignment))
         return None if found is None else self._sound("lookup", soundness.receipt, found)
 
-    async def recall(self, assignment: Assignment, reason: str) -> None:
-        """Take back."""
-        await self._call("recall", self._adapter.recall(assignment, reason))
-
-    async def urge(self, assignment: Assignment, message: str) -> None:
-        """Remind."""
-        await self._call("urge", self._adapter.urge(assignment, message))
-
-    async def inform(self, notice: Notice) -> None:
-        """Tell the source."""
-        await self._call("inform", self._adapter.inform(notice))
+    async def tell(self, verb: Verb, about: Assignment | Notice, message: str = "") -> None:
+        """Call the plugin's method by the verb's name. `message` goes along with an assignment."""
+        method = getattr(self._plugin, verb.value)
+        await self._call(verb.value, method(about) if isinstance(about, Notice) else method(about, message))
 
     async def poll(self, cursor: str | None) -> Brought:
         """Fetch what is new."""

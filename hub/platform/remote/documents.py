@@ -15,6 +15,7 @@ import yaml
 from msgspec import Struct
 
 from hub.bus.permissions import durable_of, inbox_of, permissions_of
+from hub.contract import Adapter
 from hub.platform.remote import messages
 from hub.platform.remote.messages import ORDERS, REPORTS, VERSION
 from hub.platform.remote.protocol import MEDIA_TYPE, type_of
@@ -45,7 +46,7 @@ def documents() -> dict[str, str]:
 def kinds_table() -> str:
     """Every kind of order and report, for the page."""
     rows = [
-        f"| `{name}` | {_first_line(model)} | [{name}.json](schemas/{name}.json) |"
+        f"| `{name}` | {_says(name, model)} | [{name}.json](schemas/{name}.json) |"
         for name, model in {**_events(), **_PLAIN}.items()
     ]
     return "| message | what it says | schema |\n|---|---|---|\n" + "\n".join(rows)
@@ -70,7 +71,7 @@ def _event_schema(family: str, kind: str, model: type[Struct]) -> dict[str, Any]
         "$schema": _DRAFT,
         "$id": f"urn:city-hub:protocol:{VERSION}:{family}.{kind}",
         "title": f"{family} {kind}",
-        "description": _first_line(model),
+        "description": _says(f"{family}.{kind}", model),
         "type": "object",
         "required": ["specversion", "id", "source", "type", "data"],
         "properties": {
@@ -225,7 +226,7 @@ def _message(name: str, model: type[Struct], content_type: str = MEDIA_TYPE) -> 
     return {
         "name": name,
         "contentType": content_type,
-        "summary": _first_line(model),
+        "summary": _says(name, model),
         "payload": {
             "schemaFormat": "application/schema+json;version=draft-2020-12",
             "schema": {"$ref": f"./schemas/{name}.json"},
@@ -233,8 +234,14 @@ def _message(name: str, model: type[Struct], content_type: str = MEDIA_TYPE) -> 
     }
 
 
-def _first_line(model: type[Struct]) -> str:
-    return (inspect.getdoc(model) or "").split("\n")[0]
+def _says(name: str, model: type[Struct]) -> str:
+    """What a message says; an order says what the contract's method by that name does."""
+    family, _, kind = name.partition(".")
+    return _first_line(getattr(Adapter, kind) if family == "order" else model)
+
+
+def _first_line(one: object) -> str:
+    return (inspect.getdoc(one) or "").split("\n")[0]
 
 
 def _text(schema: dict[str, Any]) -> str:

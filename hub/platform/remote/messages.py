@@ -15,6 +15,7 @@ from msgspec import Meta, Struct
 from hub import contract
 from hub.model.assignments.state import Role
 from hub.model.case.state import Channel, Severity
+from hub.model.effects import Verb
 
 VERSION = 1
 """Version of the protocol: last part of every event's type. Within one version messages only gain optional fields."""
@@ -25,15 +26,6 @@ Ticket = Annotated[str, Meta(min_length=1, max_length=200, description="The depa
 Moment = Annotated[datetime, Meta(tz=True)]
 Seconds = Annotated[float, Meta(ge=0)]
 Number = Annotated[int, Meta(ge=1, le=1_000_000)]
-
-
-class OrderKind(StrEnum):
-    """What the hub wants."""
-
-    DELIVER = "deliver"
-    RECALL = "recall"
-    URGE = "urge"
-    INFORM = "inform"
 
 
 class ReportName(StrEnum):
@@ -94,10 +86,10 @@ class Assigned(Struct, frozen=True, omit_defaults=True, kw_only=True):
     ticket: str | None = None
     """The department's own number, once known."""
 
-    def assignment(self, person: contract.Contact | None = None) -> contract.Assignment:
+    def assignment(self, person: contract.Contact | None = None, **changes: object) -> contract.Assignment:
         """As a plugin gets it."""
         values = {name: getattr(self, name) for name in Assigned.__struct_fields__}
-        return contract.Assignment(**values, contact=person)
+        return contract.Assignment(**values | changes, contact=person)
 
 
 class Deliver(Assigned, frozen=True, omit_defaults=True, kw_only=True):
@@ -112,18 +104,12 @@ class Deliver(Assigned, frozen=True, omit_defaults=True, kw_only=True):
     """Whether `contact.<adapter>` has the reporter's contact."""
 
 
-class Recall(Assigned, frozen=True, omit_defaults=True, kw_only=True):
-    """Take it back from the department."""
-
-    effect: Name
-    reason: str = ""
-
-
-class Urge(Assigned, frozen=True, omit_defaults=True, kw_only=True):
-    """Remind the department."""
+class Tell(Assigned, frozen=True, omit_defaults=True, kw_only=True):
+    """Tell the department something about an assignment."""
 
     effect: Name
     message: str = ""
+    """What is said with it, e.g. why it is taken back."""
 
 
 class Inform(Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -136,6 +122,10 @@ class Inform(Struct, frozen=True, omit_defaults=True, kw_only=True):
     text: Text
     at: Moment
     effect: Name
+
+    def notice(self) -> contract.Notice:
+        """As a plugin gets it."""
+        return contract.Notice(**{name: getattr(self, name) for name in Inform.__struct_fields__ if name != "effect"})
 
 
 class Started(Message, frozen=True, omit_defaults=True, kw_only=True):
@@ -202,7 +192,7 @@ class Buried(Message, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class Effect(Message, frozen=True, omit_defaults=True, kw_only=True):
-    """A recall, urge or inform was done (no `error`), or failed."""
+    """What an order other than `deliver` asked for was done (no `error`), or failed."""
 
     case: Name
     effect: Name
@@ -340,12 +330,8 @@ class Answer(Struct, frozen=True, omit_defaults=True, kw_only=True):
     error: str | None = None
 
 
-ORDERS: Mapping[OrderKind, type[Struct]] = {
-    OrderKind.DELIVER: Deliver,
-    OrderKind.RECALL: Recall,
-    OrderKind.URGE: Urge,
-    OrderKind.INFORM: Inform,
-}
+ORDERS: Mapping[Verb, type[Struct]] = {**dict.fromkeys(Verb, Tell), Verb.DELIVER: Deliver, Verb.INFORM: Inform}
+"""What is ordered by which message; the order says what the contract's method by that name does."""
 REPORTS: Mapping[ReportName, type[Struct]] = {
     ReportName.STARTED: Started,
     ReportName.RECEIPT: Filed,

@@ -14,17 +14,17 @@ import msgspec
 from hub.bus.connection import Bus
 from hub.bus.permissions import durable_of
 from hub.bus.streams import ORDERS, consumer_backlog, ensure_consumer, withdraw
-from hub.errors import InvalidInput
+from hub.contract import Notice
 from hub.model.assignments.state import parse_delivery_key
-from hub.model.effects import TaskKind
+from hub.model.effects import Verb
 from hub.observing import telemetry
 from hub.platform.remote import messages
-from hub.platform.remote.messages import Assigned, Backoff, OrderKind
+from hub.platform.remote.messages import Backoff
 from hub.platform.remote.protocol import encode
 from hub.spine.ledger.desk import utc_now
 
 if TYPE_CHECKING:
-    from hub.contract import AdapterInstance, Assignment, Notice
+    from hub.contract import AdapterInstance, Assignment
     from hub.model.effects import Task
 
 ACK_WAIT = 60.0
@@ -55,7 +55,7 @@ class Orders:
     ) -> None:
         """Store an order to hand an assignment over; the same task is stored once."""
         data = messages.Deliver(
-            **_assigned(assignment),
+            **_fields(assignment, messages.Assigned),
             attempt=attempt,
             attempts=instance.attempts,
             backoff=Backoff(
@@ -65,41 +65,34 @@ class Orders:
             ),
             contact_available=contact_available,
         )
-        await self._store(task, OrderKind.DELIVER, data, assignment.key)
+        await self._store(task, data, assignment.key)
 
-    async def effect(self, task: Task, assignment: Assignment | None, notice: Notice | None) -> None:
-        """Store an order to recall, urge or inform; the same task is stored once."""
-        if notice is not None:
-            told = messages.Inform(
-                case=notice.case, ref=notice.ref, stage=notice.stage, text=notice.text, at=notice.at, effect=task.effect
-            )
-            await self._store(task, OrderKind.INFORM, told, f"{task.matter}.{notice.stage or 'notice'}")
-            return
-        if assignment is None:
-            raise InvalidInput("neither an assignment nor a notice", subject="assignment")
-        if task.kind is TaskKind.RECALL:
-            recall = messages.Recall(**_assigned(assignment), effect=task.effect, reason=task.text or "")
-            await self._store(task, OrderKind.RECALL, recall, assignment.key)
+    async def tell(self, task: Task, about: Assignment | Notice) -> None:
+        """Store an order to say something else; the same task is stored once."""
+        if isinstance(about, Notice):
+            notice = messages.Inform(**_fields(about, messages.Inform), effect=task.effect)
+            await self._store(task, notice, f"{task.matter}.{about.stage or 'notice'}")
         else:
-            urge = messages.Urge(**_assigned(assignment), effect=task.effect, message=task.text or "")
-            await self._store(task, OrderKind.URGE, urge, assignment.key)
+            told = messages.Tell(**_fields(about, messages.Assigned), effect=task.effect, message=task.text or "")
+            await self._store(task, told, about.key)
 
     async def withdraw(self, name: str, key: str) -> None:
         """Take an order to deliver back that nobody has done yet. One that is being done right now goes on; a recall follows it."""
         parse_delivery_key(key)
-        await withdraw(self._bus, ORDERS, f"order.{name}.{OrderKind.DELIVER.value}.{key}")
+        await withdraw(self._bus, ORDERS, f"order.{name}.{Verb.DELIVER.value}.{key}")
 
     async def backlog(self, name: str) -> tuple[int, int]:
         """(waiting, given out) of an instance's orders."""
         return await consumer_backlog(self._bus, ORDERS, durable_of(name))
 
-    async def _store(self, task: Task, kind: OrderKind, data: msgspec.Struct, key: str) -> None:
+    async def _store(self, task: Task, data: msgspec.Struct, key: str) -> None:
         await self.ensure(task.adapter)
         trace = telemetry.traceparent() or task.traceparent
-        raw = encode("order", kind.value, data, id=task.id, source=SOURCE, at=self._clock(), subject=key, traceparent=trace)
+        kind = task.verb.value
+        raw = encode("order", kind, data, id=task.id, source=SOURCE, at=self._clock(), subject=key, traceparent=trace)
         headers = {"content-type": "application/cloudevents+json"}
-        await self._bus.publish(f"order.{task.adapter}.{kind.value}.{key}", raw, message_id=task.id, headers=headers)
+        await self._bus.publish(f"order.{task.adapter}.{kind}.{key}", raw, message_id=task.id, headers=headers)
 
 
-def _assigned(assignment: Assignment) -> dict[str, Any]:
-    return {name: getattr(assignment, name) for name in Assigned.__struct_fields__}
+def _fields(value: object, kind: type[msgspec.Struct]) -> dict[str, Any]:
+    return {name: getattr(value, name) for name in kind.__struct_fields__ if hasattr(value, name)}

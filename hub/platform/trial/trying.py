@@ -21,6 +21,7 @@ import structlog
 
 from hub.contract import AdapterInstance, Assignment, Capability, Plugin, Receipt
 from hub.errors import AdapterFault, DeliveryError, Disposition, HubError, PluginError, Unavailable, disposition_of
+from hub.model.effects import Verb
 from hub.observing import case_trace as trace
 from hub.observing import telemetry
 from hub.observing.store import SpanRecord
@@ -287,7 +288,7 @@ async def _checked(calls: _Calls, running: Running, assignment: Assignment, *, r
         return
 
     async def recalled() -> None:
-        await calls.make("recall", lambda: running.recall(assignment, RECALL_REASON), lambda _: {"ok": True})
+        await calls.make("recall", lambda: running.tell(Verb.RECALL, assignment, RECALL_REASON), lambda _: {"ok": True})
 
     with suppress(HubError):
         await within_attempt(recalled)

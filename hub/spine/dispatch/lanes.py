@@ -26,14 +26,17 @@ from hub.errors import (
     InvalidInput,
     NotAllowed,
 )
-from hub.model.effects import Task, TaskKind, decode_task
+from hub.model.effects import Task, Verb, decode_task
 from hub.observing import telemetry
 from hub.privacy.marks import known_here
 from hub.spine.aside.put_aside import Note, read_or_put_aside
 from hub.spine.departments import Department, Departments
 from hub.spine.dispatch.afar import Afar, Orders
-from hub.spine.dispatch.effects import Effects
-from hub.spine.dispatch.handing import Handing, OpenContact
+from hub.spine.dispatch.carrying_out import CarryingOut
+from hub.spine.dispatch.effects import Effect
+from hub.spine.dispatch.handing import Handing
+from hub.spine.dispatch.means import Means, OpenContact
+from hub.spine.handover import awaits_delivery
 from hub.spine.ledger.desk import Desks, Hiding, utc_now
 
 if TYPE_CHECKING:
@@ -79,12 +82,12 @@ class Dispatch:
         self._in_work: set[str] = set()
         self._ending: set[asyncio.Task[None]] = set()
         self._hands: Counter[str] = Counter()
-        self._afar = Afar(desks, orders, district, handover) if orders is not None else None
+        self._means = Means(desks=desks, district=district, handover=handover, open_contact=open_contact, clock=clock)
+        self._afar = Afar(self._means, orders) if orders is not None else None
         self._hiding = hiding
         self._note = note
         self._metrics = metrics
-        self._handing = Handing(desks, departments, district, open_contact, handover, clock=clock, draw=draw)
-        self._effects = Effects(desks, departments, district, handover, draw=draw)
+        self._carrying_out = CarryingOut(shut_out=departments.shut_out, draw=draw)
 
     async def run(self) -> None:
         """Keep one lane per instance going for ever; a lane's own trouble stops no other."""
@@ -232,10 +235,16 @@ class Dispatch:
         reporters = self._desks.of(task.matter).aggregate.contacts(matter)
         hide = await self._hiding(reporters) if reporters else None
         with known_here(*(() if hide is None else (hide,))):  # what the plugin logs or throws may name the reporter
-            if task.kind is TaskKind.DELIVER:
-                await self._handing.deliver(here, task, delivery, matter)
-            else:
-                await self._effects.carry_out(here, task, delivery, matter)
+            if task.verb is not Verb.DELIVER:
+                await self._carrying_out.tell(here, Effect(self._means, task, matter), delivery)
+                return
+            assignment = matter.assignment(task.assignment or "")
+            if assignment is None or not awaits_delivery(assignment):
+                here.breaker.undecided()
+                await delivery.ack(confirmed=True)
+                return
+            handing = Handing(self._means, here, task, delivery.data, matter, assignment)
+            await self._carrying_out.deliver(here, handing, delivery)
 
 
 def _say_what_failed(task: asyncio.Task[None]) -> None:

@@ -26,8 +26,8 @@ from hub.model.effects import (
     React,
     Reaction,
     Task,
-    TaskKind,
     Tell,
+    Verb,
     encode_reaction,
     encode_task,
 )
@@ -118,11 +118,11 @@ class Linkage:
         own = f"{commit.id}:{commit.number}:{effect.event}"
         match effect:
             case Tell():
-                what = f"{effect.kind.value}:{effect.assignment}"
+                what = f"{effect.verb.value}:{effect.assignment}"
                 return [
                     Task(
                         id=f"{own}:{what}",
-                        kind=effect.kind,
+                        verb=effect.verb,
                         matter=commit.id,
                         number=commit.number,
                         at=commit.at,
@@ -130,6 +130,7 @@ class Linkage:
                         effect=what,
                         assignment=effect.assignment,
                         text=effect.text,
+                        while_open=effect.while_open,
                         cause=commit.traceparent,
                     )
                 ]
@@ -184,7 +185,7 @@ def reaction_of(commit: Commit[Any], effect: React | Call) -> Reaction:
 def _notice(commit: Commit[Any], own: str, source: Source, effect: Inform) -> Task:
     return Task(
         id=f"{own}:inform:{effect.stage}:{source.adapter}:{source.ref}",
-        kind=TaskKind.INFORM,
+        verb=Verb.INFORM,
         matter=commit.id,
         number=commit.number,
         at=commit.at,

@@ -28,7 +28,7 @@ from hub.errors import BusUnavailable, CredentialsRejected, HubError, InvalidInp
 from hub.observing import telemetry
 from hub.platform.adapters.running import Running, build
 from hub.platform.remote.credentials_file import CredentialsFile
-from hub.platform.remote.far.handing import Handing, nowhere
+from hub.platform.remote.far.handing import Beside, Handing, nowhere
 from hub.platform.remote.far.journal import Journal, Out
 from hub.platform.remote.far.saying import Saying
 from hub.platform.remote.messages import Answer, Beat, Question, Terms
@@ -84,9 +84,8 @@ class Runner:
         self._beat_every = beat_every
         self._step = step
         self._saying = Saying(self.name, clock)
-        self._handing = Handing(
-            journal, self._saying, contact=self._contact, shut_out=self._shut_out, clock=clock, draw=draw, step=step
-        )
+        beside = Beside(journal=journal, saying=self._saying, contact=self._contact, clock=clock, step=step)
+        self._handing = Handing(beside, shut_out=self._shut_out, draw=draw)
         self._running: Running
         self._bus: Bus | None = None
         self._terms = Terms(concurrency=setup.instance.concurrency, reports_per_second=setup.instance.reports_per_second)
@@ -360,7 +359,7 @@ class Runner:
                 more = found.more
                 troubles = 0
             except (CredentialsRejected, Withdrawn) as problem:
-                self._shut_out(problem)
+                await self._shut_out(self.name, problem)
             except HubError as problem:
                 troubles += 1
                 if troubles == 1:
@@ -375,7 +374,7 @@ class Runner:
 
     # --- signs of life ---
 
-    def _shut_out(self, problem: HubError) -> None:
+    async def _shut_out(self, _name: str, problem: HubError) -> None:
         """The department does not let us in: nothing is taken until it does, or until an operator says so."""
         if self._shut is None and isinstance(problem, CredentialsRejected | Withdrawn):
             log.error("the department does not let us in", reason=problem.message, error=problem.code)
