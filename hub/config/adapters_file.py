@@ -6,12 +6,22 @@ model's business. Called by `hub.config.district`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import timedelta
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Annotated, Any, Self
 
-from hub.config.nodes import YamlNode
+from pydantic import AfterValidator, Field, ValidationInfo, model_validator
+
+from hub.config.documents import Document, Form, Place, Scalar, refuse
+from hub.config.fields import ClockSpan, Count, Known, Text, matching
 from hub.contract import AdapterInstance, Crosswalk, ReportKind
+from hub.contract.instances import NAME
+
+_MEANT: dict[str, Callable[[str], object]] = {
+    "bool": lambda text: text.lower() in ("true", "yes", "on"),
+    "int": int,
+    "float": float,
+}
 
 
 class OutsideValue(str):
@@ -23,103 +33,113 @@ class OutsideValue(str):
         return "'***'"
 
 
-def read_adapters(root: YamlNode, environ: Mapping[str, str]) -> tuple[AdapterInstance, ...]:
-    """The instances of adapters.yaml; in settings `{env: NAME}` is filled from `environ`, `{file: PATH}` from that file.
-
-    A variable that is not set, or a file that can't be read, is a mistake when the adapter is enabled; else the setting is left out.
-    """
-    fields = root.fields(("adapters",), required=("adapters",))
-    found: list[AdapterInstance] = []
-    for name, node in fields["adapters"].entries().items() if "adapters" in fields else ():
-        parts = node.fields(
-            ("plugin", "enabled", "settings", "concurrency", "attempts", "backoff", "schedule", "breaker", "crosswalk"),
-            required=("plugin",),
-        )
-        if not name.replace("-", "").replace("_", "").isalnum() or not name.isascii():
-            node.complain("an instance's name is made of letters, digits, - and _")
-        if "plugin" not in parts:
-            continue
-        enabled = parts["enabled"].boolean() if "enabled" in parts else True
-        default = AdapterInstance(name=name, plugin=parts["plugin"].text())
-        backoff = parts["backoff"].fields(("base", "cap")) if "backoff" in parts else {}
-        breaker = parts["breaker"].fields(("window", "minimum", "ratio", "open_for")) if "breaker" in parts else {}
-        base = _duration(backoff.get("base"), default.backoff_base)
-        cap = _duration(backoff.get("cap"), default.backoff_cap)
-        if cap < base:
-            parts["backoff"].complain("cap is below base")
-        ratio = breaker["ratio"].number() if "ratio" in breaker else default.breaker_ratio
-        if not 0 < ratio <= 1:
-            breaker["ratio"].complain("a share above 0 and at most 1 is expected")
-        steps = parts["schedule"].items() if "schedule" in parts else ()
-        schedule = tuple(span for step in steps if (span := step.clock_span()) is not None)
-        settings = _settings(parts["settings"], environ, enabled) if "settings" in parts else {}
-        found.append(
-            AdapterInstance(
-                name=name,
-                plugin=default.plugin,
-                enabled=enabled,
-                settings=settings,
-                concurrency=_count(parts.get("concurrency"), default.concurrency),
-                attempts=_count(parts.get("attempts"), len(schedule) + 1 if schedule else default.attempts),
-                backoff_base=base,
-                backoff_cap=cap,
-                schedule=schedule,
-                breaker_window=_count(breaker.get("window"), default.breaker_window),
-                breaker_minimum=_count(breaker.get("minimum"), default.breaker_minimum),
-                breaker_ratio=ratio,
-                breaker_open_for=_duration(breaker.get("open_for"), default.breaker_open_for),
-                crosswalk=_crosswalk(parts["crosswalk"]) if "crosswalk" in parts else None,
-            )
-        )
-    return tuple(found)
-
-
-def _count(node: YamlNode | None, default: int) -> int:
-    return node.integer(least=1) if node is not None else default
-
-
-def _duration(node: YamlNode | None, default: timedelta) -> timedelta:
-    found = node.clock_span() if node is not None else None
-    return found if found is not None else default
-
-
-def _crosswalk(node: YamlNode) -> Crosswalk:
-    """The department's words against ours: statuses, categories, fields."""
-    tables = node.fields(("statuses", "categories", "fields"))
-    entries = {name: table.entries() for name, table in tables.items()}
-    statuses = {word: one.choice(ReportKind) for word, one in entries.get("statuses", {}).items()}
-    return Crosswalk(
-        statuses={word: kind for word, kind in statuses.items() if kind is not None},
-        categories={code: one.text() for code, one in entries.get("categories", {}).items()},
-        fields={name: one.text() for name, one in entries.get("fields", {}).items()},
-    )
-
-
-def _settings(node: YamlNode, environ: Mapping[str, str], enabled: bool) -> dict[str, object]:
-    """A mapping of settings with its environment values filled in."""
-    found: dict[str, object] = {}
-    for name, child in node.entries().items():
-        if not child.is_mapping:
-            found[name] = child.plain()
-            continue
-        entries = child.entries()
-        if set(entries) not in ({"env"}, {"file"}):
-            found[name] = _settings(child, environ, enabled)
-            continue
-        (kind, mark_of_name) = next(iter(entries.items()))
-        value, missing = _outside(kind, mark_of_name.text(), environ)
-        if value:
-            found[name] = OutsideValue(value)
-        elif enabled:
-            child.complain(f"{missing}, and the adapter is enabled")
+def _settings(given: dict[str, Any], info: ValidationInfo[Known]) -> dict[str, object]:
+    """Settings with what comes from outside filled in; what is not there is a mistake of an enabled adapter, else it is left out."""
+    missing: list[tuple[Place, str]] = []
+    found = _filled(given, (), info.context.environ, missing)
+    if info.data.get("enabled"):
+        refuse((place, f"{what}, and the adapter is enabled") for place, what in missing)
     return found
 
 
-def _outside(kind: str, name: str, environ: Mapping[str, str]) -> tuple[str, str]:
+def _filled(
+    given: Mapping[str, object], place: Place, environ: Mapping[str, str], missing: list[tuple[Place, str]]
+) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for name, value in given.items():
+        if not isinstance(value, dict):
+            found[name] = _plain(value)
+        elif set(value) not in ({"env"}, {"file"}):
+            found[name] = _filled(value, (*place, name), environ, missing)
+        else:
+            ((source, of),) = value.items()
+            text, why = _outside(source, str(of or ""), environ)
+            if text:
+                found[name] = OutsideValue(text)
+            else:
+                missing.append(((*place, name), why))
+    return found
+
+
+def _outside(source: str, name: str, environ: Mapping[str, str]) -> tuple[str, str]:
     """The value of an environment variable or the text of a file, "" and why when there is none."""
-    if kind == "env":
+    if source == "env":
         return environ.get(name, ""), f"environment variable {name} is not set"
     try:
         return Path(name).read_text(encoding="utf-8").strip(), f"file {name} is empty"
     except (OSError, UnicodeDecodeError) as error:
         return "", f"file {name} can't be read ({type(error).__name__})"
+
+
+def _plain(value: object) -> object:
+    """A setting as YAML means it: the plugin's own model says what it has to be."""
+    if isinstance(value, dict):
+        return {name: _plain(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    if not isinstance(value, Scalar):
+        return value
+    try:
+        return _MEANT.get(value.kind, str)(value)
+    except ValueError:  # what YAML takes for a number can be a time: 13:30
+        return str(value)
+
+
+class _Backoff(Form):
+    base: ClockSpan = AdapterInstance.backoff_base
+    cap: ClockSpan = AdapterInstance.backoff_cap
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.cap < self.base:
+            raise ValueError("cap is below base")
+        return self
+
+
+class _Breaker(Form):
+    window: Count = AdapterInstance.breaker_window
+    minimum: Count = AdapterInstance.breaker_minimum
+    ratio: Annotated[float, Field(gt=0, le=1)] = AdapterInstance.breaker_ratio
+    open_for: ClockSpan = AdapterInstance.breaker_open_for
+
+
+class _Crosswalk(Form):
+    statuses: dict[str, ReportKind] = Field(default_factory=dict)
+    categories: dict[str, Text] = Field(default_factory=dict)
+    fields: dict[str, Text] = Field(default_factory=dict)
+
+
+class _Adapter(Form):
+    plugin: Text
+    enabled: bool = True
+    settings: Annotated[dict[str, Any], AfterValidator(_settings)] = Field(default_factory=dict)
+    concurrency: Count = AdapterInstance.concurrency
+    attempts: Count | None = None
+    backoff: _Backoff | None = None
+    schedule: tuple[ClockSpan, ...] = ()
+    breaker: _Breaker | None = None
+    crosswalk: _Crosswalk | None = None
+
+
+class _Adapters(Form):
+    adapters: dict[Annotated[str, matching(NAME.pattern, "an instance's name (letters, digits, - and _)")], _Adapter]
+
+
+def read_adapters(document: Document, environ: Mapping[str, str]) -> tuple[AdapterInstance, ...]:
+    """The instances of adapters.yaml; in settings `{env: NAME}` is filled from `environ`, `{file: PATH}` from that file.
+
+    A variable that is not set, or a file that can't be read, is a mistake when the adapter is enabled; else the setting is left out.
+    """
+    form = document.form(_Adapters, Known(environ=environ))
+    return tuple(_instance(name, one) for name, one in form.adapters.items()) if form is not None else ()
+
+
+def _instance(name: str, form: _Adapter) -> AdapterInstance:
+    given = {key: value for key, value in form if key in form.model_fields_set}
+    for part in ("backoff", "breaker"):
+        given |= {f"{part}_{key}": value for key, value in given.pop(part, ())}
+    if form.schedule and form.attempts is None:
+        given["attempts"] = len(form.schedule) + 1
+    if form.crosswalk is not None:
+        given["crosswalk"] = Crosswalk(**dict(form.crosswalk))
+    return AdapterInstance(name=name, **given)

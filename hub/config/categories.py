@@ -1,140 +1,109 @@
 """Reads categories.yaml: codes, names, keywords, and what raises a matter's severity.
 
-Owns the file form; the meaning is `categories`'s. Mistakes are collected in the nodes. Called by `hub.config.policy`.
+Owns the file's form; the meaning is `hub.model.policy.categories`'s. Called by `hub.config.policy`.
 """
 
 from __future__ import annotations
 
-import re
 from datetime import timedelta
+from typing import Annotated, Self
 
-from hub.config.nodes import YamlNode
+from pydantic import Field, model_validator
+
+from hub.config.documents import Document, Form, Place, refuse
+from hub.config.fields import (
+    CategoryCode,
+    CategoryStart,
+    Known,
+    LevelWord,
+    Several,
+    Text,
+    clock_span,
+    every,
+    matching,
+    one_of,
+    parsed,
+)
 from hub.model.case.state import Severity
 from hub.model.policy.categories import Category, CategoryTree, Raise, Standing
 
-_CODE = re.compile(r"^[A-Z]\d{4}$")
-_MAJOR = re.compile(r"^[A-Z]\d{2}$")
+Window = Annotated[timedelta | None, parsed(lambda text: None if text == "none" else clock_span(text))]
+"""The time within which two matters are suspected to be the same; `none`: never."""
+MajorCode = Annotated[str, matching(r"[A-Z]\d{2}", "a major code (a letter and two digits)")]
 
 
-def per_severity(node: YamlNode) -> dict[Severity, YamlNode]:
-    """A mapping with one entry for every severity; complains about gaps."""
-    names = [severity.value for severity in Severity]
-    return {Severity(name): child for name, child in node.fields(names, required=names).items()}
+class _Reach(Form):
+    settle: LevelWord | None = None
+    top: LevelWord | None = None
+
+    @model_validator(mode="after")
+    def _can_be_settled(self) -> Self:
+        if self.settle is not None and self.top is not None and self.top < self.settle:
+            raise ValueError("top is below settle: nobody could settle it")
+        return self
 
 
-class CategoryReader:
-    """Reads one categories.yaml, whose root is `root`."""
+class _Standing(_Reach):
+    settle: LevelWord
+    top: LevelWord
 
-    def __init__(self, root: YamlNode) -> None:
-        self._root = root
-        self._lines: dict[str, int] = {}
 
-    def read(self) -> CategoryTree | None:
-        """The tree; None when it can't be made (problems say why)."""
-        fields = self._root.fields(
-            ("default", "duplicates", "levels", "raise", "classes"), required=("default", "levels", "classes")
-        )
-        if not {"default", "levels", "classes"} <= fields.keys():
-            return None
-        window = self._window(fields["duplicates"]) if "duplicates" in fields else None
-        standing = self._standing(fields["levels"])
-        categories = self._classes(fields["classes"], window)
-        default = fields["default"].text()
-        if default not in self._lines:
-            fields["default"].complain(f"no category has the code {default!r}")
-            return None
-        if len(standing) < len(Severity):
-            return None
-        return CategoryTree(categories, default=default, standing=standing, raises=self._raises(fields.get("raise")))
+class _Raise(Form):
+    to: Severity
+    title_only: Annotated[bool, one_of({"title": True, "anywhere": False})] = Field(True, alias="where")
+    categories: Several[CategoryStart] = ()
+    words: Several[Text]
+    unless: Several[Text] = ()
 
-    @staticmethod
-    def _window(node: YamlNode) -> timedelta | None:
-        return None if node.text() == "none" else node.clock_span()
 
-    @staticmethod
-    def _standing(node: YamlNode) -> dict[Severity, Standing]:
-        found: dict[Severity, Standing] = {}
-        for severity, child in per_severity(node).items():
-            fields = child.fields(("settle", "top"), required=("settle", "top"))
-            settle = fields["settle"].level() if "settle" in fields else None
-            top = fields["top"].level() if "top" in fields else None
-            if settle is None or top is None:
-                continue
-            if top < settle:
-                child.complain("top is below settle: nobody could settle it")
-            found[severity] = Standing(settle=settle, top=top)
-        return found
+class _Minor(_Reach):
+    name: Text
+    severity: Severity
+    keywords: Several[Several[Text]]
+    duplicates: Window = None
+    covers: bool = False
 
-    def _raises(self, node: YamlNode | None) -> list[Raise]:
-        found: list[Raise] = []
-        for item in node.items() if node is not None else ():
-            fields = item.fields(("to", "where", "categories", "words", "unless"), required=("to", "words"))
-            to = fields["to"].choice(Severity) if "to" in fields else None
-            where = fields["where"].text() if "where" in fields else "title"
-            if where not in ("title", "anywhere"):
-                fields["where"].complain("title or anywhere is expected here")
-            codes = fields["categories"].words() if "categories" in fields else ()
-            for code in codes:
-                if not any(known.startswith(code) for known in self._lines):
-                    fields["categories"].complain(f"no category starts with {code!r}")
-            words = fields["words"].words() if "words" in fields else ()
-            if to is not None and words:
-                unless = fields["unless"].words() if "unless" in fields else ()
-                found.append(
-                    Raise(to=to, words=words, title_only=where == "title", categories=codes, unless=unless, line=item.line)
-                )
-        return found
 
-    def _classes(self, node: YamlNode, window: timedelta | None) -> list[Category]:
-        categories: list[Category] = []
-        for major, child in node.entries().items():
-            if not _MAJOR.match(major):
-                child.complain(f"{major!r} is not a major code (a letter and two digits)")
-            fields = child.fields(("name", "minor"), required=("name", "minor"))
-            if not {"name", "minor"} <= fields.keys():
-                continue
-            name = fields["name"].text()
-            for code, minor in fields["minor"].entries().items():
-                if not _CODE.match(code) or not code.startswith(major):
-                    minor.complain(f"{code!r} is not a minor code of {major} ({major} and two digits)")
-                if code in self._lines:
-                    minor.complain(f"category {code} is given twice (first on line {self._lines[code]})")
-                    continue
-                self._lines[code] = minor.line
-                if (category := self._category(code, minor, major, name, window)) is not None:
-                    categories.append(category)
-        self._check_keywords(node, categories)
-        return categories
+class _Major(Form):
+    name: Text
+    minor: dict[str, _Minor]
 
-    def _category(self, code: str, node: YamlNode, major: str, major_name: str, window: timedelta | None) -> Category | None:
-        fields = node.fields(
-            ("name", "severity", "keywords", "settle", "top", "duplicates", "covers"), required=("name", "severity", "keywords")
-        )
-        severity = fields["severity"].choice(Severity) if "severity" in fields else None
-        if severity is None or "name" not in fields or "keywords" not in fields:
-            return None
-        settle = fields["settle"].level() if "settle" in fields else None
-        top = fields["top"].level() if "top" in fields else None
-        if settle is not None and top is not None and top < settle:
-            node.complain("top is below settle: nobody could settle it")
-        return Category(
+
+class _Categories(Form):
+    default: CategoryCode
+    duplicates: Window = None
+    levels: Annotated[dict[Severity, _Standing], every(*Severity)]
+    raises: tuple[_Raise, ...] = Field((), alias="raise")
+    classes: dict[MajorCode, _Major]
+
+    @model_validator(mode="after")
+    def _minors_continue_their_major(self) -> Self:
+        wrong: list[tuple[Place, str]] = [
+            (("classes", major, "minor", code), f"{code!r} is not a minor code of {major} ({major} and two digits)")
+            for major, form in self.classes.items()
+            for code in form.minor
+            if not (len(code) == 5 and code.startswith(major) and code[3:].isdecimal())
+        ]
+        refuse(wrong)
+        return self
+
+
+def read_categories(document: Document, known: Known) -> CategoryTree | None:
+    """The tree; None when the file does not fit its form (the document's problems say why)."""
+    form = document.form(_Categories, known)
+    if form is None:
+        return None
+    categories = [
+        Category(
             code=code,
-            name=fields["name"].text(),
             major=major,
-            major_name=major_name,
-            severity=severity,
-            settle=settle,
-            top=top,
-            duplicates=self._window(fields["duplicates"]) if "duplicates" in fields else window,
-            covers=fields["covers"].boolean() if "covers" in fields else False,
-            keywords=tuple(item.words() if item.is_list else (item.text(),) for item in fields["keywords"].items()),
-            line=node.line,
+            major_name=above.name,
+            line=document.line("classes", major, "minor", code),
+            **dict(one) | {"duplicates": one.duplicates if "duplicates" in one.model_fields_set else form.duplicates},
         )
-
-    @staticmethod
-    def _check_keywords(node: YamlNode, categories: list[Category]) -> None:
-        """Complain about a keyword given twice in one category."""
-        for category in categories:
-            repeated = sorted({"+".join(words) for words in category.keywords if category.keywords.count(words) > 1})
-            for words in repeated:
-                node.complain(f"category {category.code} (line {category.line}) lists the keyword {words} twice")
+        for major, above in form.classes.items()
+        for code, one in above.minor.items()
+    ]
+    raises = [Raise(**dict(one), line=document.line("raise", index)) for index, one in enumerate(form.raises)]
+    standing = {severity: Standing(**dict(one)) for severity, one in form.levels.items()}
+    return CategoryTree(categories, default=form.default, standing=standing, raises=raises)

@@ -8,12 +8,15 @@ reach, duplicates and gaps (every severity, every channel). Called by `hub.confi
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from typing import Annotated
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from hub.config.categories import CategoryReader
-from hub.config.limits import LimitsReader, read_ladder
-from hub.config.nodes import YamlNode, read_yaml
-from hub.config.routing import RoutingReader
+from hub.config.categories import read_categories
+from hub.config.documents import Document, Form
+from hub.config.fields import Known, Text, parsed
+from hub.config.limits import read_ladder, read_limits
+from hub.config.routing import read_routing
 from hub.errors import ConfigError
 from hub.model.district.areatree import AreaTree
 from hub.model.district.units import Directory
@@ -27,6 +30,21 @@ LIMITS = "policy/limits.yaml"
 LADDER = "policy/ladder.yaml"
 SOURCES = (DISTRICT, CATEGORIES, ROUTING, LIMITS, LADDER)
 """The files a policy is made of, relative to the configuration directory."""
+
+
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError):
+        raise ValueError("not a time zone's name (such as Asia/Shanghai)") from None
+
+
+class DistrictForm(Form):
+    """What district.yaml says."""
+
+    code: Text
+    name: Text
+    zone: Annotated[ZoneInfo, parsed(_zone)]
 
 
 def raise_first(problems: list[ConfigError]) -> None:
@@ -45,8 +63,12 @@ def policy_from_sources(
 
     Raises ConfigError for the first mistake, with the count of all.
     """
-    problems: list[ConfigError] = []
-    policy = read_policy(sources, areas, directory, problems, version=version, zone=zone)
+    problems = [ConfigError("the file is missing", file=name) for name in SOURCES if name not in sources]
+    if zone is None:
+        form = Document(sources.get(DISTRICT), DISTRICT, problems).form(DistrictForm)
+        zone = form.zone if form is not None else Known.zone
+    known = Known(areas=areas, units=directory, zone=zone)
+    policy = read_policy(sources, areas, directory, known, problems, version=version)
     raise_first(problems)
     if policy is None:
         raise ConfigError("the policy can't be read")
@@ -57,30 +79,23 @@ def read_policy(
     sources: Mapping[str, str],
     areas: AreaTree,
     directory: Directory,
+    known: Known,
     problems: list[ConfigError],
     *,
     version: int = 0,
-    zone: ZoneInfo | None = None,
 ) -> Policy | None:
-    """Build a policy, collecting all mistakes in `problems`; None when there are any."""
+    """Build a policy, collecting all mistakes in `problems`; None when there are any or a file is missing."""
     before = len(problems)
-    roots: dict[str, YamlNode] = {}
-    for name in SOURCES:
-        if name not in sources:
-            problems.append(ConfigError("the file is missing", file=name))
-        elif (root := read_yaml(sources[name], name, problems)) is not None:
-            roots[name] = root
-    if len(roots) < len(SOURCES):
+    documents = {name: Document(sources.get(name), name, problems) for name in SOURCES[1:]}
+    known = replace(known, categories=documents[CATEGORIES].keys("classes", "*", "minor"))
+    categories = read_categories(documents[CATEGORIES], known)
+    routing = read_routing(documents[ROUTING], known, categories)
+    limits = read_limits(documents[LIMITS], known)
+    ladder = read_ladder(documents[LADDER])
+    if len(problems) > before or DISTRICT not in sources or not (categories and routing and limits and ladder):
         return None
-    zone = zone or read_zone(roots[DISTRICT])
-    categories = CategoryReader(roots[CATEGORIES]).read()
-    if categories is None or zone is None:
-        return None
-    rules, entries = RoutingReader(roots[ROUTING], categories, areas, directory).read()
-    limits = LimitsReader(roots[LIMITS], categories, areas, zone).read()
-    steps, authorities = read_ladder(roots[LADDER])
-    if len(problems) > before or limits is None:
-        return None
+    rules, entries = routing
+    steps, authorities = ladder
     return Policy(
         areas=areas,
         directory=directory,
@@ -96,16 +111,3 @@ def read_policy(
         sources={name: sources[name] for name in SOURCES},
         version=version,
     )
-
-
-def read_zone(root: YamlNode) -> ZoneInfo | None:
-    """The district's zone out of district.yaml."""
-    node = root.entries().get("zone")
-    if node is None:
-        root.complain("key 'zone' is missing")
-        return None
-    try:
-        return ZoneInfo(node.text())
-    except (ZoneInfoNotFoundError, ValueError):
-        node.complain("not a time zone's name (such as Asia/Shanghai)")
-        return None

@@ -6,18 +6,20 @@ does not fit is refused with file, line and column. Called by the replay and by 
 
 from __future__ import annotations
 
-import csv
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
+from typing import Annotated
 
+from pydantic import Field
+
+from hub.config.documents import Row, read_rows
+from hub.config.fields import parsed
 from hub.errors import ConfigError
 from hub.model.case.state import Channel
-
-REQUIRED = ("id", "title", "text")
-OPTIONAL = ("created_at", "support", "against")
 
 _CHANNELS = ((70, Channel.HOTLINE), (84, Channel.RESIDENT), (95, Channel.PATROL), (100, Channel.DEVICE))
 """Of a hundred requests so many come in by each channel (upper bounds): most by telephone, as in a real city."""
@@ -35,6 +37,25 @@ class Request:
     against: int
     channel: Channel
     """Drawn from the id, so the same row always comes by the same channel."""
+
+
+def _moment(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"not a time in ISO 8601: {text!r}") from None
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+
+
+class _RequestRow(Row):
+    columns = ("id", "title", "text")
+
+    id: str
+    title: str
+    text: str
+    created_at: Annotated[datetime, parsed(_moment)] | None = None
+    support: Annotated[int, Field(ge=0)] = 0
+    against: Annotated[int, Field(ge=0)] = 0
 
 
 def read_requests(file: Path, *, limit: int | None = None) -> list[Request]:
@@ -61,58 +82,14 @@ def channel_of(id: str) -> Channel:
 
 
 def _rows(stream: Iterator[str], file: Path, limit: int | None) -> Iterator[Request]:
-    reader = csv.DictReader(stream)
-    columns = reader.fieldnames or ()
-    for column in REQUIRED:
-        if column not in columns:
-            raise ConfigError(
-                f"the column is missing (there are: {', '.join(columns) or 'none'})", file=str(file), line=1, key=column
-            )
+    problems: list[ConfigError] = []
     seen: dict[str, int] = {}
-    count = 0
-    try:
-        for row in reader:
-            if limit is not None and count >= limit:
-                return
-            request = _request(row, str(file), reader.line_num)
-            if request.id in seen:
-                raise ConfigError(
-                    f"{request.id!r} is already in line {seen[request.id]}", file=str(file), line=reader.line_num, key="id"
-                )
-            seen[request.id] = reader.line_num
-            count += 1
-            yield request
-    except csv.Error as problem:
-        raise ConfigError(f"not CSV: {problem}", file=str(file), line=reader.line_num) from problem
-
-
-def _request(row: dict[str, str | None], file: str, line: int) -> Request:
-    values = {column: (row.get(column) or "").strip() for column in (*REQUIRED, *OPTIONAL)}
-    for column in REQUIRED:
-        if not values[column]:
-            raise ConfigError("is empty", file=file, line=line, key=column)
-    try:
-        created_at = datetime.fromisoformat(values["created_at"]) if values["created_at"] else None
-    except ValueError:
-        raise ConfigError(f"not a time in ISO 8601: {values['created_at']!r}", file=file, line=line, key="created_at") from None
-    if created_at is not None and created_at.tzinfo is None:
-        created_at = created_at.replace(tzinfo=UTC)
-    return Request(
-        id=values["id"],
-        title=values["title"],
-        text=values["text"],
-        created_at=created_at,
-        support=_votes(values["support"], file, line, "support"),
-        against=_votes(values["against"], file, line, "against"),
-        channel=channel_of(values["id"]),
-    )
-
-
-def _votes(text: str, file: str, line: int, column: str) -> int:
-    try:
-        votes = int(text or "0")
-    except ValueError:
-        votes = -1
-    if votes < 0:
-        raise ConfigError(f"not a number of votes: {text!r}", file=file, line=line, key=column)
-    return votes
+    for line, row in islice(read_rows(stream, str(file), _RequestRow, problems), limit):
+        if row.id in seen:
+            problems.append(ConfigError(f"{row.id!r} is already in line {seen[row.id]}", file=str(file), line=line, key="id"))
+        if problems:
+            break
+        seen[row.id] = line
+        yield Request(**dict(row), channel=channel_of(row.id))
+    if problems:
+        raise problems[0]

@@ -53,7 +53,7 @@ def test_a_check_warns_of_years_without_announced_holidays() -> None:
         ("policy/routing.yaml", "lead: [water]", "lead: [wather]", "lead", "no unit has the code 'wather'"),
         ("policy/routing.yaml", "channel: department", "channel: departement", "channel", "is not one of"),
         ("policy/routing.yaml", "category: E0401", "category: X0401", "category", "no category starts with"),
-        ("policy/routing.yaml", "dispatch: hold", "dispatch: later", "dispatch", "now or hold"),
+        ("policy/routing.yaml", "dispatch: hold", "dispatch: later", "dispatch", "now or hold is expected"),
         ("policy/routing.yaml", "- id: fire\n", "- id: gas-leak\n", "rules", "given twice"),
         (
             "policy/routing.yaml",
@@ -62,10 +62,22 @@ def test_a_check_warns_of_years_without_announced_holidays() -> None:
             "",
             "must fit everything",
         ),
-        ("policy/routing.yaml", "lead: [drainage]", "leads: [drainage]", "leads", "unknown key"),
+        ("policy/routing.yaml", "lead: [drainage]", "leads: [drainage]", "leads", "(did you mean lead?)"),
+        ("policy/routing.yaml", "lead: [water]", "lead: [water, {unit: water}]", "lead.1", "named twice in rule"),
+        ("policy/routing.yaml", "lead: [water]", "lead: {unit: water}", "lead", "a valid tuple"),
+        ("policy/routing.yaml", "any: [", "any: [[a], ", "any.0", "a valid string"),
+        ("policy/routing.yaml", "  hotline: {level: street, dispatch: now}\n", "", "entry", "key 'hotline' is missing"),
         ("policy/limits.yaml", "first_response: 15m", "first_response: soon", "first_response", "not a duration"),
         ("policy/limits.yaml", "    resolve: 2h ", "    resolved: 2h ", "resolved", "unknown key"),
         ("policy/limits.yaml", '"09:00-12:00"', '"09:00-8:00"', "hours", "09:00-12:00"),
+        ("policy/limits.yaml", "    resolve: 2h ", "    resolve: 0 ", "resolve", "longer than zero"),
+        (
+            "policy/limits.yaml",
+            "channel: [hotline]",
+            "area: 320113",
+            "area",
+            "unknown key; known here: category, channel, severity",
+        ),
         ("policy/limits.yaml", "E0409:", "E9409:", "E9409", "no category starts with"),
         ("policy/ladder.yaml", "{after: 15m, action: escalate}", "{after: 0, action: escalate}", "urgent", "must ascend"),
         ("policy/ladder.yaml", "  void: community\n", "", "authority", "'void' is missing"),
@@ -87,16 +99,26 @@ def test_a_check_warns_of_years_without_announced_holidays() -> None:
             "nobody could",
         ),
         ("policy/categories.yaml", "[井盖, 窨井盖,", "[井盖, 井盖,", "classes", "twice"),
+        ("policy/categories.yaml", "      P0103:", "      P0203:", "P0203", "not a minor code of P01"),
+        ("policy/categories.yaml", "  P02:\n", "  PX:\n", "PX", "not a major code"),
+        ("policy/categories.yaml", "    where: title", "    where: heading", "where", "title or anywhere is expected"),
+        ("units.yaml", "  water: {", "  Water: {", "Water", "not a department's code"),
+        ("units.yaml", "{name: 城管}", "{name: 城管, areas: []}", "areas", "at least 1 item"),
+        ("units.yaml", "{name: 城管}", "{}", "city_management", "key 'name' is missing"),
         ("units.yaml", "adapter: police", "adapter: policy", "adapter", "no adapter instance"),
         ("units.yaml", "{name: 城管}", "{name: 城管, areas: [320114]}", "areas", "no area has the code"),
-        ("adapters.yaml", "attempts: 10", "attempts: none", "attempts", "whole number"),
+        ("adapters.yaml", "attempts: 10", "attempts: none", "attempts", "valid integer"),
         ("adapters.yaml", "cap: 30m", "cap: 1s", "backoff", "cap is below base"),
-        ("adapters.yaml", "ratio: 0.5", "ratio: 5", "ratio", "share"),
+        ("adapters.yaml", "ratio: 0.5", "ratio: 5", "ratio", "less than or equal to 1"),
         ("adapters.yaml", "open_for: 30s", "open_for: 3 working days", "open_for", "working time"),
+        ("adapters.yaml", "  hotline:\n", "  hot line:\n", "hot line", "not an instance's name"),
+        ("adapters.yaml", "enabled: false", "enabled: maybe", "enabled", "valid boolean"),
         ("district.yaml", "zone: Asia/Shanghai", "zone: Asia/Nanjing", "zone", "not a time zone"),
         ("district.yaml", 'code: "320113"', 'code: "320114"', "code", "describes district 320113"),
         ("places.csv", "A2区,320113002", "A2区,320119002", "area", "no area has the code"),
         ("places.csv", "A2区,", "A1区,", "name", "given twice"),
+        ("areas.csv", "320113002,马群街道,street", "320113002,,street", "name", "no name"),
+        ("areas.csv", ",residential,", ",rural,", "grid_kind", "is not one of 'residential' or 'commercial'"),
         ("areas.csv", "320113002,马群街道,street,320113", "320113002,马群街道,street,320114", "parent", "not the district"),
     ],
 )
@@ -108,7 +130,7 @@ def test_a_mistake_is_named_by_file_line_and_key(directory: Path, file: str, old
     assert problem.file == file
     assert key in (problem.key or "")
     assert problem.line is not None
-    if key not in ("", "authority", "classes", "urgent", "backoff", "hours"):
+    if key not in ("", "authority", "classes", "urgent", "backoff", "hours", "entry"):
         assert line <= problem.line <= line + 1
     with pytest.raises(ConfigError, match=r"^" + file):
         load(directory, environ={})
@@ -132,6 +154,49 @@ def test_all_mistakes_are_listed_and_the_first_error_gives_their_count(directory
     assert len(check_district(directory, {}).problems) >= 3
     with pytest.raises(ConfigError, match=r"and [2-9] more"):
         load(directory, environ={})
+
+
+def test_mistakes_of_form_and_of_reference_in_one_rule_are_listed_together(directory: Path) -> None:
+    edit(
+        directory,
+        "policy/routing.yaml",
+        "  - id: fire\n",
+        "  - id: new\n    wehn: {category: X1}\n    level: village\n    lead: [wather, watter]\n  - id: fire\n",
+    )
+    edit(directory, "units.yaml", "name: 供水", "nam: 供水")
+    edit(directory, "policy/categories.yaml", "severity: major", "severity: huge")
+    found = {(problem.key or "").rpartition("rules.")[2]: problem.reason for problem in check_district(directory, {}).problems}
+    assert found["departments.water"] == "key 'name' is missing"
+    assert found["departments.water.nam"] == "unknown key; known here: name, adapter, areas (did you mean name?)"
+    assert "huge" in found["classes.P01.minor.P0101.severity"]
+    rule = {key.partition(".")[2]: reason for key, reason in found.items() if key[0].isdigit()}
+    assert rule == {
+        "": "key 'when' is missing",
+        "wehn": "unknown key; known here: id, when, level, lead, support, optional, dispatch, because (did you mean when?)",
+        "level": "not a level: 'village' (grid, community, street or district)",
+        "lead.0": "no unit has the code 'wather' (units.yaml)",
+        "lead.1": "no unit has the code 'watter' (units.yaml)",
+    }
+
+
+def test_a_key_with_nothing_after_it_counts_as_not_written(directory: Path) -> None:
+    edit(directory, "policy/routing.yaml", "lead: [water]", "lead: [water]\n    support:\n    because:")
+    assert check_district(directory, {}).problems == ()
+
+
+def test_an_alias_that_lies_in_what_it_stands_for_is_a_mistake_like_others(directory: Path) -> None:
+    edit(directory, "policy/limits.yaml", "  E0405: *supply", "  E0405: &self\n    ordinary: *self")
+    (problem,) = check_district(directory, {}).problems
+    assert problem.key == "categories.E0405.ordinary"
+
+
+def test_settings_are_what_yaml_takes_them_for(directory: Path) -> None:
+    file = directory / "adapters.yaml"
+    settings = 'settings: {n: 12, text: "12", yes: on, half: 0.5, at: 13:30, none: null, deep: {list: [{a: 1}, b]}}'
+    file.write_text(file.read_text(encoding="utf-8") + f"  parks: {{plugin: webhook, {settings}}}\n", encoding="utf-8")
+    found = load(directory, environ={}).adapters[-1].settings
+    deep = {"list": [{"a": 1}, "b"]}
+    assert found == {"n": 12, "text": "12", "yes": True, "half": 0.5, "at": "13:30", "none": None, "deep": deep}
 
 
 def test_text_that_is_no_yaml_is_named_by_line(directory: Path) -> None:
@@ -210,7 +275,7 @@ def test_a_departments_words_are_read_into_a_crosswalk(directory: Path) -> None:
     assert parks.crosswalk.statuses == {"05": ReportKind.RESOLVED}
     assert (parks.crosswalk.categories, parks.crosswalk.fields) == ({"P01": "LH"}, {"title": "bt"})
     edit(directory, "adapters.yaml", '"05": resolved', '"05": finished')
-    with pytest.raises(ConfigError, match="'finished' is not one of accepted"):
+    with pytest.raises(ConfigError, match="'finished' is not one of 'accepted'"):
         load(directory, environ={})
 
 

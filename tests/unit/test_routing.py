@@ -13,7 +13,7 @@ CODES = ["A0101", "A0102", "B0101"]
 
 
 def rule(id: str, **when: object) -> Rule:
-    return Rule(id=id, when=When(**when), where="routing.yaml:1", line=1)  # type: ignore[arg-type]
+    return Rule(id=id, when=When(**when), line=1)  # type: ignore[arg-type]
 
 
 def facts(**changes: object) -> Facts:

@@ -93,16 +93,20 @@ class Entry(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
 
 class Rule(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """A routing rule. `level` and `dispatch` None: as the channel's entry says. `where` reads `routing.yaml:42`."""
+    """A routing rule. `level` and `dispatch` None: as the channel's entry says."""
 
     id: str
     when: When
-    where: str
     line: int
     level: Level | None = None
     dispatch: bool | None = None
     targets: tuple[Target, ...] = ()
     because: str | None = None
+
+    @property
+    def where(self) -> str:
+        """Where it stands: `routing.yaml:42`."""
+        return f"routing.yaml:{self.line}"
 
     @property
     def name(self) -> str:

@@ -21,7 +21,7 @@ from typing import Any
 import structlog
 
 from hub.config.adapters_file import read_adapters
-from hub.config.nodes import read_yaml
+from hub.config.documents import Document
 from hub.contract import AdapterInstance, Capability, Crosswalk, Plugin, ReportKind
 from hub.errors import ConfigError, HubError, PluginError
 from hub.observing import logs, telemetry
@@ -146,8 +146,7 @@ def _instance(options: Options) -> AdapterInstance:
     except (OSError, UnicodeDecodeError) as problem:
         raise ConfigError(f"can't be read ({problem})", file=file) from problem
     problems: list[ConfigError] = []
-    root = read_yaml(text, file, problems)
-    found = read_adapters(root, os.environ) if root is not None else ()
+    found = read_adapters(Document(text, file, problems), os.environ)
     if problems:
         raise problems[0]
     for instance in found:
