@@ -29,6 +29,10 @@ MISSING: Final = object()
 """Stands for an entry that has to be there and is not; no form takes it."""
 
 
+_EXPECTED = {"model_type": "a mapping", "dict_type": "a mapping", "tuple_type": "a list", "string_type": "a text"}
+"""What a form asks for, by pydantic's name of the mistake, where pydantic speaks of Python."""
+
+
 class Form(BaseModel):
     """A mapping of a YAML file. A key with nothing after it counts as not written."""
 
@@ -208,4 +212,6 @@ def _words(mistake: ErrorDetails) -> str:
     if mistake["type"] in ("enum", "literal_error"):
         found = "unknown key" if key == "[key]" else repr(mistake["input"])
         return f"{found} is not one of {mistake['ctx']['expected']}"
+    if mistake["type"] in _EXPECTED:
+        return f"{_EXPECTED[mistake['type']]} is expected here"
     return mistake["msg"].removeprefix("Value error, ")

@@ -10,8 +10,8 @@ from datetime import timedelta
 
 import msgspec
 
-_CLOCK = re.compile(r"^(\d+)\s*(s|m|h|d)$")
-_WORKING = re.compile(r"^(\d+)\s*working\s+(minute|hour|day)s?$")
+_CLOCK = re.compile(r"^(\d{1,6})\s*(s|m|h|d)$")  # a longer number is no duration but a slip, and one that overflows
+_WORKING = re.compile(r"^(\d{1,6})\s*working\s+(minute|hour|day)s?$")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
