@@ -21,7 +21,7 @@ from urllib.parse import parse_qsl, urlencode
 
 import httpx
 
-from hub.platform.trial.cassette import FREE, UNTOLD, Asked, Cassette, Played
+from hub.platform.trial.cassette import FREE, UNTOLD, Asked, Cassette, Free, Played
 from hub.platform.trial.values import Body
 
 __all__ = ["Asked", "Cassette", "CassetteMismatch", "Replaying", "difference", "raw_of", "replaying"]
@@ -37,7 +37,7 @@ class Replaying(httpx.AsyncBaseTransport):
     """Answers from a cassette; each exchange once."""
 
     def __init__(self, cassette: Cassette) -> None:
-        self._free = tuple(cassette.free)
+        self._free = cassette.free
         self._left = list(enumerate(cassette.exchanges, 1))
         self.mismatch: str | None = None
         """The first difference there was."""
@@ -88,18 +88,16 @@ def replaying(cassette: Cassette) -> Replaying:
     return Replaying(cassette)
 
 
-def difference(recorded: Asked, request: httpx.Request, body: bytes, *, free: Sequence[str] = tuple(FREE)) -> str | None:
+def difference(recorded: Asked, request: httpx.Request, body: bytes, *, free: Sequence[Free] = tuple(FREE)) -> str | None:
     """The first thing in which a request is not the recorded one; None when it is. Recorded values come first in the text."""
     if recorded.method != request.method:
         return f"method: {recorded.method} was recorded, {request.method} is asked"
     if not _same(recorded.path, request.url.path, free):
         return f"path: {recorded.path} was recorded, {request.url.path} is asked"
     pairs = parse_qsl(request.url.query.decode(), keep_blank_values=True)
-    names = {name.lower() for name in recorded.headers}
-    told = {name.lower() for name in request.headers} - UNTOLD
     return (
         _compare("query", _leaves(_by_name(recorded.query)), _leaves(_by_name(pairs)), free)
-        or _compare("header", dict.fromkeys((f"/{name}" for name in sorted(names - UNTOLD)), ""), _names(told), free)
+        or _compare("header", _names(recorded.headers), _names(request.headers), free)
         or _body_difference(recorded.body, body, free)
     )
 
@@ -119,7 +117,7 @@ def raw_of(body: Body) -> bytes:
             return str(body.content).encode(body.encoding or "utf-8")
 
 
-def _body_difference(recorded: Body, raw: bytes, free: Sequence[str]) -> str | None:
+def _body_difference(recorded: Body, raw: bytes, free: Sequence[Free]) -> str | None:
     match recorded.kind:
         case "empty":
             return "body: none was recorded" if raw else None
@@ -146,7 +144,7 @@ def _compare(
     what: str,
     recorded: Mapping[str, object] | Iterable[tuple[str, object]],
     asked: Mapping[str, object] | Iterable[tuple[str, object]],
-    free: Sequence[str],
+    free: Sequence[Free],
 ) -> str | None:
     """The first difference of two flat tables, by the recorded one's order."""
     ours, theirs = dict(recorded), dict(asked)
@@ -162,7 +160,7 @@ def _compare(
     return None if new is None else f"{what} {new}: was not recorded"
 
 
-def _same(recorded: str, asked: str, free: Sequence[str]) -> bool:
+def _same(recorded: str, asked: str, free: Sequence[Free]) -> bool:
     """Whether a value is the recorded one; what is free may differ, and what was blotted out matches anything."""
     if recorded == asked:
         return True
@@ -173,7 +171,7 @@ def _same(recorded: str, asked: str, free: Sequence[str]) -> bool:
     return len(parts) > 1 and re.fullmatch(".*".join(map(re.escape, parts)), theirs, re.DOTALL) is not None
 
 
-def _settled(text: str, free: Sequence[str]) -> str:
+def _settled(text: str, free: Sequence[Free]) -> str:
     for name, pattern in FREE.items():
         if name in free:
             text = pattern.sub(f"<{name}>", text)
@@ -237,7 +235,8 @@ def _fresh(found: Mapping[str, object], where: str) -> str:
 
 
 def _names(names: Iterable[str]) -> dict[str, object]:
-    return dict.fromkeys((f"/{name}" for name in sorted(names)), "")
+    """Headers by name only: what they say is rarely the same twice."""
+    return dict.fromkeys((f"/{name}" for name in sorted({name.lower() for name in names} - UNTOLD)), "")
 
 
 def _pairs(content: Any) -> list[tuple[str, str]]:

@@ -34,7 +34,7 @@ from hub.errors import (
     Refused,
     Unavailable,
 )
-from hub.platform.trial.sample import MARK, default_sample, given_sample, is_sample, recorded_sample
+from hub.platform.trial.sample import MARK, default_sample, given_sample, is_sample
 from hub.platform.trial.trying import try_plugin
 from hub.platform.trial.values import Trial, from_json
 from hub.platform.trial.verdict import next_step
@@ -294,7 +294,6 @@ def test_the_default_sample_is_marked_and_belongs_to_no_case() -> None:
     assert is_sample(SAMPLE.key)
     assert is_sample(SAMPLE.case)
     assert not is_sample("320113001001001-01jd8x2m9qk3v5wz.a1")
-    assert recorded_sample(SAMPLE.summary()) == SAMPLE
 
 
 def test_a_given_sample_keeps_key_and_mark() -> None:

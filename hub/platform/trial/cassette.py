@@ -6,24 +6,21 @@ the clock, keys in order.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, Literal, Self
 from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 
 from hub.contract import Assignment
 from hub.errors import InvalidInput
-from hub.platform.trial.sample import recorded_sample
 from hub.platform.trial.values import Body, Exchange, Trial
 
-VERSION = 1
+Free = Literal["keys", "times", "nonces"]
 
-FREE: Final[Mapping[str, re.Pattern[str]]] = {
+FREE: Final[Mapping[Free, re.Pattern[str]]] = {
     "keys": re.compile(r"(?<!\d)\d{15}-[0-9a-hjkmnp-tv-z]{10,26}(?:\.a\d{1,4})?"),
     "times": re.compile(
         r"(?<![\d-])\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:?\d\d)?)?(?!\d)"
@@ -58,25 +55,28 @@ UNTOLD = frozenset(
 """Headers that say nothing of the protocol."""
 
 
-class Asked(msgspec.Struct, frozen=True, kw_only=True):
+EMPTY = Body()
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A recorded request. `query`: pairs in the order they were sent."""
 
     method: str
     path: str
     query: list[tuple[str, str]] = []
     headers: dict[str, str] = {}
-    body: Body = Body()
+    body: Body = EMPTY
 
 
-class Answered(msgspec.Struct, frozen=True, kw_only=True):
+class Answered(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A recorded answer."""
 
     status: int
     headers: dict[str, str] = {}
-    body: Body = Body()
+    body: Body = EMPTY
 
 
-class Played(msgspec.Struct, frozen=True, kw_only=True):
+class Played(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One exchange. `call`: in which of the plugin's calls; without `answer` the connection ended as `problem` says."""
 
     call: str
@@ -86,72 +86,52 @@ class Played(msgspec.Struct, frozen=True, kw_only=True):
     """`unreachable` or `lost`: before or after the request was sent."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Cassette:
+class Cassette(msgspec.Struct, frozen=True, kw_only=True, tag_field="version", tag=1):
     """Exchanges with a department's system, and the sample they were about."""
 
     plugin: str
     plugin_version: str
-    exchanges: tuple[Played, ...]
+    free: tuple[Free, ...] = tuple(FREE)
+    """The values (see FREE) that may differ from what was recorded."""
     assignment: Assignment | None = None
     """The sample that was handed over."""
     ticket: str | None = None
     """What the department filed it under."""
     outcome: str = ""
     """What the trial came to, as `hub.platform.trial.values.Trial` has it."""
-    free: tuple[str, ...] = field(default_factory=lambda: tuple(FREE))
-    """Names of the values (see FREE) that may differ from what was recorded."""
+    exchanges: tuple[Played, ...]
 
     @classmethod
-    def of(cls, trial: Trial) -> Cassette:
+    def of(cls, trial: Trial) -> Self:
         """The exchanges of a trial. Raises InvalidInput when there are none, or one is too long to keep."""
         exchanges = tuple(_played(call.call, exchange) for call in trial.calls for exchange in call.exchanges)
         if not exchanges:
             raise InvalidInput("nothing went over HTTP, so there is nothing to record", subject="record")
+        sample = trial.assignment
         return cls(
             plugin=trial.plugin,
             plugin_version=trial.plugin_version,
             exchanges=exchanges,
-            assignment=None if trial.assignment is None else recorded_sample(_without_contact(trial.assignment)),
+            assignment=None if sample is None else msgspec.convert({**sample, "contact": None}, Assignment),
             ticket=trial.ticket,
             outcome=trial.outcome,
         )
 
     @classmethod
-    def load(cls, path: Path) -> Cassette:
+    def load(cls, path: Path) -> Self:
         """Read a cassette. Raises InvalidInput naming the file and what is wrong."""
         try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as problem:
+            return cls.of_text(path.read_bytes(), str(path))
+        except OSError as problem:
             raise InvalidInput(f"{path}: can't be read: {problem}", subject="cassette") from problem
-        return cls.of_text(text, str(path))
 
     @classmethod
-    def of_text(cls, text: str, path: str = "cassette") -> Cassette:
+    def of_text(cls, text: str | bytes, path: str = "cassette") -> Self:
         """Read the text of a cassette file. Raises InvalidInput."""
         try:
-            raw = json.loads(text)
-        except ValueError as problem:
-            raise InvalidInput(f"{path}: can't be read: {problem}", subject="cassette") from problem
-        if not isinstance(raw, dict) or raw.get("version") != VERSION:
-            raise InvalidInput(f"{path}: not a cassette of version {VERSION}", subject="cassette")
-        unknown = set(raw.get("free", ())) - FREE.keys()
-        if unknown:
-            raise InvalidInput(f"{path}: free: there is no {sorted(unknown)[0]}", subject="cassette")
-        try:
-            exchanges = msgspec.convert(raw.get("exchanges"), tuple[Played, ...])
-            plugin, version = str(raw["plugin"]), str(raw["plugin_version"])
-        except (msgspec.ValidationError, KeyError) as problem:
-            raise InvalidInput(f"{path}: {problem}", subject="cassette") from problem
-        return cls(
-            plugin=plugin,
-            plugin_version=version,
-            exchanges=exchanges,
-            assignment=recorded_sample(raw["assignment"]) if raw.get("assignment") else None,
-            ticket=raw.get("ticket"),
-            outcome=str(raw.get("outcome", "")),
-            free=tuple(raw.get("free", FREE)),
-        )
+            return msgspec.json.decode(text, type=cls)
+        except msgspec.DecodeError as problem:
+            raise InvalidInput(f"{path}: not a cassette of version 1: {problem}", subject="cassette") from problem
 
     def save(self, path: Path) -> None:
         """Write it; the same exchanges give the same bytes."""
@@ -160,17 +140,7 @@ class Cassette:
 
     def text(self) -> str:
         """The file's text."""
-        values = {
-            "version": VERSION,
-            "plugin": self.plugin,
-            "plugin_version": self.plugin_version,
-            "free": list(self.free),
-            "assignment": None if self.assignment is None else self.assignment.summary(),
-            "ticket": self.ticket,
-            "outcome": self.outcome,
-            "exchanges": [_told(played) for played in self.exchanges],
-        }
-        return json.dumps(values, ensure_ascii=False, indent=2) + "\n"
+        return msgspec.json.format(msgspec.json.encode(self), indent=2).decode() + "\n"
 
 
 def _played(call: str, exchange: Exchange) -> Played:
@@ -199,7 +169,7 @@ def _played(call: str, exchange: Exchange) -> Played:
 
 
 def _unsized(body: Body) -> Body:
-    return Body(kind=body.kind, content=body.content, encoding=body.encoding)
+    return EMPTY if body.kind == "empty" else Body(kind=body.kind, content=body.content, encoding=body.encoding)
 
 
 def _replayable(body: Body) -> bool:
@@ -208,34 +178,3 @@ def _replayable(body: Body) -> bool:
 
 def _headers(headers: Mapping[str, str]) -> dict[str, str]:
     return {name.lower(): value for name, value in sorted(headers.items()) if name.lower() not in UNTOLD}
-
-
-def _told(played: Played) -> dict[str, Any]:
-    """An exchange as it is written: nothing that is empty, no sizes."""
-    asked = {
-        "method": played.request.method,
-        "path": played.request.path,
-        "query": [list(pair) for pair in played.request.query],
-        "headers": played.request.headers,
-        "body": _told_body(played.request.body),
-    }
-    values: dict[str, Any] = {"call": played.call, "request": {name: value for name, value in asked.items() if value}}
-    if played.answer is None:
-        return {**values, "answer": None, "problem": played.problem}
-    answer = {
-        "status": played.answer.status,
-        "headers": played.answer.headers,
-        "body": _told_body(played.answer.body),
-    }
-    return {**values, "answer": {name: value for name, value in answer.items() if value}}
-
-
-def _told_body(body: Body) -> dict[str, Any] | None:
-    if body.kind == "empty":
-        return None
-    told = {"kind": body.kind, "content": body.content}
-    return told | {"encoding": body.encoding} if body.encoding else told
-
-
-def _without_contact(assignment: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in assignment.items() if name != "contact"}

@@ -104,14 +104,6 @@ def given_sample(values: Mapping[str, Any], base: Assignment, *, subject: str = 
     return sample if sample.title.startswith(MARK) else replace(sample, title=f"{MARK}{sample.title}")
 
 
-def recorded_sample(values: Mapping[str, Any]) -> Assignment:
-    """An assignment as `Assignment.summary` gave it. Raises InvalidInput."""
-    try:
-        return msgspec.convert(dict(values), Assignment)
-    except msgspec.ValidationError as problem:
-        raise InvalidInput(str(problem), subject="assignment") from problem
-
-
 def _plain(assignment: Assignment) -> dict[str, Any]:
     plain: dict[str, Any] = msgspec.to_builtins(assignment)
     return plain
