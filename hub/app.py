@@ -43,11 +43,14 @@ from hub.platform.remote.seen import known_of
 from hub.platform.remote.worker import Workers
 from hub.platform.trial.sample import is_sample
 from hub.platform.trial.trials import Trials
+from hub.platform.upkeep.auditing import Auditing, Corrections
 from hub.platform.upkeep.catalogues import Catalogues
+from hub.platform.upkeep.comparison import Comparison
 from hub.platform.upkeep.crosswalk import Crosswalks
 from hub.platform.upkeep.heard_words import HeardWords
 from hub.platform.upkeep.reconciliation import Reconciliation
 from hub.platform.upkeep.repairs import Repairs
+from hub.platform.upkeep.run_log import RunLog
 from hub.privacy.vault import Vault
 from hub.spine.dispatch import Dispatch, durable_of
 from hub.spine.effects.erasure import Erasure
@@ -308,18 +311,15 @@ class Hub:
         district = self.rulebook.district
         crosswalks = Crosswalks(self.adapters, self.words, self.views, self.repairs, district)
         catalogues = Catalogues(bucket, self.repairs, crosswalks.in_force)
-        reconciliation = Reconciliation(
-            self.bus,
-            self.adapters,
-            self.ledger,
-            self.views,
-            self.repairs,
-            catalogues,
-            bucket,
-            district,
-            self.reportback.take,
+        comparison = Comparison(self.adapters.names, self.ledger, self.views)
+        audit = Auditing(self.adapters, comparison, self.repairs, catalogues)
+        return Upkeep(
+            repairs=self.repairs,
+            reconciliation=Reconciliation(self.bus, self.adapters, audit, RunLog(bucket), district),
+            corrections=Corrections(comparison, self.reportback.take),
+            catalogues=catalogues,
+            crosswalks=crosswalks,
         )
-        return Upkeep(repairs=self.repairs, reconciliation=reconciliation, catalogues=catalogues, crosswalks=crosswalks)
 
     def fail(self, reason: str) -> None:
         """Stop serving: something happened that the hub must not go on after."""

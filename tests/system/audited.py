@@ -25,11 +25,13 @@ from hub.contract import (
 )
 from hub.model.assignments.state import AssignmentState, delivery_key
 from hub.model.case.state import Case, CaseId
+from hub.platform.upkeep.auditing import Auditing, Corrections
 from hub.platform.upkeep.catalogues import Catalogues
+from hub.platform.upkeep.comparison import Comparison
 from hub.platform.upkeep.crosswalk import Crosswalks
 from hub.platform.upkeep.reconciliation import Reconciliation
 from hub.platform.upkeep.repairs import RepairFilter, RepairItem, Repairs
-from hub.platform.upkeep.run_log import Run
+from hub.platform.upkeep.run_log import Run, RunLog
 from hub.surfaces.api.services import Upkeep
 from hub.testing.kit import eventually
 from tests.system.department import report_gas, running_hub
@@ -114,6 +116,8 @@ class Bench:
     catalogues: Catalogues
     crosswalks: Crosswalks
     reconciliation: Reconciliation
+    corrections: Corrections
+    comparison: Comparison
 
     async def open_repairs(self, **filter: Any) -> list[RepairItem]:
         """What is open now."""
@@ -159,6 +163,7 @@ async def bench(
     *capabilities: Capability,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     crosswalk: Crosswalk | None = None,
+    grace: timedelta = timedelta(milliseconds=20),
     **options: Any,
 ) -> AsyncIterator[Bench]:
     """A hub with the office as its only department, comparing."""
@@ -168,23 +173,21 @@ async def bench(
         bucket = await Bucket.open(hub.bus, "RECONCILIATION")
         crosswalks = Crosswalks(hub.adapters, hub.words, hub.views, repairs, hub.rulebook.district)
         catalogues = Catalogues(bucket, repairs, crosswalks.in_force, clock=clock)
+        comparison = Comparison(hub.adapters.names, hub.ledger, hub.views, clock=clock, grace=grace)
+        audit = Auditing(hub.adapters, comparison, repairs, catalogues, clock=clock)
         reconciliation = Reconciliation(
-            hub.bus,
-            hub.adapters,
-            hub.ledger,
-            hub.views,
-            repairs,
-            catalogues,
-            bucket,
-            hub.rulebook.district,
-            hub.reportback.take,
-            clock=clock,
-            **{"grace": timedelta(milliseconds=20)} | options,
+            hub.bus, hub.adapters, audit, RunLog(bucket), hub.rulebook.district, clock=clock, **options
         )
-        hub.upkeep = Upkeep(repairs=repairs, reconciliation=reconciliation, catalogues=catalogues, crosswalks=crosswalks)
+        hub.upkeep = Upkeep(
+            repairs=repairs,
+            reconciliation=reconciliation,
+            corrections=Corrections(comparison, hub.reportback.take),
+            catalogues=catalogues,
+            crosswalks=crosswalks,
+        )
         try:
             async with hub.running():
-                yield Bench(hub, office, repairs, catalogues, crosswalks, reconciliation)
+                yield Bench(hub, office, repairs, catalogues, crosswalks, reconciliation, hub.upkeep.corrections, comparison)
                 if hub.fatal.done():
                     raise AssertionError(hub.fatal.result())
         finally:

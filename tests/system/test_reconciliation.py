@@ -94,10 +94,10 @@ async def test_taking_it_over_ends_the_assignment_once(tmp_path: Path) -> None:
         office.stands("T-1", StandingState.RESOLVED)
         await made.reconciled()
         (item,) = await made.open_repairs()
-        await made.reconciliation.take_over(item, "李工")
+        await made.corrections.take_over(item, "李工")
         assert (await made.assignment(case.id))[1] is AssignmentState.RESOLVED
         commits = len(await made.hub.ledger.commits(case.id))
-        await made.reconciliation.take_over(item, "李工")
+        await made.corrections.take_over(item, "李工")
         assert len(await made.hub.ledger.commits(case.id)) == commits
         assert (await made.reconciled()).resolved == 1
         after = await made.hub.ledger.load(case.id)
@@ -117,7 +117,7 @@ async def test_only_what_ended_there_can_be_taken_over(tmp_path: Path) -> None:
         await made.reconciled()
         (item,) = await made.open_repairs()
         with pytest.raises(InvalidInput, match="can't be put right"):
-            await made.reconciliation.take_over(item, "李工")
+            await made.corrections.take_over(item, "李工")
 
 
 async def test_what_is_open_there_and_ended_here_is_named(tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ async def test_a_report_that_is_under_way_is_no_disagreement(tmp_path: Path) -> 
                 office.stands("T-1", StandingState.RESOLVED)
 
         office.asked = report_arrives_between_the_passes
-        found = await made.reconciliation._comparison._pass(NAME, made.reconciliation._auditors(NAME))
+        found = await made.comparison._pass(NAME, made.hub.adapters.versions_here(NAME))
         assert [point.what.value for point, _ in found.found.values()] == ["ended_there"]
         await made.hub.reportback.take(NAME, resolved(key))
         run = await made.reconciled()

@@ -19,6 +19,7 @@ from hub.model.assignments.state import AssignmentState, parse_delivery_key
 from hub.model.case.state import CaseId
 from hub.platform.trial.sample import is_sample
 from hub.platform.upkeep.disagreements import Disagreement, Held, What, between, disagreement, held_of
+from hub.spine.ledger.desk import utc_now
 from hub.views import by_adapter
 from hub.views.schema import micros, moment
 
@@ -33,6 +34,12 @@ VIEWS_WITHIN = 60.0
 MOST_PAGES = 20_000
 MOST_UNKNOWN = 2000
 """Disagreements of one pass up to which tickets that are none of ours are named; there are more only when the wrong system is asked."""
+
+
+ENDED_WITHIN = timedelta(days=30)
+"""How far back ended assignments are compared."""
+GRACE = timedelta(seconds=60)
+"""Between the two passes: what is under way on either side arrives meanwhile."""
 
 
 @runtime_checkable
@@ -79,9 +86,9 @@ class Comparison:
         ledger: Ledger,
         views: Views,
         *,
-        clock: Callable[[], datetime],
-        grace: timedelta,
-        ended_within: timedelta,
+        clock: Callable[[], datetime] = utc_now,
+        grace: timedelta = GRACE,
+        ended_within: timedelta = ENDED_WITHIN,
     ) -> None:
         self._adapters = adapters
         self._ledger = ledger

@@ -1,8 +1,8 @@
 """Reconciliation 对账: each night the hub compares, adapter by adapter, how its assignments stand with what the department says.
 
 Owns the runs (`runs.<adapter>` in the bucket RECONCILIATION) and their schedules in TIMERS: at 02:00 district time, spread over half an
-hour; a run that crashed comes again, one that is done is never done twice. Each disagreement is one repair, and what no longer disagrees
-is resolved by the next run. Changes no case by itself. Started by the composition root; asked by the API.
+hour; a run that crashed comes again, one that is done is never done twice. What a run does is `Auditing`'s. Started by the composition
+root; asked by the API.
 """
 
 from __future__ import annotations
@@ -11,26 +11,22 @@ import asyncio
 import contextlib
 import hashlib
 import secrets
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable
 from datetime import UTC, datetime, time, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 import structlog
 
-from hub.bus.buckets import Bucket
 from hub.bus.cancellation import raise_if_cancelled
 from hub.bus.connection import Bus
 from hub.bus.pull import Delivery, PullConsumer
 from hub.bus.streams import TIMERS, ensure_consumer
 from hub.bus.timers import AUDIT_DUE, audit_due_now, audit_waits, set_audit
-from hub.contract import Capability, Report, ReportKind
-from hub.errors import BusUnavailable, HubError, InvalidInput, NotAllowed, Unavailable
-from hub.model.assignments.state import parse_delivery_key
+from hub.errors import BusUnavailable, HubError, InvalidInput, Unavailable
 from hub.observing import telemetry
-from hub.platform.upkeep.comparison import Auditor, Behind, Comparison, Pass
-from hub.platform.upkeep.disagreements import FIXES, HANDED_OVER, repair_of
-from hub.platform.upkeep.repairs import RepairItem, RepairKind, Repairs
+from hub.platform.upkeep.auditing import Auditing, ended
+from hub.platform.upkeep.comparison import Behind
 from hub.platform.upkeep.run_log import Run, RunLog, RunState
 from hub.privacy.masks import mask_text
 from hub.spine.ledger.desk import utc_now
@@ -38,9 +34,6 @@ from hub.spine.ledger.desk import utc_now
 if TYPE_CHECKING:
     from hub.model.policy.district import District
     from hub.platform.adapters import Adapters
-    from hub.platform.upkeep.catalogues import Catalogues
-    from hub.spine.ledger.store import Ledger
-    from hub.views import Views
 
 log = structlog.get_logger("hub.reconciliation")
 
@@ -48,14 +41,9 @@ DURABLE = "reconciliation"
 AT = time(2, 0)
 """When the night's runs begin, district time."""
 SPREAD = timedelta(minutes=30)
-ENDED_WITHIN = timedelta(days=30)
-"""How far back ended assignments are compared."""
-GRACE = timedelta(seconds=60)
-"""Between the two passes: what is under way on either side arrives meanwhile."""
 AGAIN_AFTER = 600.0
 """Seconds after which a nightly run is tried again when the department can't be asked."""
 MOST_TRIES = 4
-GONE = "最近一次对账双方已一致"
 
 
 class Due(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,38 +56,27 @@ class Due(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reconciliation:
-    """Compares the two sides. `take` is report-back's way in, for a fix that an operator asks for."""
+    """Has every adapter audited each night, and when somebody asks."""
 
     def __init__(
         self,
         bus: Bus,
         adapters: Adapters,
-        ledger: Ledger,
-        views: Views,
-        repairs: Repairs,
-        catalogues: Catalogues,
-        bucket: Bucket,
+        audit: Auditing,
+        runs: RunLog,
         district: Callable[[], District],
-        take: Callable[[str, Report], Awaitable[object]],
         *,
         clock: Callable[[], datetime] = utc_now,
-        grace: timedelta = GRACE,
-        ended_within: timedelta = ENDED_WITHIN,
         again_after: float = AGAIN_AFTER,
     ) -> None:
         self._bus = bus
         self._adapters = adapters
-        self._comparison = Comparison(adapters.names, ledger, views, clock=clock, grace=grace, ended_within=ended_within)
-        self._repairs = repairs
-        self._catalogues = catalogues
-        self._runs = RunLog(bucket)
+        self._audit = audit
+        self._runs = runs
         self._district = district
-        self._take = take
         self._clock = clock
         self._again_after = again_after
         self._alone: dict[str, asyncio.Lock] = {}
-
-    # --- when ---
 
     async def run(self) -> None:
         """Keep every adapter's nightly run set, and do what is due, for ever."""
@@ -113,7 +90,7 @@ class Reconciliation:
     async def ask(self, adapter: str, by: str) -> str:
         """Have a run done now, by whichever process takes it; returns its name. Raises NotAllowed, InvalidInput, BusUnavailable."""
         self._adapters.get(adapter)
-        if not self._auditors(adapter):
+        if not self._audit.auditors(adapter):
             raise InvalidInput("this adapter can list neither its tickets nor its categories here", subject="adapter")
         run = f"asked-{secrets.token_hex(6)}"
         await self._runs.put(Run(run=run, adapter=adapter, by=by, state=RunState.ASKED, asked_at=self._clock()))
@@ -127,13 +104,13 @@ class Reconciliation:
 
     def next_at(self, adapter: str) -> datetime | None:
         """When the adapter's next nightly run is, the same minute every night; None when it can't be asked here."""
-        return next_night(adapter, self._clock(), self._district()) if self._auditors(adapter) else None
+        return next_night(adapter, self._clock(), self._district()) if self._audit.auditors(adapter) else None
 
     async def _keep_set(self) -> None:
         async for _ in self._adapters.changes():
             raise_if_cancelled()
             for name in self._adapters.names():
-                if self._auditors(name) and not await audit_waits(self._bus, name):
+                if self._audit.auditors(name) and not await audit_waits(self._bus, name):
                     await self._set_next(name)
 
     async def _set_next(self, adapter: str) -> None:
@@ -159,7 +136,7 @@ class Reconciliation:
             if again:
                 await delivery.retry(self._again_after)
                 return
-            if due.nightly and self._auditors(due.adapter):
+            if due.nightly and self._audit.auditors(due.adapter):
                 await self._set_next(due.adapter)
             await delivery.ack(confirmed=True)
 
@@ -179,120 +156,28 @@ class Reconciliation:
             attempts=attempt,
         )
         await self._runs.put(run)
-        reason = self._why_not(due.adapter)
+        reason = self._audit.why_not(due.adapter)
         if reason is not None:
-            await self._runs.put(_ended(run, self._clock(), state=RunState.SKIPPED, reason=reason))
+            await self._runs.put(ended(run, self._clock(), state=RunState.SKIPPED, reason=reason))
             return False
         with telemetry.span("reconcile", root=True, attributes={telemetry.ADAPTER: due.adapter}):
             try:
-                done = await self._compare(run)
+                done = await self._audit.compare(run)
             except (Unavailable, Behind) as problem:
                 later = due.nightly and attempt < MOST_TRIES
                 state = RunState.WAITING if later else RunState.FAILED
-                await self._runs.put(_ended(run, self._clock(), state=state, reason=mask_text(problem.message)))
+                await self._runs.put(ended(run, self._clock(), state=state, reason=mask_text(problem.message)))
                 log.warning("reconciliation not done", adapter=due.adapter, run=due.run, again=later, reason=problem.message)
                 return later
             except BusUnavailable:
                 raise
             except HubError as problem:
-                await self._runs.put(_ended(run, self._clock(), state=RunState.FAILED, reason=mask_text(problem.message)))
+                await self._runs.put(ended(run, self._clock(), state=RunState.FAILED, reason=mask_text(problem.message)))
                 log.error("reconciliation failed", adapter=due.adapter, run=due.run, reason=problem.message)
                 return False
         await self._runs.put(done)
         log.info("reconciled", adapter=due.adapter, run=due.run, theirs=done.theirs, ours=done.ours, found=done.found)
         return False
-
-    def _why_not(self, adapter: str) -> str | None:
-        """Why an instance can't be asked at all, in Chinese; None when it can."""
-        try:
-            pause = self._adapters.get(adapter).pause
-        except NotAllowed:
-            return "适配器已停用"
-        if pause is not None:
-            return "适配器已暂停"
-        return None if self._auditors(adapter) else "适配器不能列出工单或分类目录，或不在中枢内运行"
-
-    def _auditors(self, adapter: str, capability: Capability | None = None) -> list[Auditor]:
-        """The versions of an instance that can be asked: stable and candidate, which may stand before different systems."""
-        try:
-            versions: Iterable[object] = self._adapters.versions_here(adapter)
-        except NotAllowed:
-            try:
-                versions = (self._adapters.get(adapter),)
-            except NotAllowed:
-                return []
-        wanted = (capability,) if capability is not None else (Capability.AUDIT, Capability.CATALOGUE)
-        return [one for one in versions if isinstance(one, Auditor) and any(one.can(each) for each in wanted)]
-
-    # --- comparing ---
-
-    async def _compare(self, run: Run) -> Run:
-        """One whole run; raises hub errors."""
-        began = run.began_at or self._clock()
-        said: dict[str, int] = {}
-        last = Pass()
-        resolved = 0
-        if auditors := self._auditors(run.adapter, Capability.AUDIT):
-            confirmed, last = await self._comparison.compare(run.adapter, auditors)
-            keep = set()
-            for found in confirmed:
-                repair = repair_of(run.adapter, found)
-                await self._repairs.note(repair)
-                keep.add(repair.id)
-                said[found.what.value] = said.get(found.what.value, 0) + 1
-            resolved = await self._repairs.settle(run.adapter, RepairKind.DISAGREEMENT, GONE, before=began, keep=keep)
-        return _ended(
-            run,
-            self._clock(),
-            state=RunState.DONE,
-            pages=last.pages,
-            theirs=last.theirs,
-            ours=last.ours,
-            agreed=last.agreed,
-            elsewhere=last.elsewhere,
-            found=said,
-            resolved=resolved,
-            catalogue=await self._catalogue(run.adapter),
-        )
-
-    async def _catalogue(self, adapter: str) -> str | None:
-        """What came of looking at the department's catalogue; None when it has none."""
-        auditors = self._auditors(adapter, Capability.CATALOGUE)
-        if not auditors:
-            return None
-        try:
-            drift = await self._catalogues.look(adapter, await auditors[0].catalogue())
-        except BusUnavailable:
-            raise
-        except HubError as problem:
-            log.warning("catalogue not read", adapter=adapter, reason=problem.message)
-            return f"failed: {mask_text(problem.message)}"
-        return "changed" if drift else "same"
-
-    # --- putting right ---
-
-    async def take_over(self, item: RepairItem, by: str) -> None:
-        """Take what the department says as the report that was missed: resolved or returned. Done once however often it is asked.
-
-        Raises InvalidInput when this repair offers no such thing or the case does not stand so any more, NotAllowed.
-        """
-        wanted = next((kind for kind in FIXES.values() if kind.value == item.details.get("apply")), None)
-        key = item.details.get("key")
-        if item.kind is not RepairKind.DISAGREEMENT or wanted is None or key is None:
-            raise InvalidInput("this repair can't be put right by taking a report over", subject="apply")
-        case, part = parse_delivery_key(key)
-        before = await self._comparison.part(case, part)
-        if before is None or before.adapter != item.adapter:
-            raise InvalidInput("the assignment is not this adapter's any more", subject="apply")
-        if not before.open:
-            return
-        if before.state not in HANDED_OVER:
-            raise InvalidInput(f"the assignment is {before.state.value}", subject="apply")
-        note = f"对账补记：部门系统已{'办结' if wanted is ReportKind.RESOLVED else '退回'}，反馈未到达本中枢（操作人：{by}）"
-        await self._take(item.adapter, Report(id=f"reconciliation:{key}:{wanted.value}", kind=wanted, key=key, note=note))
-        after = await self._comparison.part(case, part)
-        if after is not None and after.open:
-            raise InvalidInput("the report was not taken: see what was put aside", subject="apply")
 
 
 def next_night(adapter: str, now: datetime, district: District) -> datetime:
@@ -304,7 +189,3 @@ def next_night(adapter: str, now: datetime, district: District) -> datetime:
         if at > now:
             return at.astimezone(UTC)
     raise AssertionError("no night within three days")
-
-
-def _ended(run: Run, at: datetime, **changes: Any) -> Run:
-    return msgspec.structs.replace(run, ended_at=at, **changes)

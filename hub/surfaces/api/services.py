@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from hub.platform.instances.registration import Registration
     from hub.platform.remote.credentials import Credentials
     from hub.platform.trial.trials import Trials
+    from hub.platform.upkeep.auditing import Corrections
     from hub.platform.upkeep.catalogues import Catalogues
     from hub.platform.upkeep.crosswalk import Crosswalks
     from hub.platform.upkeep.reconciliation import Reconciliation
@@ -51,6 +52,7 @@ class Upkeep:
 
     repairs: Repairs
     reconciliation: Reconciliation
+    corrections: Corrections
     catalogues: Catalogues
     crosswalks: Crosswalks
 

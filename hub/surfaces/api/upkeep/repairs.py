@@ -74,7 +74,7 @@ async def resolve(request: Request, services: ServicesHere, caller: CallerHere, 
     body = await _body(request, caller, EndRepairBody)
     upkeep = _of(services)
     if body.apply:
-        await upkeep.reconciliation.take_over(await upkeep.repairs.get(id), caller.token.name)
+        await upkeep.corrections.take_over(await upkeep.repairs.get(id), caller.token.name)
     return answer(await upkeep.repairs.resolve(id, caller.token.name, body.reason))
 
 
