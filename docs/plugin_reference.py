@@ -10,16 +10,19 @@ import ast
 import dataclasses
 import inspect
 import types
+import typing
 from collections.abc import Callable, Mapping
 from enum import Enum
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import yaml
 
 CHINESE = Path(__file__).parent / "plugins" / "reference.zh-CN.yaml"
 
+_NOTHING = (dataclasses.MISSING, msgspec.NODEFAULT)
 _ASKED: set[str] = set()
 _HEADS = {
     "en": {"field": "field", "type": "type", "default": "default", "what": "what", "method": "method", "value": "value"},
@@ -49,9 +52,10 @@ def hooks(language: str) -> str:
 def methods(language: str) -> str:
     """Every method of Adapter."""
     from hub.contract import Adapter, Plugin
+    from hub.contract.plugin import Bringing
 
     rows = []
-    for name, method in (dict(vars(Plugin)) | dict(vars(Adapter))).items():
+    for name, method in (dict(vars(Plugin)) | dict(vars(Adapter)) | dict(vars(Bringing))).items():
         if not name.startswith("_") and inspect.isfunction(method):
             rows.append((f"`{name}{_arguments(method)}`", _said(language, f"Adapter.{name}", inspect.getdoc(method))))
     return _table(language, ("method", "what"), rows)
@@ -80,16 +84,17 @@ def capabilities(language: str) -> str:
 
 def values(language: str) -> str:
     """Everything that crosses the border, in the order of the source."""
+    from hub import contract
     from hub.contract import crosswalk, plugin
     from hub.contract import values as module
 
     parts = []
     found = [*vars(module).values(), crosswalk.Crosswalk, plugin.Context, plugin.ConsolePage]
     for one in found:
-        if not inspect.isclass(one) or not one.__module__.startswith("hub.contract"):
+        if not inspect.isclass(one) or one.__name__ not in contract.__all__:
             continue
         said = _said(language, one.__name__, inspect.getdoc(one))
-        if dataclasses.is_dataclass(one):
+        if dataclasses.is_dataclass(one) or issubclass(one, msgspec.Struct):
             parts.append(f"#### {one.__name__}\n\n{said}\n\n{_fields(language, one)}")
         elif issubclass(one, Enum):
             parts.append(f"#### {one.__name__}\n\n{said}\n\n{', '.join(f'`{member.value}`' for member in one)}")
@@ -175,23 +180,47 @@ def suite(language: str) -> str:
 
 
 def _fields(language: str, kind: Any) -> str:
-    notes = _notes(kind)
+    fields: Any = msgspec.structs.fields(kind) if issubclass(kind, msgspec.Struct) else dataclasses.fields(kind)
+    notes: dict[str, str] = {}
+    for base in reversed(kind.__mro__):
+        if base.__module__.startswith("hub.contract"):
+            notes |= _notes(base)
     rows = []
-    for one in dataclasses.fields(kind):
-        if one.default is not dataclasses.MISSING:
+    for one in sorted(fields, key=lambda one: one.default not in _NOTHING or one.default_factory not in _NOTHING):
+        if one.default not in _NOTHING:
             default = f"`{_shown(one.default)}`"
         else:
-            default = "–" if one.default_factory is dataclasses.MISSING else f"`{_shown(one.default_factory())}`"
-        name = f"{kind.__name__}.{one.name}"
-        rows.append(
-            (
-                f"`{one.name}`",
-                f"`{str(one.type).replace('|', chr(92) + '|')}`",
-                default,
-                _said(language, name, notes.get(one.name)),
-            )
-        )
+            default = "–" if one.default_factory in _NOTHING else f"`{_shown(one.default_factory())}`"
+        shown = (one.type if isinstance(one.type, str) else _type(one.type)).replace("|", "\\|")
+        said = " ".join((_said(language, f"{kind.__name__}.{one.name}", notes.get(one.name)), *_bounds(one.type, language)))
+        rows.append((f"`{one.name}`", f"`{shown}`", default, said.strip()))
     return _table(language, ("field", "type", "default", "what"), rows)
+
+
+def _type(hint: Any) -> str:
+    """A type as an author writes it, without its bounds."""
+    origin, parts = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Annotated:
+        return _type(parts[0])
+    if origin in (typing.Union, types.UnionType):
+        return " | ".join(map(_type, parts))
+    if origin is not None:
+        return f"{origin.__name__}[{', '.join(map(_type, parts))}]"
+    return {type(None): "None", Ellipsis: "..."}.get(hint) or str(hint.__name__)
+
+
+def _bounds(hint: Any, language: str) -> list[str]:
+    """The bounds of a type, in words."""
+    origin, parts = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return [said for part in parts for said in _bounds(part, language)]
+    if origin is not typing.Annotated:
+        return []
+    most = parts[1].max_length
+    if most is None:
+        return []
+    of = ("characters", "个字符") if parts[0] is str else ("entries", "项")
+    return [f"At most {most} {of[0]}." if language == "en" else f"最多 {most} {of[1]}。"]
 
 
 def _shown(value: object) -> str:

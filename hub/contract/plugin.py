@@ -86,7 +86,23 @@ class Plugin:
         return {}
 
 
-class Adapter(Plugin):
+class Bringing(Plugin):
+    """What can bring cases and reports in: an `Adapter` besides taking assignments, an `IntakeChannel` without."""
+
+    async def inform(self, notice: Notice) -> None:
+        """Tell the system that brought a case in how it stands."""
+        raise AdapterContractError(f"{type(self).__name__} declares inform but does not define it")
+
+    async def poll(self, cursor: str | None) -> Poll:
+        """Fetch what is new since `cursor` (None: from the beginning)."""
+        raise AdapterContractError(f"{type(self).__name__} declares poll but does not define it")
+
+    async def parse_callback(self, request: CallbackRequest) -> Sequence[Report | IncomingCase]:
+        """Verify and read a callback; raises CallbackRejected."""
+        raise AdapterContractError(f"{type(self).__name__} declares callback but does not define it")
+
+
+class Adapter(Bringing):
     """Speaks one department's protocol. Subclass, declare `manifest` (and `Settings`), write `deliver`.
 
     All methods may raise the delivery errors of `hub` (Unavailable, Refused, CredentialsRejected, OutcomeUnknown, Withdrawn).
@@ -109,18 +125,6 @@ class Adapter(Plugin):
         """Remind the department."""
         raise AdapterContractError(f"{type(self).__name__} declares urge but does not define it")
 
-    async def inform(self, notice: Notice) -> None:
-        """Tell the system that brought a case in how it stands."""
-        raise AdapterContractError(f"{type(self).__name__} declares inform but does not define it")
-
-    async def poll(self, cursor: str | None) -> Poll:
-        """Fetch what is new since `cursor` (None: from the beginning)."""
-        raise AdapterContractError(f"{type(self).__name__} declares poll but does not define it")
-
-    async def parse_callback(self, request: CallbackRequest) -> Sequence[Report | IncomingCase]:
-        """Verify and read a callback; raises CallbackRejected."""
-        raise AdapterContractError(f"{type(self).__name__} declares callback but does not define it")
-
     async def audit(self, cursor: str | None) -> Audit:
         """One page of how our tickets stand at the department (None: from the beginning); for the nightly reconciliation."""
         raise AdapterContractError(f"{type(self).__name__} declares audit but does not define it")
@@ -130,23 +134,11 @@ class Adapter(Plugin):
         raise AdapterContractError(f"{type(self).__name__} declares catalogue but does not define it")
 
 
-class IntakeChannel(Plugin):
+class IntakeChannel(Bringing):
     """A way in 渠道: brings cases, and reports on them, from somewhere that takes no assignments (an app, a mailbox, sensors).
 
     Declare POLL, CALLBACK or both, and INFORM to be told how a matter stands.
     """
-
-    async def poll(self, cursor: str | None) -> Poll:
-        """Fetch what is new since `cursor` (None: from the beginning)."""
-        raise AdapterContractError(f"{type(self).__name__} declares poll but does not define it")
-
-    async def parse_callback(self, request: CallbackRequest) -> Sequence[Report | IncomingCase]:
-        """Verify and read a callback; raises CallbackRejected."""
-        raise AdapterContractError(f"{type(self).__name__} declares callback but does not define it")
-
-    async def inform(self, notice: Notice) -> None:
-        """Tell the system that brought a case in how it stands."""
-        raise AdapterContractError(f"{type(self).__name__} declares inform but does not define it")
 
 
 class Classifier(Plugin):

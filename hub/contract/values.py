@@ -1,37 +1,70 @@
-"""The values that cross the border to a plugin: assignments out; receipts, reports and new cases in. Immutable, nothing of the hub's."""
+"""The values that cross the border to a plugin: assignments out; receipts, reports and new cases in. Immutable, nothing of the hub's.
+
+Their bounds stand in their types. What a plugin gives is held to them before the hub looks at it, and so is what comes by the protocol
+for adapters elsewhere, whose messages are these values.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Annotated, Self
+
+import msgspec
+from msgspec import Meta, Struct
 
 from hub.model.assignments.state import Role
 from hub.model.case.state import Channel, Severity
 
+Text = Annotated[str, Meta(max_length=200_000)]
+"""What is looked at of a text; the hub keeps far less."""
+Name = Annotated[str, Meta(min_length=1, max_length=500, pattern=r"\S")]
+Line = Annotated[str, Meta(max_length=500)]
+Key = Annotated[str, Meta(min_length=3, max_length=100, description="Our idempotency key of the assignment.")]
+Ticket = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=200,
+        pattern=r"^(?![\s\S]*[\x00-\x1f\x7f])[\s\S]*\S",
+        description="The department's own number: no control characters.",
+    ),
+]
+Cursor = Annotated[str, Meta(max_length=10_000)]
+Code = Annotated[str, Meta(min_length=1, max_length=20)]
+Moment = Annotated[datetime, Meta(tz=True)]
 
-@dataclass(frozen=True, kw_only=True)
-class Contact:
+
+class Value(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """Base of what crosses the border. `msgspec.structs.replace` gives a changed copy."""
+
+    @classmethod
+    def of(cls, other: Struct, **more: object) -> Self:
+        """One with the fields that `other` has as well, and `more`."""
+        shared = {name: getattr(other, name) for name in cls.__struct_fields__ if hasattr(other, name)}
+        return cls(**shared | more)
+
+
+class Contact(Value, frozen=True, omit_defaults=True, kw_only=True, forbid_unknown_fields=True):
     """A reporter's contact; only given to adapters that declare `needs_contact`."""
 
-    name: str | None = None
-    phone: str | None = None
-    address: str | None = None
+    name: Line | None = None
+    phone: Line | None = None
+    address: Line | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Assignment:
-    """One case for one unit, as the department's system should get it. Nothing personal unless `contact` is given."""
+class PlainAssignment(Value, frozen=True, omit_defaults=True, kw_only=True):
+    """One case for one unit, as the department's system should get it. Nothing personal."""
 
-    key: str
+    key: Key
     """Idempotency key `<case id>.<assignment>`; the same over all retries. Give it to the department as our reference."""
-    case: str
-    unit: str
+    case: Name
+    unit: Name
     """Code of the unit it is for; one adapter may serve several."""
     role: Role
-    title: str
-    text: str
+    title: Text
+    text: Text
     category: str
     category_name: str
     severity: Severity
@@ -39,45 +72,32 @@ class Assignment:
     """Area code, 6 to 15 digits."""
     area_path: tuple[str, ...]
     """Names from district down, e.g. ("栖霞区", "尧化街道", "尧化社区居委会", "第3网格")."""
-    reported_at: datetime
+    reported_at: Moment
     place: str | None = None
     task: str | None = None
     """What exactly this unit has to do, when it is only a part."""
-    accept_by: datetime | None = None
-    finish_by: datetime | None = None
+    accept_by: Moment | None = None
+    finish_by: Moment | None = None
     ticket: str | None = None
-    """The department's own number, once known (for recall and urge)."""
+    """The department's own number, once known."""
+
+
+class Assignment(PlainAssignment, frozen=True, omit_defaults=True, kw_only=True):
+    """One case for one unit, as the department's system should get it. Nothing personal unless `contact` is given."""
+
     contact: Contact | None = None
 
     def summary(self) -> dict[str, object]:
         """A JSON-ready dict of all fields that are set, times as ISO 8601 with offset, without the contact."""
-        values: dict[str, object] = {
-            "key": self.key,
-            "case": self.case,
-            "unit": self.unit,
-            "role": self.role.value,
-            "title": self.title,
-            "text": self.text,
-            "category": self.category,
-            "category_name": self.category_name,
-            "severity": self.severity.value,
-            "area": self.area,
-            "area_path": list(self.area_path),
-            "reported_at": self.reported_at.isoformat(),
-            "place": self.place,
-            "task": self.task,
-            "accept_by": self.accept_by.isoformat() if self.accept_by else None,
-            "finish_by": self.finish_by.isoformat() if self.finish_by else None,
-            "ticket": self.ticket,
-        }
-        return {name: value for name, value in values.items() if value is not None}
+        values: dict[str, object] = msgspec.json.decode(msgspec.json.encode(self))
+        values.pop("contact", None)
+        return values
 
 
-@dataclass(frozen=True, kw_only=True)
-class Receipt:
+class Receipt(Value, frozen=True, omit_defaults=True, kw_only=True):
     """The department's system has it 回执."""
 
-    ticket: str
+    ticket: Ticket
     """The department's own number for it."""
 
 
@@ -91,93 +111,92 @@ class ReportKind(StrEnum):
     VISITED = "visited"
 
 
-@dataclass(frozen=True, kw_only=True)
-class ReportedFile:
-    """A file that came with a report, e.g. a photo. At most 10 MiB."""
+class ReportedFile(Value, frozen=True, omit_defaults=True, kw_only=True, forbid_unknown_fields=True):
+    """A file that came with a report, e.g. a photo. One of more than 10 MiB is left out."""
 
-    name: str
-    media_type: str
+    name: Annotated[str, Meta(max_length=1000)]
+    media_type: Annotated[str, Meta(max_length=200)]
     content: bytes
 
 
-@dataclass(frozen=True, kw_only=True)
-class Report:
+class Said(Value, frozen=True, omit_defaults=True, kw_only=True, forbid_unknown_fields=True):
+    """What a department's system says about an assignment, or about a case it brought in; `key` or else `ticket` says which."""
+
+    key: Line | None = None
+    ticket: Line | None = None
+    at: Moment | None = None
+    """When it happened at the department, aware."""
+    by: Text | None = None
+    """A role or team there; no personal names."""
+    note: Text | None = None
+    """Progress, result or reason of return."""
+    files: Annotated[tuple[ReportedFile, ...], Meta(max_length=100)] = ()
+    reached: bool | None = None
+    """VISITED: whether the reporter was reached; one who was has said at least one of the next three."""
+    solved: bool | None = None
+    satisfied: bool | None = None
+    rating: Annotated[int, Meta(ge=1, le=5)] | None = None
+    """1 to 5; from 3 upwards is satisfied."""
+
+
+class Report(Said, frozen=True, omit_defaults=True, kw_only=True):
     """One thing a department's system says about an assignment (or, VISITED, about a case it brought in).
 
     Give `key` if the system echoes ours, else `ticket` (its own number). `id` must be the same when the same report
     comes again (the system's event number): the hub takes each id once.
     """
 
-    id: str
+    id: Name
     kind: ReportKind
-    key: str | None = None
-    ticket: str | None = None
-    at: datetime | None = None
-    """When it happened at the department, aware."""
-    by: str | None = None
-    """A role or team there; no personal names."""
-    note: str | None = None
-    """Progress, result or reason of return."""
-    files: tuple[ReportedFile, ...] = ()
-    reached: bool | None = None
-    """VISITED: whether the reporter was reached; one who was has said at least one of the next three."""
-    solved: bool | None = None
-    satisfied: bool | None = None
-    rating: int | None = None
-    """1 to 5; from 3 upwards is satisfied."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class IncomingCase:
+class IncomingCase(Value, frozen=True, omit_defaults=True, kw_only=True, forbid_unknown_fields=True):
     """A matter a department's system brings in. The hub opens one case per `ref`, however often it comes."""
 
-    ref: str
+    ref: Name
     """The system's own number of the matter."""
     channel: Channel
-    title: str
-    text: str
-    reported_at: datetime
-    area: str | None = None
+    title: Text
+    text: Text
+    reported_at: Moment
+    area: Text | None = None
     """Area code if the system knows one; else `place_name` is looked up in config/places.csv."""
-    place_name: str | None = None
+    place_name: Text | None = None
     """The system's own name of the area, e.g. A3区."""
-    place: str | None = None
+    place: Text | None = None
     """Address to the building, without flat number."""
-    category: str | None = None
+    category: Text | None = None
     severity: Severity | None = None
     contact: Contact | None = None
-    covers: tuple[str, ...] = ()
+    covers: Annotated[tuple[Code, ...], Meta(max_length=100)] = ()
     """Area codes a notice stands for (planned outage); later reports of its category from there attach to it."""
-    covers_until: datetime | None = None
+    covers_until: Moment | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Poll:
+class Poll(Value, frozen=True, omit_defaults=True, kw_only=True):
     """What one poll brought. The hub stores `cursor` once every item is committed, and hands it to the next poll."""
 
     items: Sequence[Report | IncomingCase]
-    cursor: str | None
+    cursor: Cursor | None
     more: bool = False
     """True: poll again at once."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Notice:
+class Notice(Value, frozen=True, omit_defaults=True, kw_only=True):
     """What the hub tells the system a case came from: how its matter stands."""
 
-    case: str
+    case: Name
     ref: str
     """The system's own number, as given in `IncomingCase.ref`."""
     stage: str
     """taken, resolved, closed, void or reopened."""
-    text: str
+    text: Text
     """Chinese sentence for the reporter; nothing personal, no departmental internals."""
-    at: datetime
+    at: Moment
     """When it happened, aware. Notices may overtake one another: the newest `at` is how the matter stands."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class CallbackRequest:
+class CallbackRequest(Value, frozen=True, omit_defaults=True, kw_only=True):
     """An HTTP request a department's system sent to `/hooks/<adapter>`; `headers` have lower-case names."""
 
     method: str
@@ -199,8 +218,7 @@ class CallbackRejected(Exception):
         self.status = status
 
 
-@dataclass(frozen=True, kw_only=True)
-class Health:
+class Health(Value, frozen=True, omit_defaults=True, kw_only=True):
     """Whether the departmental system can be used right now, and why not."""
 
     ok: bool
@@ -217,27 +235,24 @@ class StandingState(StrEnum):
     RECALLED = "recalled"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Standing:
+class Standing(Value, frozen=True, omit_defaults=True, kw_only=True):
     """How one ticket stands at the department right now; `key` where the system knows ours."""
 
-    ticket: str
+    ticket: Ticket
     state: StandingState
-    key: str | None = None
-    at: datetime | None = None
+    key: Line | None = None
+    at: Moment | None = None
     """When it came to stand so, aware."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Audit:
+class Audit(Value, frozen=True, omit_defaults=True, kw_only=True):
     """One page of what the department has of ours. `cursor` None: this was the last page."""
 
     items: Sequence[Standing]
-    cursor: str | None = None
+    cursor: Cursor | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class CaseText:
+class CaseText(Value, frozen=True, omit_defaults=True, kw_only=True):
     """What a classifier gets to read of a report: masked, nothing personal."""
 
     title: str
@@ -247,8 +262,7 @@ class CaseText:
     """Area code, 6 to 15 digits."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Suggestion:
+class Suggestion(Value, frozen=True, omit_defaults=True, kw_only=True):
     """What a classifier thinks a matter is; the hub's policy decides whether it is used."""
 
     category: str
@@ -273,8 +287,7 @@ class AlertKind(StrEnum):
     REPAIR = "repair"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Alert:
+class Alert(Value, frozen=True, omit_defaults=True, kw_only=True):
     """Something that waits for a person. `id` is the same however often it is told."""
 
     id: str

@@ -19,12 +19,12 @@ import hashlib
 import importlib
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence, Set
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from msgspec.structs import replace
 
 from hub.contract import Adapter, Assignment, CallbackRejected, Capability, Receipt, Report, ReportKind, Standing, StandingState
 from hub.errors import CredentialsRejected, OutcomeUnknown, Refused, Unavailable

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 HEAD = """
-from dataclasses import replace
+from msgspec.structs import replace
 from hub import *
 from hub.contract import Adapter
 from hub.errors import DeliveryError

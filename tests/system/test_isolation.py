@@ -6,7 +6,6 @@ import asyncio
 import itertools
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar
@@ -49,8 +48,7 @@ class Mined(str):
         raise RuntimeError("boom")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Trapped(Receipt):
+class Trapped(Receipt, frozen=True, kw_only=True):
     """A receipt that goes off when it is read."""
 
     def __getattribute__(self, name: str) -> Any:

@@ -1,5 +1,6 @@
 """Plugins are held to the contract when they are found: what breaks it is refused naming plugin and rule."""
 
+import inspect
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -25,7 +26,8 @@ from hub.contract import (
     Suggestion,
 )
 from hub.errors import PluginError
-from hub.platform.adapters.plugins import Plugins, check_class
+from hub.model.effects import Verb
+from hub.platform.adapters.plugins import METHODS, Plugins, check_class
 from hub.surfaces.cli.extra import add_plugin_commands, names_of, wanted
 
 MANIFEST = Manifest(name="lamps", department="路灯", version="1", capabilities=frozenset({Capability.IDEMPOTENT}))
@@ -201,3 +203,10 @@ def test_a_classifier_that_is_whole_is_taken() -> None:
             return None
 
     check_class(Whole)
+
+
+@pytest.mark.parametrize("verb", [verb for verb in Verb if verb is not Verb.DELIVER])
+def test_every_verb_is_a_capability_whose_method_takes_what_is_told(verb: Verb) -> None:
+    assert METHODS[Capability(verb.value)] == verb.value
+    kinds = [one.annotation for one in inspect.signature(getattr(Adapter, verb.value)).parameters.values()]
+    assert kinds[1:] == (["Notice"] if verb is Verb.INFORM else ["Assignment", "str"])

@@ -18,6 +18,7 @@ import yaml
 
 from hub import contract
 from hub.bus.permissions import RemoteUser, permissions_of, remotes_account
+from hub.contract.values import Said
 from hub.errors import ConfigError, InvalidInput
 from hub.model.assignments.state import Role
 from hub.model.case.state import Channel, Severity
@@ -25,9 +26,10 @@ from hub.model.effects import Verb
 from hub.platform.remote import messages
 from hub.platform.remote.credentials import new_key
 from hub.platform.remote.credentials_file import CredentialsFile, parse_credentials, read_credentials, write_credentials
+from hub.platform.remote.far.saying import Saying
 from hub.platform.remote.messages import ORDERS as MODELS
 from hub.platform.remote.messages import REPORTS, ReportName
-from hub.platform.remote.protocol import case_of, decode_order, decode_report, encode, matter, report_of, said
+from hub.platform.remote.protocol import decode_order, decode_report, encode
 
 NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
 KEY = "320113001001001-1m837dmgsajfceht.a2"
@@ -56,15 +58,20 @@ EXAMPLES: dict[ReportName, msgspec.Struct] = {
         key=KEY, order="o1", attempts=8, first_at=NOW, last_at=NOW, error="unavailable", reason="closed"
     ),
     ReportName.EFFECT: messages.Effect(case=ASSIGNED["case"], effect="recall:a2"),
-    ReportName.ACCEPTED: messages.Said(key=KEY, at=NOW, by="值班室"),
-    ReportName.PROGRESS: messages.Said(ticket="W-1", note="已到场"),
-    ReportName.RESOLVED: messages.Said(
-        ticket="W-1", files=(messages.File(name="a.jpg", media_type="image/jpeg", content=base64.b64encode(b"x").decode()),)
+    ReportName.ACCEPTED: Said(key=KEY, at=NOW, by="值班室"),
+    ReportName.PROGRESS: Said(ticket="W-1", note="已到场"),
+    ReportName.RESOLVED: Said(
+        ticket="W-1", files=(contract.ReportedFile(name="a.jpg", media_type="image/jpeg", content=b"x"),)
     ),
-    ReportName.RETURNED: messages.Said(key=KEY, note="非本单位管辖"),
-    ReportName.VISITED: messages.Visited(ticket="W-9", reached=True, solved=True, satisfied=False, rating=3),
-    ReportName.CASE: messages.Matter(
-        ref="W-9", channel=Channel.HOTLINE, title="停水", text="三号楼停水", reported_at=NOW, contact=messages.Person(phone="1")
+    ReportName.RETURNED: Said(key=KEY, note="非本单位管辖"),
+    ReportName.VISITED: Said(ticket="W-9", reached=True, solved=True, satisfied=False, rating=3),
+    ReportName.CASE: contract.IncomingCase(
+        ref="W-9",
+        channel=Channel.HOTLINE,
+        title="停水",
+        text="三号楼停水",
+        reported_at=NOW,
+        contact=contract.Contact(phone="1"),
     ),
     ReportName.UNMAPPED: messages.Unmapped(table="statuses", word="挂账"),
     ReportName.ASIDE: messages.Aside(item="x", reason="rating is a number from 0 to 10"),
@@ -150,35 +157,37 @@ def test_unknown_attributes_of_an_event_are_ignored_as_the_standard_asks() -> No
     assert decode_report(event(partitionkey="7"), "receipt").data == messages.Filed(key=KEY, ticket="W-1")
 
 
-def test_reports_and_cases_of_a_plugin_come_through_whole() -> None:
+def test_a_report_of_a_plugin_comes_through_whole() -> None:
     file = contract.ReportedFile(name="a.jpg", media_type="image/jpeg", content=b"\x00\xff")
     report = contract.Report(
         id="7", kind=contract.ReportKind.RESOLVED, key=KEY, ticket="W-1", at=NOW, by="班组", note="完", files=(file,)
     )
-    data = said(report)
-    assert isinstance(data, messages.Said)
-    assert report_of(report.kind, "7", data) == report
-    visit = contract.Report(id="8", kind=contract.ReportKind.VISITED, ticket="W-1", reached=True, satisfied=True, rating=5)
-    data = said(visit)
-    assert isinstance(data, messages.Visited)
-    assert report_of(visit.kind, "8", data) == visit
-    case = contract.IncomingCase(
-        ref="1",
-        channel=Channel.HOTLINE,
-        title="t",
-        text="x",
-        reported_at=NOW,
-        contact=contract.Contact(phone="1"),
-        covers=("320113",),
-    )
-    assert case_of(matter(case)) == case
+    out = Saying("water", lambda: NOW).item(report)
+    read = decode_report(out.body, out.kind)
+    assert contract.Report.of(read.data, id=read.id, kind=contract.ReportKind(read.kind)) == report
+    assert base64.b64decode(json.loads(out.body)["data"]["files"][0]["content"]) == file.content
 
 
-def test_a_file_that_is_not_base64_is_named() -> None:
-    data = messages.Said(key=KEY, files=(messages.File(name="a", media_type="b", content="not base64!"),))
+def test_nothing_personal_is_in_an_order() -> None:
+    assignment = contract.Assignment(**ASSIGNED, contact=contract.Contact(name="欧阳静怡", phone="025-86001234"))
+    tell = messages.Tell.of(assignment, effect="urge:a2")
+    assert "欧阳静怡" not in written("order", "urge", tell).decode()
+    assert contract.Assignment.of(tell) == contract.Assignment(**ASSIGNED)
+
+
+@pytest.mark.parametrize(
+    ("data", "field"),
+    [
+        ({"key": KEY, "files": [{"name": "a", "media_type": "b", "content": "not base64!"}]}, "data.files[0].content"),
+        ({"key": KEY, "note": "x" * 200_001}, "data.note"),
+        ({"key": KEY, "at": "2026-11-23T08:00:00"}, "data.at"),
+        ({"key": KEY, "rating": 6}, "data.rating"),
+    ],
+)
+def test_what_is_out_of_bounds_in_a_report_is_named(data: dict[str, Any], field: str) -> None:
     with pytest.raises(InvalidInput) as refused:
-        report_of(contract.ReportKind.PROGRESS, "1", data)
-    assert refused.value.subject == "data.files[0].content"
+        decode_report(event(type="city-hub.report.progress.v1", data=data), "progress")
+    assert refused.value.subject == field
 
 
 def test_every_message_is_published_and_named_by_the_asyncapi_document() -> None:

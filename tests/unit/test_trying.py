@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 from pydantic import SecretStr
 
@@ -247,7 +248,7 @@ async def test_a_given_contact_stays_out_of_the_log() -> None:
     async def deliver(_: Any, assignment: Assignment) -> Receipt:
         raise RuntimeError(f"no {assignment.contact.name}")  # type: ignore[union-attr]
 
-    sample = replace(SAMPLE, contact=Contact(name="欧阳静怡", phone="025-86001234"))
+    sample = msgspec.structs.replace(SAMPLE, contact=Contact(name="欧阳静怡", phone="025-86001234"))
     with logged() as out:
         await tried(Department(), lamps(deliver=deliver), assignment=sample)
     assert "adapter fault" in out.getvalue()
@@ -261,7 +262,7 @@ async def test_a_given_contact_is_struck_out() -> None:
         )
         return Receipt(ticket="L-1")
 
-    sample = replace(SAMPLE, contact=Contact(name="欧阳静怡", phone="025-86001234"))
+    sample = msgspec.structs.replace(SAMPLE, contact=Contact(name="欧阳静怡", phone="025-86001234"))
     trial = await tried(Department(), lamps(frozenset(), deliver=files), assignment=sample)
     shown = json.dumps(trial.to_json(), ensure_ascii=False, default=str)
     assert "欧阳静怡" not in shown

@@ -215,7 +215,7 @@ class Running(Instance):
     async def poll(self, cursor: str | None) -> Brought:
         """Fetch what is new."""
         found = self._sound("poll", soundness.poll, await self._call("poll", self._adapter.poll(cursor)))
-        return self._sorted(found.items, cursor=found.cursor, more=bool(found.more))
+        return self._sorted(found.items, cursor=found.cursor, more=found.more)
 
     async def audit(self, cursor: str | None) -> Audit:
         """One page of how tickets stand."""
@@ -229,9 +229,7 @@ class Running(Instance):
     async def classify(self, case: CaseText) -> Suggestion | None:
         """What a report may be; None for no idea."""
         found = await self._call("classify", cast(Classifier, self._plugin).classify(case), within=CLASSIFY_WITHIN)
-        if found is not None and not isinstance(found, Suggestion):
-            raise AdapterFault(f"{self.name}: classify gave a {type(found).__name__}", subject=self.name)
-        return found
+        return None if found is None else self._sound("classify", soundness.suggestion, found)
 
     async def notify(self, alert: Alert) -> None:
         """Tell people."""
@@ -315,7 +313,7 @@ def _name_of(one: object) -> str | None:
     """The id of a report or the number of a matter, where it has a plain one."""
     if type(one) not in (Report, IncomingCase):
         return None
-    name = vars(one).get("id") or vars(one).get("ref")
+    name = getattr(one, "id" if type(one) is Report else "ref")
     return plain(name[:200]) if type(name) is str else None
 
 

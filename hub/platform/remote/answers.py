@@ -24,6 +24,7 @@ from hub.bus.lease import Lease
 from hub.bus.pull import Delivery, PullConsumer
 from hub.bus.streams import ensure_consumer, ensure_report_stream
 from hub.contract import Contact, IncomingCase, Report, ReportKind
+from hub.contract.values import Said
 from hub.errors import BusUnavailable, CredentialsRejected, InvalidInput, LedgerConflict, NotAllowed, Withdrawn
 from hub.model.aggregate import MatterId
 from hub.observing import telemetry
@@ -34,7 +35,7 @@ from hub.platform.remote.contacts import Contacts
 from hub.platform.remote.messages import Beat, Terms
 from hub.platform.remote.orders import Orders
 from hub.platform.remote.outcomes import Outcomes
-from hub.platform.remote.protocol import Event, case_of, decode_report, read, report_of
+from hub.platform.remote.protocol import Event, decode_report, read
 from hub.spine.aside.put_aside import Note, read_or_put_aside
 from hub.spine.aside.repair_items import Repair, RepairKind
 from hub.spine.ledger.desk import Desks, utc_now
@@ -190,11 +191,11 @@ class Answers:
     async def _commit(self, name: str, event: Event) -> None:
         data = event.data
         match data:
-            case messages.Said() | messages.Visited():
-                report = report_of(ReportKind(event.kind), event.id, data)
+            case Said():
+                report = Report.of(data, id=event.id, kind=ReportKind(event.kind))
                 await self._take(name, _sound(report, self._clock()))
-            case messages.Matter():
-                await self._incoming(name, _sound(case_of(data), self._clock()))
+            case IncomingCase():
+                await self._incoming(name, _sound(data, self._clock()))
             case messages.Unmapped():
                 kind, what = (
                     (RepairKind.UNMAPPED_STATUS, "状态") if data.table == "statuses" else (RepairKind.UNMAPPED_CATEGORY, "分类")
@@ -249,17 +250,11 @@ class Answers:
 
     def _terms(self, away: Away) -> Terms:
         instance = away.instance
-        own = instance.crosswalk
-        crosswalk = None
-        if own is not None:
-            crosswalk = messages.Crosswalk(
-                version=own.version, statuses=dict(own.statuses), categories=dict(own.categories), fields=dict(own.fields)
-            )
         return Terms(
             concurrency=instance.concurrency,
             reports_per_second=instance.reports_per_second,
             paused=away.pause is not None,
-            crosswalk=crosswalk,
+            crosswalk=instance.crosswalk,
         )
 
     async def _asked(self, subject: str, raw: bytes, reply: Reply | None) -> None:

@@ -13,7 +13,7 @@ from hub.model.actors import SYSTEM
 from hub.model.aggregate import Command, MatterId
 from hub.model.assignments.state import Assignment, AssignmentState, parse_delivery_key
 from hub.platform.adapters import Adapters
-from hub.platform.remote.messages import Answer, Person, Question
+from hub.platform.remote.messages import Answer, Question
 from hub.platform.remote.protocol import read
 from hub.spine.ledger.desk import Desks
 
@@ -49,7 +49,7 @@ class Contacts:
         found = await self._open(id)
         if found is None:
             return Answer(error="no such contact")
-        return Answer(contact=Person(name=found.name, phone=found.phone, address=found.address))
+        return Answer(contact=found)
 
     async def _entitled(self, adapter: str, key: str) -> tuple[MatterId, str, Command]:
         """(matter, which attempt asks, what has to be committed first). Raises InvalidInput, NotAllowed."""

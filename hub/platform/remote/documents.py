@@ -15,7 +15,7 @@ import yaml
 from msgspec import Struct
 
 from hub.bus.permissions import durable_of, inbox_of, permissions_of
-from hub.contract import Adapter
+from hub.contract import Adapter, crosswalk, values
 from hub.platform.remote import messages
 from hub.platform.remote.messages import ORDERS, REPORTS, VERSION
 from hub.platform.remote.protocol import MEDIA_TYPE, type_of
@@ -120,9 +120,8 @@ def _components(model: type[Struct]) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def _described() -> dict[str, dict[str, str]]:
     """Class → field → the docstring under it, those of the base classes too."""
-    tree = ast.parse(inspect.getsource(messages))
     own: dict[str, dict[str, str]] = {}
-    for node in tree.body:
+    for node in (node for module in (values, crosswalk, messages) for node in ast.parse(inspect.getsource(module)).body):
         if isinstance(node, ast.ClassDef):
             fields: dict[str, str] = {}
             for base in node.bases:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -54,8 +54,8 @@ class Orders:
         self, task: Task, assignment: Assignment, instance: AdapterInstance, attempt: int, contact_available: bool
     ) -> None:
         """Store an order to hand an assignment over; the same task is stored once."""
-        data = messages.Deliver(
-            **_fields(assignment, messages.Assigned),
+        data = messages.Deliver.of(
+            assignment,
             attempt=attempt,
             attempts=instance.attempts,
             backoff=Backoff(
@@ -70,10 +70,10 @@ class Orders:
     async def tell(self, task: Task, about: Assignment | Notice) -> None:
         """Store an order to say something else; the same task is stored once."""
         if isinstance(about, Notice):
-            notice = messages.Inform(**_fields(about, messages.Inform), effect=task.effect)
+            notice = messages.Inform.of(about, effect=task.effect)
             await self._store(task, notice, f"{task.matter}.{about.stage or 'notice'}")
         else:
-            told = messages.Tell(**_fields(about, messages.Assigned), effect=task.effect, message=task.text or "")
+            told = messages.Tell.of(about, effect=task.effect, message=task.text or "")
             await self._store(task, told, about.key)
 
     async def withdraw(self, name: str, key: str) -> None:
@@ -92,7 +92,3 @@ class Orders:
         raw = encode("order", kind, data, id=task.id, source=SOURCE, at=self._clock(), subject=key, traceparent=trace)
         headers = {"content-type": "application/cloudevents+json"}
         await self._bus.publish(f"order.{task.adapter}.{kind}.{key}", raw, message_id=task.id, headers=headers)
-
-
-def _fields(value: object, kind: type[msgspec.Struct]) -> dict[str, Any]:
-    return {name: getattr(value, name) for name in kind.__struct_fields__ if hasattr(value, name)}

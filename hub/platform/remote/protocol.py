@@ -6,8 +6,6 @@ and a department's program in any language can (docs/protocol/).
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from collections.abc import Mapping
 from datetime import datetime
@@ -16,9 +14,9 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from hub import contract
+from hub.contract.values import Moment
 from hub.errors import InvalidInput
-from hub.platform.remote.messages import ORDERS, REPORTS, VERSION, File, Matter, Moment, Person, Said, Visited
+from hub.platform.remote.messages import ORDERS, REPORTS, VERSION
 
 MEDIA_TYPE = "application/cloudevents+json"
 PREFIX = "city-hub"
@@ -129,63 +127,3 @@ def read(raw: bytes, model: type[Any], *, within: str = "") -> Any:
         raise InvalidInput(f"{field or 'message'}: {_FIELD.sub('', text)}", subject=field) from problem
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
         raise InvalidInput(f"{within or 'message'}: not JSON ({problem})", subject=within) from problem
-
-
-def report_of(kind: contract.ReportKind, id: str, data: Said | Visited) -> contract.Report:
-    """A report as report-back takes it; raises InvalidInput for a file that is not base64."""
-    if isinstance(data, Visited):
-        values = {name: getattr(data, name) for name in Visited.__struct_fields__}
-        return contract.Report(id=id, kind=kind, **values)
-    return contract.Report(
-        id=id,
-        kind=kind,
-        key=data.key,
-        ticket=data.ticket,
-        at=data.at,
-        by=data.by,
-        note=data.note,
-        files=tuple(_file(number, file) for number, file in enumerate(data.files)),
-    )
-
-
-def _file(number: int, file: File) -> contract.ReportedFile:
-    try:
-        content = base64.b64decode(file.content, validate=True)
-    except (ValueError, binascii.Error) as problem:
-        field = f"data.files[{number}].content"
-        raise InvalidInput(f"{field}: not base64", subject=field) from problem
-    return contract.ReportedFile(name=file.name, media_type=file.media_type, content=content)
-
-
-def said(report: contract.Report) -> Said | Visited:
-    """A plugin's report as data."""
-    if report.kind is contract.ReportKind.VISITED:
-        values = {name: getattr(report, name) for name in Visited.__struct_fields__}
-        return Visited(**values | {"ticket": report.ticket or report.key or ""})
-    return Said(
-        key=report.key,
-        ticket=report.ticket,
-        at=report.at,
-        by=report.by,
-        note=report.note,
-        files=tuple(
-            File(name=file.name, media_type=file.media_type, content=base64.b64encode(file.content).decode())
-            for file in report.files
-        ),
-    )
-
-
-def matter(case: contract.IncomingCase) -> Matter:
-    """A plugin's incoming case as data."""
-    values = {name: getattr(case, name) for name in Matter.__struct_fields__}
-    person = case.contact
-    found = None if person is None else Person(name=person.name, phone=person.phone, address=person.address)
-    return Matter(**values | {"contact": found, "covers": tuple(case.covers)})
-
-
-def case_of(data: Matter) -> contract.IncomingCase:
-    """An incoming case as intake takes it."""
-    values = {name: getattr(data, name) for name in Matter.__struct_fields__}
-    found = data.contact
-    person = None if found is None else contract.Contact(name=found.name, phone=found.phone, address=found.address)
-    return contract.IncomingCase(**values | {"contact": person})

@@ -6,11 +6,11 @@ Pure. Owns how a sample is recognised when the department reports on it later; s
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec.structs import replace
 
 from hub.contract import Assignment
 from hub.errors import InvalidInput
@@ -91,7 +91,7 @@ def given_sample(values: Mapping[str, Any], base: Assignment, *, subject: str = 
     Raises InvalidInput naming the field.
     """
     for name in values:
-        if name not in Assignment.__dataclass_fields__:
+        if name not in Assignment.__struct_fields__:
             raise InvalidInput(f"an assignment has no {name}", subject=f"{subject}.{name}")
     given = {name: value for name, value in values.items() if name not in ("key", "case", "ticket")}
     try:

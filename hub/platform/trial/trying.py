@@ -11,13 +11,13 @@ import time
 import traceback
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import httpx
 import msgspec
 import structlog
+from msgspec.structs import replace
 
 from hub.contract import AdapterInstance, Assignment, Capability, Plugin, Receipt
 from hub.errors import AdapterFault, DeliveryError, Disposition, HubError, PluginError, Unavailable, disposition_of

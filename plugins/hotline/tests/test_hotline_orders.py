@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import pytest
 from hub_hotline import HotlineAdapter
 from hub_hotline.signing import EVENT, SIGNATURE, TIMESTAMP, callback_signature
 from hub_hotline.simulator import adapter_settings
+from msgspec.structs import replace
 
 from hub import CallbackRejected, CallbackRequest, Channel, IncomingCase, Notice, Refused, Report, ReportKind, Severity
 from hub.contract import Adapter

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import imaplib
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
 from email.message import EmailMessage
@@ -16,6 +15,7 @@ import structlog
 from hub_mailbox import MailboxAdapter
 from hub_mailbox.numbers import ticket_of
 from hub_mailbox.simulator import CLERK_ADDRESS, HUB_ADDRESS, SERVER_NAME, adapter_settings
+from msgspec.structs import replace
 
 from hub import (
     Adapter,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import replace
 from datetime import UTC, datetime
 from email import message_from_bytes
 from email.message import Message
@@ -19,6 +18,7 @@ from hub_mailbox.settings import WORDS, MailboxSettings
 from hub_mailbox.trust import is_allowed, sender_of, why_not_genuine
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from pydantic import ValidationError
 
 from hub import ReportKind, Severity

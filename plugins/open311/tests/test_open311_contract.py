@@ -1,11 +1,11 @@
 """The contract suite against a server with FixMyStreet's updates, and against one of the bare standard in XML."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from hub_open311 import Open311Adapter
 from hub_open311.simulator import adapter_settings
+from msgspec.structs import replace
 
 from hub import Adapter, Refused
 from hub.testing.contract import AdapterContract

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from hub_police import PoliceAdapter, PoliceSettings
 from hub_police.envelope import SoapFault, answer, fault, fields_of, read_request
 from hub_police.simulator import adapter_settings
 from hub_police.soap import UnsafeXml, check_xml, plain
+from msgspec.structs import replace
 
 from hub import (
     AdapterFault,

@@ -1,10 +1,9 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from hub_table import TableAdapter
 from hub_table.simulator import adapter_settings
+from msgspec.structs import replace
 
 from hub import Adapter, OutcomeUnknown, Refused, Unavailable
 from hub.testing.contract import AdapterContract

@@ -8,7 +8,6 @@ import os
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,6 +16,7 @@ import structlog
 from hub_table import TableAdapter, hub_adapters, sheets
 from hub_table.cells import ticket_of
 from hub_table.folder import Folder, _errors
+from msgspec.structs import replace
 
 from hub import (
     AdapterFault,

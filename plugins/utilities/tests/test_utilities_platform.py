@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import structlog
 from hub_utilities import UtilitiesAdapter
 from hub_utilities.access import Budget, TokenSource
 from hub_utilities.simulator import adapter_settings
+from msgspec.structs import replace
 from pydantic import SecretStr
 
 from hub import (

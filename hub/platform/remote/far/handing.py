@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 import msgspec
 import structlog
 
-from hub.contract import AdapterInstance, Assignment, Capability, Contact
+from hub.contract import AdapterInstance, Assignment, Capability, Contact, Notice
 from hub.errors import HubError
 from hub.model.effects import Verb
 from hub.platform.remote import messages
@@ -140,7 +140,7 @@ class _Attempts:
 
     @property
     def assignment(self) -> Assignment:
-        return self._data.assignment()
+        return Assignment.of(self._data)
 
     @property
     def patience(self) -> AdapterInstance:
@@ -171,7 +171,7 @@ class _Attempts:
         begun = messages.Started(key=data.key, attempt=row.attempt)
         await self._keep(row, *([(ReportName.STARTED, begun)] if row.attempt > data.attempt else []))
         self._beside.step("begun")
-        return data.assignment(person)
+        return Assignment.of(data, contact=person)
 
     async def filed(self, ticket: str, via: str) -> None:
         if via == "deliver":
@@ -251,10 +251,10 @@ class _Effect:
     async def say(self, department: DepartmentHere) -> bool:
         data: Inform | Tell = self._event.data
         if isinstance(data, Inform):
-            await department.tell(self.verb, data.notice())
+            await department.tell(self.verb, Notice.of(data))
             return True
         row = await self._beside.journal.row(data.key)
-        handed = data.assignment(ticket=data.ticket or (row.ticket if row is not None else None))
+        handed = Assignment.of(data, ticket=data.ticket or (row.ticket if row is not None else None))
         if self.verb is Verb.RECALL:
             await self._recall(department, data, row, handed)
         elif handed.ticket is None:
@@ -269,7 +269,7 @@ class _Effect:
         if handed.ticket is None and (may_have or row is None) and department.can(Capability.LOOKUP):
             found = await department.lookup(handed)
             may_have = found is not None
-            handed = data.assignment(ticket=found.ticket if found is not None else None)
+            handed = Assignment.of(data, ticket=found.ticket if found is not None else None)
         if may_have:
             await department.tell(Verb.RECALL, handed, data.message)
         if row is None:

@@ -23,7 +23,7 @@ from hub.bus.exchange import ask
 from hub.bus.permissions import durable_of, inbox_of
 from hub.bus.pull import Delivery, PullConsumer
 from hub.bus.streams import ORDERS
-from hub.contract import AdapterInstance, CallbackRejected, CallbackRequest, Capability, Contact, Crosswalk, Plugin
+from hub.contract import AdapterInstance, CallbackRejected, CallbackRequest, Capability, Contact, Plugin
 from hub.errors import BusUnavailable, CredentialsRejected, HubError, InvalidInput, Withdrawn
 from hub.observing import telemetry
 from hub.platform.adapters.running import Running, build
@@ -134,8 +134,7 @@ class Runner:
         setup, own = self._setup, self._terms.crosswalk
         instance = replace(setup.instance, reports_per_second=self._terms.reports_per_second)
         if own is not None:
-            crosswalk = Crosswalk(version=own.version, statuses=own.statuses, categories=own.categories, fields=own.fields)
-            instance = replace(instance, crosswalk=crosswalk)
+            instance = replace(instance, crosswalk=own)
         return build(setup.kind, instance, store=self._journal, callback_url=setup.callback_url, unmapped=self._unmapped)
 
     async def run(self) -> None:
@@ -281,8 +280,7 @@ class Runner:
         answer: Answer = read(raw, Answer)
         if answer.contact is None:
             log.warning("no contact", reason=answer.error)
-            return None
-        return Contact(name=answer.contact.name, phone=answer.contact.phone, address=answer.contact.address)
+        return answer.contact
 
     # --- reports ---
 

@@ -8,11 +8,12 @@ from datetime import datetime
 import msgspec
 
 from hub.contract import IncomingCase, Report
+from hub.contract.values import Said
 from hub.observing import telemetry
 from hub.platform.remote import messages
 from hub.platform.remote.far.journal import Out
 from hub.platform.remote.messages import ReportName
-from hub.platform.remote.protocol import encode, matter, said
+from hub.platform.remote.protocol import encode
 
 
 class Saying:
@@ -39,8 +40,8 @@ class Saying:
     def item(self, item: Report | IncomingCase) -> Out:
         """What a poll or callback brought; its id is the department's own."""
         if isinstance(item, IncomingCase):
-            return self.out(ReportName.CASE, f"case:{item.ref}"[:500], matter(item))
-        return self.out(ReportName(item.kind.value), item.id[:500], said(item), subject=item.key)
+            return self.out(ReportName.CASE, f"case:{item.ref}"[:500], item)
+        return self.out(ReportName(item.kind.value), item.id, Said.of(item), subject=item.key)
 
     def aside(self, item: str, reason: str) -> Out:
         """What can't be used."""
