@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
+import random
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 import nats.errors
@@ -24,6 +26,7 @@ from hub.errors import BusUnavailable, HubError, InvalidInput, LedgerConflict
 
 _KEY = re.compile(r"[-_=A-Za-z0-9]+(\.[-_=A-Za-z0-9]+)*")
 _PATTERN = re.compile(r"((\*|[-_=A-Za-z0-9]+)\.)*(\*|>|[-_=A-Za-z0-9]+)")
+_TRIES = 12
 _OPERATION = "KV-Operation"
 """Header of the marker that stands in place of a deleted value."""
 
@@ -143,6 +146,29 @@ class Bucket:
             for message in messages:
                 value = b"" if "KV-Operation" in message.headers else message.data
                 yield Change(message.subject.removeprefix(prefix), value, message.sequence)
+
+
+async def revise(bucket: Bucket, key: str, change: Callable[[bytes | None], bytes]) -> bytes:
+    """Store what `change` makes of a key's value (None: there is none, or no bytes), and return it.
+
+    It is asked again as often as somebody else was first. Nothing is written when the value stays as it is. What `change` raises is
+    passed on. Raises BusUnavailable.
+    """
+    for attempt in range(_TRIES):
+        if attempt:
+            await asyncio.sleep(random.uniform(0, min(0.2, 0.01 * 2**attempt)))  # noqa: S311 - jitter
+        stored = await bucket.get(key)
+        before = stored.value or None if stored is not None else None
+        value = change(before)
+        try:
+            if stored is None:
+                await bucket.create(key, value)
+            elif value != before:
+                await bucket.update(key, value, stored.revision)
+        except (KeyExists, LedgerConflict):
+            continue
+        return value
+    raise BusUnavailable(f"key {key} not stored: others write it all the time", subject=key)
 
 
 class AdapterBucketStore:

@@ -14,6 +14,7 @@ import pytest
 import pytest_asyncio
 
 from hub.bus import Bucket, Bus, Change, EmbeddedServer, Entry, KeyExists, Objects, WrongSequence, ensure_streams
+from hub.bus.buckets import revise
 from hub.bus.streams import DISPATCH, FILES, KEYS, LEDGER
 from hub.errors import BusUnavailable, InvalidInput, LedgerConflict, LedgerDamaged
 from hub.model.actors import SYSTEM
@@ -359,6 +360,22 @@ class TestBucket:
         await getattr(bucket, remove)("a")
         assert await bucket.get("a") is None
         await bucket.create("a", b"1")
+
+    async def test_what_several_make_of_a_value_at_once_is_all_in_it(self, bucket: Bucket) -> None:
+        await asyncio.gather(*(revise(bucket, "a", lambda before, n=n: (before or b"") + b"%d" % n) for n in range(6)))
+        stored = await bucket.get("a")
+        assert stored is not None
+        assert sorted(stored.value) == sorted(b"012345")
+        assert await revise(bucket, "a", lambda before: before or b"") == stored.value
+        assert await bucket.get("a") == stored, "what stays as it is is not written"
+
+    async def test_what_a_change_raises_is_passed_on_and_nothing_is_written(self, bucket: Bucket) -> None:
+        def refusing(before: bytes | None) -> bytes:
+            raise InvalidInput("not so", subject="x")
+
+        with pytest.raises(InvalidInput, match="not so"):
+            await revise(bucket, "a", refusing)
+        assert await bucket.get("a") is None
 
     async def test_an_update_takes_the_place_of_its_own_revision_only(self, bucket: Bucket) -> None:
         with pytest.raises(LedgerConflict):

@@ -14,9 +14,9 @@ from typing import Final
 import msgspec
 import structlog
 
-from hub.bus.buckets import Bucket, KeyExists
+from hub.bus.buckets import Bucket, revise
 from hub.contract import ReportKind
-from hub.errors import BusUnavailable, HubError, LedgerConflict
+from hub.errors import HubError
 from hub.privacy.marks import plain
 from hub.privacy.masks import mask_text
 from hub.spine.ledger.desk import utc_now
@@ -31,7 +31,6 @@ MOST_ABOUT = 20
 """Deliveries remembered of each word, latest first."""
 MOST_LETTERS = 100
 OTHERS: Final = "*"
-_TRIES = 20
 
 
 class HeardWord(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,7 +73,7 @@ class HeardWords:
     async def of(self, instance: str) -> list[HeardWord]:
         """The words of one instance, this process's latest too, the most frequent first."""
         stored = await self._bucket.get(f"words.{instance}")
-        words = {one.word: one for one in (_decode(stored.value) if stored is not None and stored.value else [])}
+        words = _known(stored.value if stored is not None else None)
         return _ordered(_together(words, self._fresh.get(instance, {})))
 
     async def flush(self) -> None:
@@ -106,20 +105,14 @@ class HeardWords:
                 log.warning("words heard wait", reason=problem.message)
 
     async def _write(self, instance: str, fresh: dict[str, HeardWord]) -> None:
-        key = f"words.{instance}"
-        for _ in range(_TRIES):
-            stored = await self._bucket.get(key)
-            known = {one.word: one for one in (_decode(stored.value) if stored is not None and stored.value else [])}
-            value = msgspec.json.encode(_ordered(_together(known, fresh)))
-            try:
-                if stored is None:
-                    await self._bucket.create(key, value)
-                else:
-                    await self._bucket.update(key, value, stored.revision)
-            except (KeyExists, LedgerConflict):
-                continue
-            return
-        raise BusUnavailable(f"words of {instance} not stored", subject=instance)
+        def counted(stored: bytes | None) -> bytes:
+            return msgspec.json.encode(_ordered(_together(_known(stored), fresh)))
+
+        await revise(self._bucket, f"words.{instance}", counted)
+
+
+def _known(stored: bytes | None) -> dict[str, HeardWord]:
+    return {one.word: one for one in (_decode(stored) if stored else [])}
 
 
 def merged(before: HeardWord, after: HeardWord) -> HeardWord:

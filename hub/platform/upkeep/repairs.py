@@ -8,16 +8,15 @@ dismissed one stays dismissed until its `facts` change. Bounded for every adapte
 from __future__ import annotations
 
 import asyncio
-import random
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 
 import msgspec
 import structlog
 
-from hub.bus.buckets import Bucket, KeyExists
-from hub.errors import BusUnavailable, HubError, InvalidInput, LedgerConflict, NotAllowed
+from hub.bus.buckets import Bucket, revise
+from hub.errors import HubError, InvalidInput, NotAllowed
 from hub.spine.aside.repair_items import (
     MOST_WHY,
     THE_REST,
@@ -42,7 +41,6 @@ HOLD = 5.0
 """Seconds within which the same repair is only counted in memory, so that a flood of one thing is not a flood of writes."""
 RECOUNT = 30.0
 MOST_HELD = 10_000
-_TRIES = 12
 
 _decode = msgspec.json.Decoder(RepairItem).decode
 
@@ -114,7 +112,7 @@ class Repairs:
     async def get(self, id: str) -> RepairItem:
         """One repair; raises NotAllowed."""
         await self.flush()
-        return (await self._find(id))[1]
+        return await self._find(id)
 
     async def list(self, filter: RepairFilter) -> RepairPage:
         """Repairs by filter, the latest first. Raises InvalidInput for a foreign cursor."""
@@ -180,29 +178,18 @@ class Repairs:
 
     async def _write(self, repair: Repair, times: int, now: datetime) -> None:
         key = f"{repair.adapter}.{repair.kind.value}.{repair.id}"
-        for attempt in range(_TRIES):
-            if attempt:
-                await asyncio.sleep(random.uniform(0, min(0.2, 0.01 * 2**attempt)))  # noqa: S311 - jitter
-            stored = await self._bucket.get(key)
-            if stored is None or not stored.value:
-                if repair.subject != THE_REST and not await self._room(repair):
-                    await self._write(rest_of(repair, self._most), times, now)
-                    return
-                item = fresh(repair, now, times)
-            else:
-                item = again(_decode(stored.value), repair, now, times)
-            try:
-                if stored is None:
-                    await self._bucket.create(key, msgspec.json.encode(item))
-                else:
-                    await self._bucket.update(key, msgspec.json.encode(item), stored.revision)
-            except (KeyExists, LedgerConflict):
-                continue
-            if item.count == times:
-                log.warning("needs repair", kind=item.kind.value, adapter=item.adapter, repair=item.id, case=item.case)
-            self._remember(item)
+        if repair.subject != THE_REST and not await self._bucket.get(key) and not await self._room(repair):
+            await self._write(rest_of(repair, self._most), times, now)
             return
-        raise BusUnavailable(f"repair {repair.id} not stored: others write it all the time", subject=repair.id)
+
+        def counted(stored: bytes | None) -> bytes:
+            item = again(_decode(stored), repair, now, times) if stored else fresh(repair, now, times)
+            return msgspec.json.encode(item)
+
+        item = _decode(await revise(self._bucket, key, counted))
+        if item.count == times:
+            log.warning("needs repair", kind=item.kind.value, adapter=item.adapter, repair=item.id, case=item.case)
+        self._remember(item)
 
     def _remember(self, item: RepairItem) -> None:
         if len(self._written) >= MOST_HELD:
@@ -233,40 +220,33 @@ class Repairs:
         return len(ended[: max(1, self._most // 10)])
 
     async def _end(self, id: str, state: RepairState, by: str, why: str, *, key: str | None = None) -> RepairItem:
-        for _ in range(_TRIES):
-            if key is None:
-                key, item, revision = await self._find(id)
-            else:
-                stored = await self._bucket.get(key)
-                if stored is None or not stored.value:
-                    raise NotAllowed("no such repair", subject=id)
-                item, revision = _decode(stored.value), stored.revision
+        def ended(stored: bytes | None) -> bytes:
+            if stored is None:
+                raise NotAllowed("no such repair", subject=id)
+            item = _decode(stored)
             if item.state is state:
-                return item
+                return stored
             if item.state is RepairState.RESOLVED:
                 raise InvalidInput("it is resolved already", subject="state")
-            ended = msgspec.structs.replace(
-                item, state=state, ended_at=self._clock(), ended_by=by, why=shown(why, MOST_WHY) or None
+            why_shown = shown(why, MOST_WHY) or None
+            return msgspec.json.encode(
+                msgspec.structs.replace(item, state=state, ended_at=self._clock(), ended_by=by, why=why_shown)
             )
-            try:
-                await self._bucket.update(key, msgspec.json.encode(ended), revision)
-            except LedgerConflict:
-                continue
-            self._written.pop(id, None)
-            log.info("repair ended", repair=id, state=state.value, by=by)
-            return ended
-        raise BusUnavailable(f"repair {id} not changed: others write it all the time", subject=id)
+
+        item = _decode(await revise(self._bucket, key or _key(await self._find(id)), ended))
+        self._written.pop(id, None)
+        log.info("repair ended", repair=id, state=state.value, by=by)
+        return item
 
     # --- reading ---
 
-    async def _find(self, id: str) -> tuple[str, RepairItem, int]:
-        found = await self._bucket.entries(f"*.*.{id}")
+    async def _find(self, id: str) -> RepairItem:
+        found = await self._all(f"*.*.{id}")
         if not found:
             raise NotAllowed("no such repair", subject=id)
-        key, stored = next(iter(found.items()))
-        return key, _decode(stored.value), stored.revision
+        return found[0]
 
-    async def _all(self, pattern: str = ">") -> Iterable[RepairItem]:
+    async def _all(self, pattern: str = ">") -> Sequence[RepairItem]:
         return [_decode(stored.value) for stored in (await self._bucket.entries(pattern)).values()]
 
 

@@ -10,11 +10,9 @@ from enum import StrEnum
 
 import msgspec
 
-from hub.bus.buckets import Bucket, KeyExists
-from hub.errors import BusUnavailable, LedgerConflict
+from hub.bus.buckets import Bucket, revise
 
 MOST_RUNS = 30
-_TRIES = 20
 
 
 class RunState(StrEnum):
@@ -82,19 +80,10 @@ class RunLog:
 
     async def put(self, run: Run) -> None:
         """Write a run in, over what stood there of it. Raises BusUnavailable."""
-        key = f"runs.{run.adapter}"
-        for _ in range(_TRIES):
-            stored = await self._bucket.get(key)
-            before = _decode(stored.value) if stored is not None and stored.value else []
-            kept = [run, *(one for one in before if one.run != run.run)]
+
+        def written(stored: bytes | None) -> bytes:
+            kept = [run, *(one for one in (_decode(stored) if stored else []) if one.run != run.run)]
             kept.sort(key=lambda one: one.began_at or one.asked_at, reverse=True)
-            value = msgspec.json.encode(kept[:MOST_RUNS])
-            try:
-                if stored is None:
-                    await self._bucket.create(key, value)
-                else:
-                    await self._bucket.update(key, value, stored.revision)
-            except (KeyExists, LedgerConflict):
-                continue
-            return
-        raise BusUnavailable(f"run {run.run} of {run.adapter} not stored", subject=run.adapter)
+            return msgspec.json.encode(kept[:MOST_RUNS])
+
+        await revise(self._bucket, f"runs.{run.adapter}", written)
