@@ -146,7 +146,7 @@ class Linkage:
             f"create dispatch.{task.adapter}",
             kind="producer",
             matter=task.matter,
-            attributes={"hub.effect": task.effect, "messaging.destination.template": "dispatch.{adapter}"},
+            attributes={telemetry.EFFECT: task.effect, telemetry.DESTINATION_TEMPLATE: "dispatch.{adapter}"},
         ) as span:
             ready = msgspec.structs.replace(task, traceparent=span.traceparent)
             await self._bus.publish(f"dispatch.{task.adapter}.{task.matter}", encode_task(ready), message_id=task.id)

@@ -280,9 +280,9 @@ class Desk(Generic[S, C, E]):
             matter=id,
             links=[cause] if cause else (),
             attributes={
-                "hub.command": name,
-                "hub.actor": actor.kind.value,
-                "hub.level": actor.level.word if actor.level else "",
+                telemetry.COMMAND: name,
+                telemetry.ACTOR: actor.kind.value,
+                telemetry.LEVEL: actor.level.word if actor.level else "",
             },
         ) as span:
             draft = Commit(
@@ -308,7 +308,7 @@ class Desk(Generic[S, C, E]):
             if self._metrics is not None:
                 self._metrics.sent(f"ledger.{kind.name}", time.perf_counter() - started)
             after = msgspec.structs.replace(after, digest=digest(raw), sequence=sequence)
-            span.set("hub.commit", commit.number)
+            span.set(telemetry.COMMIT, commit.number)
         self._keep(after)
         return Outcome(after, commit)
 

@@ -106,7 +106,7 @@ class ReportBack:
         with telemetry.span(
             f"receive report.{department.name}",
             kind="consumer",
-            attributes={telemetry.ADAPTER: department.name, "hub.report": "case"},
+            attributes={telemetry.ADAPTER: department.name, telemetry.REPORT: "case"},
         ):
             try:
                 await self._incoming(department.name, item, actor, telemetry.traceparent())

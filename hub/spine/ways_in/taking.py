@@ -139,7 +139,7 @@ class Taking:
             kind="consumer",
             attributes={
                 telemetry.ADAPTER: adapter,
-                "hub.report": report.kind.value,
+                telemetry.REPORT: report.kind.value,
                 telemetry.DEPARTMENT: department,
             },
         ) as span:
@@ -292,7 +292,11 @@ class Taking:
                     f"receive report.{waiting.adapter}",
                     kind="consumer",
                     parent=delivery.headers.get("traceparent"),
-                    attributes={telemetry.ADAPTER: waiting.adapter, "hub.report": waiting.kind.value, telemetry.RETRY: True},
+                    attributes={
+                        telemetry.ADAPTER: waiting.adapter,
+                        telemetry.REPORT: waiting.kind.value,
+                        telemetry.RETRY: True,
+                    },
                 ) as span:
                     await self._commit(waiting, span)
             except (Unmatched, NotAllowed) as problem:
