@@ -29,6 +29,7 @@ from hub.contract import Adapter, AdapterStore, Assignment, CallbackRejected, Ca
 from hub.model.assignments.state import Role, delivery_key
 from hub.model.case.state import Severity, case_id
 from hub.platform.adapters.outbound import departmental_client
+from hub.platform.trial.memory_store import MemoryStore as MemoryStore
 
 PATIENCE = 45.0
 """Seconds to wait for what has to come: long, because a slow machine is nobody's fault and waiting costs nothing when all is well."""
@@ -59,25 +60,6 @@ def sample_assignment(*, unit: str = "dept.sample", area: str = "320113001001001
         finish_by=now + timedelta(hours=24),
     )
     return replace(assignment, **changes)
-
-
-class MemoryStore:
-    """An AdapterStore for tests; forgets everything with the process."""
-
-    def __init__(self) -> None:
-        self.values: dict[str, bytes] = {}
-
-    async def get(self, key: str) -> bytes | None:
-        """The value, or None."""
-        return self.values.get(key)
-
-    async def put(self, key: str, value: bytes) -> None:
-        """Store."""
-        self.values[key] = value
-
-    async def delete(self, key: str) -> None:
-        """Forget."""
-        self.values.pop(key, None)
 
 
 @asynccontextmanager

@@ -29,6 +29,7 @@ from hub.platform.adapters.outbound import Exchange as Wired
 from hub.platform.adapters.outbound import departmental_client
 from hub.platform.adapters.running import Running, build, check_settings, rate_of, secrets_of
 from hub.platform.trial.blotting import Blotter
+from hub.platform.trial.memory_store import MemoryStore
 from hub.platform.trial.outcome import outcome_of
 from hub.platform.trial.sample import RECALL_REASON
 from hub.platform.trial.values import Answer, Call, Exchange, LogLine, Problem, Request, Trial
@@ -46,25 +47,6 @@ MOST_KEPT = 8 * 1024 * 1024
 """Bytes of bodies that are kept."""
 NOWHERE = "http://127.0.0.1:9/hooks/trial"
 """Where a department would call back when nobody says: nobody listens there."""
-
-
-class ForgetfulStore:
-    """An AdapterStore that is gone with the trial."""
-
-    def __init__(self) -> None:
-        self._values: dict[str, bytes] = {}
-
-    async def get(self, key: str) -> bytes | None:
-        """The value, or None."""
-        return self._values.get(key)
-
-    async def put(self, key: str, value: bytes) -> None:
-        """Keep it until the trial ends."""
-        self._values[key] = value
-
-    async def delete(self, key: str) -> None:
-        """Forget; no error when absent."""
-        self._values.pop(key, None)
 
 
 class _Observed:
@@ -184,7 +166,7 @@ async def try_plugin(
         running = build(
             kind,
             instance,
-            store=ForgetfulStore(),
+            store=MemoryStore(),
             callback_url=callback_url,
             unmapped=observed.word,
             client=client,
