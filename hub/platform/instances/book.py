@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -42,6 +43,10 @@ class Spec(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     statuses: dict[str, ReportKind] = {}
     categories: dict[str, str] = {}
     fields: dict[str, str] = {}
+
+
+_SHARED = frozenset(Spec.__struct_fields__) & {field.name for field in fields(AdapterInstance)} - {"settings"}
+"""What a spec and an instance both have and mean alike."""
 
 
 class Canary(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -215,56 +220,30 @@ def instance_of(
     record: InstanceRecord, spec: Spec, version: int, settings: Mapping[str, object], manifest: Manifest | None
 ) -> AdapterInstance:
     """The instance a spec stands for; `settings` with the secrets in place."""
-    plain = AdapterInstance(name=record.name, plugin=spec.plugin)
-    schedule = spec.schedule if spec.schedule is not None else (manifest.retry_schedule if manifest else ())
-    rate = spec.rate_per_second if spec.rate_per_second is not None else (manifest.rate_per_second if manifest else None)
     crosswalk = None
     if spec.statuses or spec.categories or spec.fields:
         crosswalk = Crosswalk(version=version, statuses=spec.statuses, categories=spec.categories, fields=spec.fields)
+    given: dict[str, Any] = {name: value for name in _SHARED if (value := getattr(spec, name)) is not None}
+    if manifest is not None:
+        said = {
+            "schedule": manifest.retry_schedule,
+            "rate_per_second": manifest.rate_per_second,
+            "concurrency": manifest.concurrency,
+        }
+        given = said | given
+    if given.get("schedule"):
+        given.setdefault("attempts", len(given["schedule"]) + 1)
     return AdapterInstance(
-        name=record.name,
-        plugin=spec.plugin,
-        enabled=record.enabled,
-        settings=settings,
-        version=version,
-        units=spec.units,
-        areas=spec.areas,
-        percent=spec.percent,
-        placement=spec.placement,
-        concurrency=spec.concurrency or (manifest.concurrency if manifest else plain.concurrency),
-        attempts=spec.attempts or (len(schedule) + 1 if schedule else plain.attempts),
-        backoff_base=spec.backoff_base or plain.backoff_base,
-        backoff_cap=spec.backoff_cap or plain.backoff_cap,
-        schedule=schedule,
-        rate_per_second=rate,
-        reports_per_second=spec.reports_per_second or plain.reports_per_second,
-        memory_mib=spec.memory_mib or plain.memory_mib,
-        crosswalk=crosswalk,
+        name=record.name, enabled=record.enabled, settings=settings, version=version, crosswalk=crosswalk, **given
     )
 
 
 def spec_of(instance: AdapterInstance) -> Spec:
     """The spec of an instance of the configuration files, so that a change can start from it. Settings are as they are."""
-    crosswalk = instance.crosswalk or Crosswalk()
-    return Spec(
-        plugin=instance.plugin,
-        settings=dict(instance.settings),
-        units=instance.units,
-        areas=instance.areas,
-        percent=instance.percent,
-        placement=instance.placement,
-        concurrency=instance.concurrency,
-        attempts=instance.attempts,
-        backoff_base=instance.backoff_base,
-        backoff_cap=instance.backoff_cap,
-        schedule=instance.schedule or None,
-        rate_per_second=instance.rate_per_second,
-        reports_per_second=instance.reports_per_second,
-        memory_mib=instance.memory_mib,
-        statuses=dict(crosswalk.statuses),
-        categories=dict(crosswalk.categories),
-        fields=dict(crosswalk.fields),
-    )
+    own = instance.crosswalk or Crosswalk()
+    given: dict[str, Any] = {name: getattr(instance, name) for name in _SHARED}
+    given |= {"settings": dict(instance.settings), "schedule": instance.schedule or None}
+    return Spec(statuses=dict(own.statuses), categories=dict(own.categories), fields=dict(own.fields), **given)
 
 
 def _next(record: InstanceRecord) -> int:
