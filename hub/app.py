@@ -71,7 +71,8 @@ from hub.surfaces.api.cases.kind import CASE_KIND
 from hub.surfaces.api.matters.kinds import Kind
 from hub.surfaces.api.people.tokens import Tokens
 from hub.surfaces.api.services import Upkeep
-from hub.views import Projector, Views
+from hub.views.projector import Projector
+from hub.views.views import Views
 from hub.workshop.grading import tier_of
 
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from operator import attrgetter
 from typing import Any, Protocol
 
 import structlog
@@ -36,6 +37,8 @@ MOST = 1_000
 _AHEAD = 4
 """Lists of commits read ahead while a transaction runs."""
 _MOST_PAUSE = 10.0
+_SOURCE, _FILE = attrgetter("adapter", "ref"), attrgetter("sha256", "matter", "owner")
+"""What must not come twice in one statement."""
 _MOST_IN_QUESTION = 500
 """Matters asked for in one statement."""
 
@@ -267,6 +270,6 @@ def _note(changes: _Changes, projection: Projection[Any], commit: Commit[Any], e
     if (assignment := rows.delivered_assignment(event)) is not None:
         changes.delivered.setdefault((commit.id, assignment), at)
     if (source := projection.sources(commit, event)) is not None:
-        changes.sources[source[0], source[1]] = source
+        changes.sources[_SOURCE(source)] = source
     for file in projection.files(commit, event):
-        changes.files[file[:3]] = file
+        changes.files[_FILE(file)] = file

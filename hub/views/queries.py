@@ -1,4 +1,4 @@
-"""Questions to the read models: what may be asked (`CaseFilter`, `Scope`) and the SQL of it. Builds statements, runs none.
+"""Questions to the read models: whose cases (`Scope`), which of them (a filter), and the SQL of it. Builds statements, runs none.
 
 Scopes are part of every statement: what lies outside is not found, not filtered afterwards. Called by `Views`.
 """
@@ -9,22 +9,24 @@ import base64
 import binascii
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
-from typing import Generic, TypeVar
+from enum import Enum
+from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
 from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 
 from hub.errors import InvalidInput
 from hub.model.aggregate import Folded
-from hub.model.case.state import Case, Channel, Severity, Stage
-from hub.model.district.areas import Level
+from hub.model.case.state import Case, Stage
+from hub.views.filters import CaseFilter, Filter, Sort, Where
 from hub.views.schema import assignments, cases, micros
 from hub.views.search import Search
 
 S = TypeVar("S")
+T = TypeVar("T")
 
-MOST_IN_PAGE = 200
+Number = Annotated[int, msgspec.Meta(ge=1 - 2**63, le=2**63 - 1)]
+"""What a database takes as a number."""
 _FAR = 253_402_300_799_000_000
 """Stands for "no limit" when ordering by limits: the end of the year 9999."""
 
@@ -38,39 +40,6 @@ class Scope:
 
 
 EVERYTHING = Scope()
-
-
-class Sort(StrEnum):
-    """Orders of a list; `-` is descending."""
-
-    NEWEST = "-reported_at"
-    OLDEST = "reported_at"
-    LATEST_CHANGE = "-updated_at"
-    EARLIEST_CHANGE = "updated_at"
-    DUE = "due_at"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CaseFilter:
-    """Which cases; None means any. `late`: a limit that runs has passed. `unit`: holds it or has an assignment."""
-
-    stage: tuple[Stage, ...] = ()
-    area: str | None = None
-    unit: str | None = None
-    category: str | None = None
-    severity: Severity | None = None
-    channel: Channel | None = None
-    level: Level | None = None
-    late: bool | None = None
-    attention: bool | None = None
-    dead: bool | None = None
-    open: bool | None = None
-    q: str | None = None
-    since: datetime | None = None
-    until: datetime | None = None
-    sort: Sort = Sort.NEWEST
-    limit: int = 50
-    cursor: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,40 +119,67 @@ def assigned_to(unit: str) -> ColumnElement[bool]:
     return cases.c.id.in_(select(assignments.c.matter).where(assignments.c.unit == unit).correlate(None))
 
 
-def wanted(filter: CaseFilter, search: Search, now: datetime) -> list[ColumnElement[bool]]:
-    """The conditions on `cases` of a filter."""
-    columns = cases.c
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the conditions of a filter are made with: the columns, the search, and the time (in microseconds)."""
+
+    search: Search
+    now: int
+
+    @property
+    def cases(self) -> Any:
+        """The columns of cases."""
+        return cases.c
+
+    @property
+    def assignments(self) -> Any:
+        """The columns of assignments."""
+        return assignments.c
+
+    @property
+    def ended(self) -> ColumnElement[bool]:
+        """Whether the case is closed, void or merged."""
+        return cases.c.stage.in_([stage.value for stage in Stage if stage.ended])
+
+    @property
+    def late(self) -> ColumnElement[bool]:
+        """Whether a limit that runs has passed."""
+        return is_late(self.now)
+
+    def in_area(self, area: str) -> ColumnElement[bool]:
+        """Whether the case lies at or below an area."""
+        return in_area(cases.c.area, area)
+
+    def assigned_to(self, unit: str) -> ColumnElement[bool]:
+        """Whether the case has or had an assignment of a unit."""
+        return assigned_to(unit)
+
+    def found_by(self, words: str) -> ColumnElement[bool]:
+        """Whether the case is found by words; raises InvalidInput for none."""
+        return found_by(words, self.search)
+
+
+def wanted(filter: Filter, search: Search, now: datetime) -> list[ColumnElement[bool]]:
+    """The conditions of a filter: those of the fields that were given."""
+    here = Asked(search, micros(now))
     conditions: list[ColumnElement[bool]] = []
-    if filter.stage:
-        conditions.append(columns.stage.in_([stage.value for stage in filter.stage]))
-    if filter.area is not None:
-        conditions.append(in_area(columns.area, filter.area))
-    if filter.unit is not None:
-        conditions.append(or_(columns.holder == filter.unit, assigned_to(filter.unit)))
-    if filter.category is not None:
-        conditions.append(columns.category == filter.category)
-    if filter.severity is not None:
-        conditions.append(columns.severity == filter.severity.value)
-    if filter.channel is not None:
-        conditions.append(columns.channel == filter.channel.value)
-    if filter.level is not None:
-        conditions.append(columns.level == int(filter.level))
-    if filter.late is not None:
-        conditions.append(is_late(now) if filter.late else or_(columns.due_at.is_(None), columns.due_at >= micros(now)))
-    if filter.attention is not None:
-        conditions.append(columns.attention > 0 if filter.attention else columns.attention == 0)
-    if filter.dead is not None:
-        conditions.append(columns.dead == int(filter.dead))
-    if filter.open is not None:
-        ended = columns.stage.in_([stage.value for stage in Stage if stage.ended])
-        conditions.append(~ended if filter.open else ended)
-    if filter.since is not None:
-        conditions.append(columns.reported_at >= micros(filter.since))
-    if filter.until is not None:
-        conditions.append(columns.reported_at < micros(filter.until))
-    if filter.q is not None:
-        conditions.append(found_by(filter.q, search))
+    for name, field in type(filter).model_fields.items():
+        value = getattr(filter, name)
+        if value is not None and value != ():
+            conditions.extend(part.condition(here, _stored(value)) for part in field.metadata if isinstance(part, Where))
     return conditions
+
+
+def _stored(value: object) -> object:
+    """A filter's value as the tables have it."""
+    match value:
+        case datetime():
+            return micros(value)
+        case Enum():
+            return value.value
+        case tuple():
+            return tuple(_stored(item) for item in value)
+    return value
 
 
 def found_by(query: str, search: Search) -> ColumnElement[bool]:
@@ -194,9 +190,9 @@ def found_by(query: str, search: Search) -> ColumnElement[bool]:
     return hits
 
 
-def is_late(now: datetime) -> ColumnElement[bool]:
-    """Whether a limit that runs has passed."""
-    return and_(cases.c.due_at.is_not(None), cases.c.due_at < micros(now))
+def is_late(now: int) -> ColumnElement[bool]:
+    """Whether a limit that runs has passed at `now` (microseconds)."""
+    return and_(cases.c.due_at.is_not(None), cases.c.due_at < now)
 
 
 def listing(filter: CaseFilter, scope: Scope, search: Search, now: datetime) -> Select[int, int, int | None, str, int]:
@@ -214,13 +210,15 @@ def listing(filter: CaseFilter, scope: Scope, search: Search, now: datetime) -> 
     statement = select(columns.opened, columns.updated_at, columns.due_at, columns.doc, key.label("key"))
     statement = statement.where(*within_scope(scope), *wanted(filter, search, now))
     if filter.cursor is not None:
-        after, opened = _read_cursor(filter.cursor, filter.sort)
+        sort, after, opened = read_cursor(filter.cursor, tuple[Sort, Number, Number])
+        if sort is not filter.sort:
+            raise InvalidInput("not a cursor of this list", subject="cursor")
         if descending:
             statement = statement.where(or_(key < after, and_(key == after, columns.opened < opened)))
         else:
             statement = statement.where(or_(key > after, and_(key == after, columns.opened > opened)))
     order = (key.desc(), columns.opened.desc()) if descending else (key.asc(), columns.opened.asc())
-    return statement.order_by(*order).limit(page_size(filter) + 1)
+    return statement.order_by(*order).limit(filter.limit + 1)
 
 
 def counting(filter: CaseFilter, scope: Scope, search: Search, now: datetime) -> Select[int]:
@@ -228,22 +226,15 @@ def counting(filter: CaseFilter, scope: Scope, search: Search, now: datetime) ->
     return select(func.count()).select_from(cases).where(*within_scope(scope), *wanted(filter, search, now))
 
 
-def page_size(filter: CaseFilter) -> int:
-    """The number of cases in a page."""
-    return max(1, min(filter.limit, MOST_IN_PAGE))
-
-
-def write_cursor(sort: Sort, key: int, opened: int) -> str:
+def write_cursor(*place: str | int) -> str:
     """The place behind a row, opaque to callers."""
-    return base64.urlsafe_b64encode(msgspec.json.encode([sort.value, key, opened])).decode().rstrip("=")
+    return base64.urlsafe_b64encode(msgspec.json.encode(place)).decode().rstrip("=")
 
 
-def _read_cursor(text: str, sort: Sort) -> tuple[int, int]:
+def read_cursor(text: str, form: type[T]) -> T:
+    """The place a cursor of that form names; raises InvalidInput for what is none."""
     try:
         raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-        order, key, opened = msgspec.json.decode(raw, type=tuple[str, int, int])
+        return msgspec.json.decode(raw, type=form)
     except (binascii.Error, msgspec.DecodeError, ValueError) as problem:
         raise InvalidInput("not a cursor of this list", subject="cursor") from problem
-    if order != sort.value or not all(abs(value) < 2**63 for value in (key, opened)):
-        raise InvalidInput("not a cursor of this list", subject="cursor")
-    return key, opened

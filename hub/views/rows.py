@@ -1,7 +1,7 @@
 """What the projector writes, as pure functions: a folded matter and its commits become rows. No SQL, no clock.
 
 Rows of cases, assignments and attempts are functions of the folded state alone, those of the timeline, of sources and of files
-of single events. The order of values is that of the columns in `schema`.
+of single events. Values have the names of the columns in `schema`.
 """
 
 from __future__ import annotations
@@ -17,8 +17,16 @@ from hub.model.assignments.state import Assigned, Assignment, AssignmentState
 from hub.model.case.events import Attached, CaseReported, Commented, ReportAttached
 from hub.model.case.state import NO_SOURCES, Case
 from hub.model.records import Attachment
-from hub.views.bulk import Row
+from hub.views import schema
+from hub.views.bulk import Row, row_of
 from hub.views.schema import micros, micros_or_none
+
+CaseRow = row_of(schema.cases)
+AssignmentRow = row_of(schema.assignments)
+AttemptRow = row_of(schema.attempts)
+TimelineRow = row_of(schema.timeline)
+SourceRow = row_of(schema.sources)
+FileRow = row_of(schema.files)
 
 _encode = msgspec.json.Encoder().encode
 
@@ -29,23 +37,23 @@ def case_row(folded: Folded[Case], opened: int, updated_at: int) -> Row:
     live = not case.stage.ended
     running = live and case.suspended_at is None
     due = min((deadline.due_at for deadline in case.deadlines), default=None) if running else None
-    return (
-        opened,
-        case.id,
-        case.area,
-        case.stage.value,
-        case.channel.value,
-        case.category,
-        None if case.severity is None else case.severity.value,
-        None if case.level is None else int(case.level),
-        case.holder,
-        micros(case.reported_at),
-        updated_at,
-        micros_or_none(case.closed_at),
-        micros_or_none(due),
-        len(case.attention) if live else 0,
-        int(live and any(item.state is AssignmentState.DEAD for item in case.assignments)),
-        encode_case(folded),
+    return CaseRow(
+        opened=opened,
+        id=case.id,
+        area=case.area,
+        stage=case.stage.value,
+        channel=case.channel.value,
+        category=case.category,
+        severity=None if case.severity is None else case.severity.value,
+        level=None if case.level is None else int(case.level),
+        holder=case.holder,
+        reported_at=micros(case.reported_at),
+        updated_at=updated_at,
+        closed_at=micros_or_none(case.closed_at),
+        due_at=micros_or_none(due),
+        attention=len(case.attention) if live else 0,
+        dead=int(live and any(item.state is AssignmentState.DEAD for item in case.assignments)),
+        doc=encode_case(folded),
     )
 
 
@@ -67,21 +75,21 @@ def assignment_row(matter: Assigned, item: Assignment, delivered_at: int | None)
     if owing and matter.suspended_at is None:
         due = min((d.due_at for d in matter.deadlines if d.assignment == item.id), default=None)
     last = item.attempts[-1] if item.attempts else None
-    return (
-        matter.id,
-        item.id,
-        item.unit,
-        item.role.value,
-        item.state.value,
-        int(owing),
-        item.adapter,
-        item.ticket,
-        len(item.attempts),
-        None if last is None else last.outcome.value,
-        micros(item.made_at if last is None else last.started_at),
-        micros(item.made_at),
-        delivered_at,
-        micros_or_none(due),
+    return AssignmentRow(
+        matter=matter.id,
+        assignment=item.id,
+        unit=item.unit,
+        role=item.role.value,
+        state=item.state.value,
+        open=int(owing),
+        adapter=item.adapter,
+        ticket=item.ticket,
+        attempts=len(item.attempts),
+        outcome=None if last is None else last.outcome.value,
+        tried_at=micros(item.made_at if last is None else last.started_at),
+        made_at=micros(item.made_at),
+        delivered_at=delivered_at,
+        due_at=micros_or_none(due),
     )
 
 
@@ -91,14 +99,14 @@ def attempt_rows(matter: Assigned, item: Assignment, before: Assignment | None) 
     for place, attempt in enumerate(item.attempts):
         if place < len(known) and known[place] == attempt:
             continue
-        yield (
-            matter.id,
-            item.id,
-            attempt.number,
-            attempt.outcome.value,
-            micros(attempt.started_at),
-            micros_or_none(attempt.ended_at),
-            attempt.error,
+        yield AttemptRow(
+            matter=matter.id,
+            assignment=item.id,
+            number=attempt.number,
+            outcome=attempt.outcome.value,
+            started_at=micros(attempt.started_at),
+            ended_at=micros_or_none(attempt.ended_at),
+            error=attempt.error,
         )
 
 
@@ -106,17 +114,17 @@ def timeline_rows(commit: Commit[Any], sequence: int, at: int) -> Iterator[Row]:
     """One row of `timeline` for each event."""
     actor = _encode(commit.actor).decode()
     for ordinal, event in enumerate(commit.events):
-        yield (
-            commit.id,
-            commit.number,
-            ordinal,
-            sequence,
-            at,
-            actor,
-            commit.command,
-            commit.policy,
-            commit.traceparent,
-            _encode(event).decode(),
+        yield TimelineRow(
+            matter=commit.id,
+            number=commit.number,
+            ordinal=ordinal,
+            sequence=sequence,
+            at=at,
+            actor=actor,
+            command=commit.command,
+            policy=commit.policy,
+            traceparent=commit.traceparent,
+            body=_encode(event).decode(),
         )
 
 
@@ -128,7 +136,7 @@ def delivered_assignment(event: Event) -> str | None:
 def source_row(commit: Commit[Any], event: Event) -> Row | None:
     """The row of `sources` when the event ties a system's own number to the case."""
     if isinstance(event, CaseReported | ReportAttached) and event.source is not None:
-        return (event.source.adapter, event.source.ref, commit.id)
+        return SourceRow(adapter=event.source.adapter, ref=event.source.ref, matter=commit.id)
     return None
 
 
@@ -144,7 +152,13 @@ def file_rows(commit: Commit[Any], event: Event) -> Iterator[Row]:
         case AssignmentProgressed() | AssignmentResolved():
             attached = event.attachments
     for file in attached:
-        yield (file.sha256, commit.id, owner, file.name, file.media_type)
+        yield FileRow(
+            sha256=file.sha256,
+            matter=commit.id,
+            owner=owner,
+            name=file.name,
+            media_type=file.media_type,
+        )
 
 
 def searchable(commit: Commit[Any], event: Event) -> str | None:

@@ -8,12 +8,13 @@ Called by `Views` (reads) and the projector (writes).
 
 from __future__ import annotations
 
+import zlib
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, SmallInteger, String, Table, Text
 
 VERSION = 5
-"""Raised with every change of the shared tables or of what is written to them; each projection has a version of its own."""
+"""Raised when something else is written to the shared tables; new columns are noticed. Each projection has a version of its own."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TICK = timedelta(microseconds=1)
@@ -130,6 +131,12 @@ positions = Table(
 
 SHARED = (assignments, attempts, timeline, sources, files)
 """The tables the projector fills for every kind of matter (beside the search index, and the projections' own)."""
+
+
+def shape(*tables: Table) -> str:
+    """A short name of what columns tables have, so that those of another shape are known and built anew."""
+    columns = [f"{column.table.name}.{column.name} {column.type!r}" for table in tables for column in table.columns]
+    return format(zlib.crc32("\n".join(columns).encode()), "x")
 
 
 def micros(at: datetime) -> int:

@@ -74,6 +74,7 @@ class PhraseSearch:
     """SQLite's FTS5."""
 
     _table = Table("notes_words", MetaData(), Column("opened", BigInteger), Column("words", Text))
+    _row = bulk.row_of(_table)
 
     def create(self, connection: Connection) -> None:
         """Make the index if it is missing."""
@@ -91,7 +92,8 @@ class PhraseSearch:
 
     def add(self, connection: Connection, notes: Iterable[tuple[int, str]]) -> None:
         """Add (opened, text) pairs."""
-        bulk.insert(connection, self._table, ((opened, words) for opened, note in notes if (words := segment(note))))
+        found = (self._row(opened=opened, words=words) for opened, note in notes if (words := segment(note)))
+        bulk.insert(connection, self._table, found)
 
     def matches(self, query: str) -> ColumnElement[bool] | None:
         """A condition on `cases`: one note of the case holds all words."""
@@ -110,6 +112,7 @@ class PlainSearch:
     _table = Table(
         "notes", MetaData(), Column("opened", BigInteger, index=True, nullable=False), Column("words", Text, nullable=False)
     )
+    _row = bulk.row_of(_table)
 
     def create(self, connection: Connection) -> None:
         """Make the table if it is missing; with a trigram index where PostgreSQL lets us."""
@@ -130,7 +133,8 @@ class PlainSearch:
 
     def add(self, connection: Connection, notes: Iterable[tuple[int, str]]) -> None:
         """Add (opened, text) pairs."""
-        bulk.insert(connection, self._table, ((opened, words) for opened, note in notes if (words := fold(note))))
+        found = (self._row(opened=opened, words=words) for opened, note in notes if (words := fold(note)))
+        bulk.insert(connection, self._table, found)
 
     def matches(self, query: str) -> ColumnElement[bool] | None:
         """A condition on `cases`: one note of the case holds all words."""

@@ -74,7 +74,7 @@ def summarise(connection: Connection, scope: Scope, now: datetime, sequence: int
             cases.c.stage,
             func.count(),
             func.sum(cases.c.dead),
-            func.sum(case((is_late(now), 1), else_=0)),
+            func.sum(case((is_late(micros(now)), 1), else_=0)),
             func.sum(case((cases.c.attention > 0, 1), else_=0)),
         )
         .where(*here)

@@ -23,9 +23,10 @@ from hub.model.aggregate import Aggregates
 from hub.model.case.state import CaseId
 from hub.model.records import Source
 from hub.views import deliveries, queries
-from hub.views.deliveries import DeliveryFilter, DeliveryPage, SeenDelivery
+from hub.views.deliveries import DeliveryPage, SeenDelivery
+from hub.views.filters import CaseFilter, DeliveryFilter
 from hub.views.projection import CASES, Projection
-from hub.views.queries import EVERYTHING, CaseFilter, Page, Scope, SeenCase, SeenFile, SeenMatter, TimelineEntry
+from hub.views.queries import EVERYTHING, Page, Scope, SeenCase, SeenFile, SeenMatter, TimelineEntry
 from hub.views.rows import decode_case
 from hub.views.schema import (
     SHARED,
@@ -36,6 +37,7 @@ from hub.views.schema import (
     metadata,
     moment,
     positions,
+    shape,
     sources,
     timeline,
 )
@@ -71,7 +73,8 @@ class Views:
     ) -> None:
         self.projections = tuple(projections)
         self._aggregates = Aggregates(*(one.aggregate for one in projections))
-        self._version = " ".join((str(VERSION), *(f"{one.aggregate.name}:{one.version}" for one in projections)))
+        kinds = (f"{one.aggregate.name}:{one.version}.{shape(one.table)}" for one in projections)
+        self._version = " ".join((f"{VERSION}.{shape(*SHARED)}", *kinds))
         embedded = make_url(url).get_backend_name() == "sqlite"
         options: dict[str, Any] = {"connect_args": {"timeout": 30}} if embedded else {"pool_pre_ping": True}
         self.engine = create_engine(url, pool_size=READERS + 1, max_overflow=1, **options)
@@ -109,7 +112,7 @@ class Views:
         """Cases by filter, a page at a time. Raises InvalidInput for a cursor of another list."""
         statement = queries.listing(filter, scope, self.search, self._clock())
         rows = await self.read(lambda connection: connection.execute(statement).all())
-        size = queries.page_size(filter)
+        size = filter.limit
         items = tuple(_seen(doc, opened, updated, due) for opened, updated, due, doc, _ in rows[:size])
         cursor = queries.write_cursor(filter.sort, rows[size - 1].key, rows[size - 1].opened) if len(rows) > size else None
         return Page(items, cursor)
@@ -143,7 +146,7 @@ class Views:
 
     async def deliveries(self, filter: DeliveryFilter, scope: Scope = EVERYTHING) -> DeliveryPage:
         """The delivery log by filter, a page at a time. Raises InvalidInput for a cursor of another list."""
-        statement = deliveries.listing(filter, scope, self.search)
+        statement = deliveries.listing(filter, scope, self.search, self._clock())
         return deliveries.page_of(filter, await self.read(lambda connection: connection.execute(statement).all()))
 
     async def delivery(self, case: str, assignment: str, scope: Scope = EVERYTHING) -> SeenDelivery | None:

@@ -26,7 +26,9 @@ from hub.surfaces.api.cases.present import actor_answer
 from hub.surfaces.api.matters.kinds import Kind, Showing
 from hub.surfaces.api.models import TimelineItem
 from hub.surfaces.api.people.auth import Caller
-from hub.views import Projection, TimelineEntry
+from hub.views.bulk import Row, row_of
+from hub.views.projection import Projection
+from hub.views.queries import TimelineEntry
 
 
 class Errand(Limited, frozen=True, gc=False, omit_defaults=True, kw_only=True):
@@ -178,9 +180,12 @@ TABLE = Table(
 )
 
 
-def row(folded: Folded[Errand], opened: int, updated_at: int) -> tuple[object, ...]:
+ErrandRow = row_of(TABLE)
+
+
+def row(folded: Folded[Errand], opened: int, updated_at: int) -> Row:
     doc = msgspec.json.encode(msgspec.structs.replace(folded, commands=NO_COMMANDS)).decode()
-    return (opened, folded.id, folded.state.area, updated_at, doc)
+    return ErrandRow(opened=opened, id=folded.id, area=folded.state.area, updated_at=updated_at, doc=doc)
 
 
 def words(_commit: Commit[Any], event: Event) -> str | None:

@@ -42,7 +42,8 @@ from hub.surfaces.api.cases.kind import CASE_KIND
 from hub.surfaces.api.people.tokens import Tokens
 from hub.testing.kit import QuietServer, eventually
 from hub.testing.memory import MemoryBucket, MemoryLedger
-from hub.views import Projector, Views
+from hub.views.projector import Projector
+from hub.views.views import Views
 
 ROOT = Path(__file__).resolve().parents[2]
 START = datetime(2026, 3, 2, 2, 0, tzinfo=UTC)

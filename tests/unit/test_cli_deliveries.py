@@ -79,6 +79,20 @@ def test_deliveries_are_listed_with_state_outcome_and_number(hub: Hub) -> None:
     assert hub.json("delivery", "list", "--since", "2200-01-01T00:00")["items"] == []
 
 
+def test_every_kind_of_filter_goes_from_the_command_line_to_the_views(hub: Hub) -> None:
+    def keys(*words: str) -> list[str]:
+        return [row["key"] for row in hub.json("delivery", "list", *words)["items"]]  # type: ignore[attr-defined]
+
+    assert keys("--state", "dead", "--state", "delivered") == keys()
+    assert keys("--not-stopped", "--until", "2200-01-01T00:00", "--limit", "7") == [hub.delivered]
+    assert keys("--key", hub.dead) == [hub.dead]
+    assert "Invalid value" in hub.run("delivery", "list", "--state", "lost").output
+    for flag, found in (("--dead", True), ("--not-dead", False)):
+        cases = hub.json("case", "list", flag, "--open", who="admin")["items"]
+        assert (hub.dead.partition(".")[0] in [row["id"] for row in cases]) is found  # type: ignore[attr-defined]
+    assert "pattern" in hub.run("case", "list", "--area", "32").stderr
+
+
 def test_delivery_is_shown_with_every_attempt(hub: Hub) -> None:
     shown = hub.run("delivery", "show", hub.delivered).stdout
     for word in ("投递记录", "503", "unavailable", "138****1234", "失败", "已送达"):

@@ -3,12 +3,14 @@
 import asyncio
 import sqlite3
 from collections import Counter
+from dataclasses import replace
 from datetime import timedelta
+from itertools import permutations
 from pathlib import Path
 
 import msgspec
 import pytest
-from sqlalchemy import update
+from sqlalchemy import Column, Integer, MetaData, Table, Text, create_engine, select, update
 
 from hub.errors import InvalidInput, LedgerDamaged
 from hub.model.actors import SYSTEM, Actor
@@ -21,9 +23,14 @@ from hub.model.district.areas import AreaCode, UnitCode
 from hub.model.policy.district import District
 from hub.model.records import Source
 from hub.spine.ledger.desk import Desk
-from hub.views import CaseFilter, DeliveryFilter, Overtaken, Projector, Scope, Sort, Views, queries
+from hub.views import bulk, queries
+from hub.views.filters import CaseFilter, DeliveryFilter, Sort
+from hub.views.projection import CASES
+from hub.views.projector import Overtaken, Projector
+from hub.views.queries import Scope
 from hub.views.schema import positions
 from hub.views.search import PhraseSearch, PlainSearch, Search
+from hub.views.views import Views
 from tests.unit.api_world import Clock, MemoryLedger, district, new_case_id, person
 from tests.unit.history import play, play_now
 
@@ -102,6 +109,33 @@ async def test_rebuild_gives_identical_rows_whatever_the_size_of_transactions(
     assert count == len(history.stored)
     assert dump(tmp_path / "views.db") == before
     assert before["files"]
+    views.close()
+
+
+def test_a_row_is_written_by_the_names_of_its_columns_whatever_their_order() -> None:
+    engine = create_engine("sqlite://")
+    for number, order in enumerate(permutations(("id", "first", "second"))):
+        columns = (Column(name, Text if name != "id" else Integer, primary_key=name == "id") for name in order)
+        table = Table(f"moved{number}", MetaData(), *columns)
+        row = bulk.row_of(table)
+        with engine.begin() as connection:
+            table.create(connection)
+            bulk.upsert(connection, table, [row(id=1, first="a", second="b")])
+            bulk.upsert(connection, table, [row(second="c", first="d", id=1)], keep=frozenset({"first"}))
+            assert connection.execute(select(table.c.id, table.c.first, table.c.second)).all() == [(1, "a", "c")]
+        with pytest.raises(TypeError, match="second"):
+            row(id=1, first="a")
+    engine.dispose()
+
+
+async def test_views_whose_table_has_another_column_are_emptied(history: MemoryLedger, tmp_path: Path) -> None:
+    views = open_views(tmp_path)
+    assert await Projector(views, history).catch_up() == len(history.stored)
+    views.close()
+    columns = (Column(column.name, column.type, primary_key=column.primary_key) for column in CASES.table.columns)
+    wider = Table("cases", MetaData(), *columns, Column("round", Integer))
+    views = Views(f"sqlite:///{tmp_path / 'views.db'}", projections=(replace(CASES, table=wider),), clock=Clock())
+    assert views.position() == 0
     views.close()
 
 

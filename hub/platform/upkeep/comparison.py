@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Select
 
     from hub.spine.ledger.store import Ledger
-    from hub.views import Views
+    from hub.views.views import Views
 
 VIEWS_WITHIN = 60.0
 """Seconds the read models get to hold what is in the ledger; else the run is put off."""

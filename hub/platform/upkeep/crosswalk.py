@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from hub.model.policy.district import District
     from hub.platform.adapters import Adapters
-    from hub.views import Views
+    from hub.views.views import Views
 
 MAPPED = "已列入对照表"
 MOST_CONCERNED = 200

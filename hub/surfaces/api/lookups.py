@@ -32,7 +32,8 @@ from hub.surfaces.api.models import (
 from hub.surfaces.api.openapi import gives, takes
 from hub.surfaces.api.people.auth import ADMINS, POLICY_READERS, CallerHere, ServicesHere
 from hub.surfaces.api.problems import Failure, FieldError
-from hub.views import Latency, Scope
+from hub.views.queries import Scope
+from hub.views.summary import Latency
 
 router = APIRouter(tags=["lookups"])
 

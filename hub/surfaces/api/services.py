@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from hub.spine.ways_in.intake import Intake
     from hub.surfaces.api.matters.kinds import Kind
     from hub.surfaces.api.people.tokens import Tokens
-    from hub.views import Views
+    from hub.views.views import Views
 
 
 PublishPolicy = Callable[[dict[str, str], "Actor"], Awaitable[int]]

@@ -12,79 +12,34 @@ import typer
 from rich.console import Group
 from rich.text import Text
 
-from hub.model.case.state import Channel, Severity, Stage
+from hub.model.case.state import Channel, Severity
 from hub.surfaces.cli.client import segment
+from hub.surfaces.cli.filters import lists
 from hub.surfaces.cli.generated import Key, told
 from hub.surfaces.cli.session import Session, asks_hub
 from hub.surfaces.cli.tables import Column, clock, facts, table, when, word, worded
+from hub.views.filters import CaseFilter
 
 case_app = typer.Typer(no_args_is_help=True, help="Cases: find them, look at them, act on them.")
 
 CaseArgument = Annotated[str, typer.Argument(metavar="CASE", help="Case id, e.g. 320113001001001-0f3k9m2p7q.")]
 
 
-@asks_hub(case_app, "list", example="hub case list --stage held --area 320113001 --q 下水道")
-def list_cases(
-    session: Session,
-    stage: Annotated[Stage | None, typer.Option(help="Only of this stage.", show_default=False)] = None,
-    area: Annotated[str | None, typer.Option(help="Only in this area and below.", show_default=False)] = None,
-    unit: Annotated[str | None, typer.Option(help="Only held by or assigned to this unit.", show_default=False)] = None,
-    category: Annotated[str | None, typer.Option(help="Only of this category.", show_default=False)] = None,
-    severity: Annotated[Severity | None, typer.Option(help="Only of this severity.", show_default=False)] = None,
-    channel: Annotated[Channel | None, typer.Option(help="Only from this channel.", show_default=False)] = None,
-    level: Annotated[
-        str | None, typer.Option(help="Only held by this level: grid, community, street, district.", show_default=False)
-    ] = None,
-    open: Annotated[bool, typer.Option("--open", help="Only those not ended.")] = False,
-    dead: Annotated[bool, typer.Option("--dead", help="Only with a dead letter.")] = False,
-    late: Annotated[bool, typer.Option("--late", help="Only with a limit passed.")] = False,
-    attention: Annotated[bool, typer.Option("--attention", help="Only those an operator has to look at.")] = False,
-    q: Annotated[str | None, typer.Option(help="Words to look for, Chinese too.", show_default=False)] = None,
-    since: Annotated[str | None, typer.Option(metavar="TIME", help="Reported since.", show_default=False)] = None,
-    until: Annotated[str | None, typer.Option(metavar="TIME", help="Reported before.", show_default=False)] = None,
-    sort: Annotated[
-        str | None,
-        typer.Option(help="-reported_at (newest first), reported_at, -updated_at, updated_at or due_at.", show_default=False),
-    ] = None,
-    limit: Annotated[int, typer.Option(min=1, max=100_000, help="At most so many.")] = 50,
-) -> None:
+@lists(case_app, "/cases", CaseFilter, example="hub case list --stage held --area 320113001 --q 下水道")
+def list_cases(session: Session, rows: list[dict[str, Any]]) -> object:
     """List cases, newest first unless sorted otherwise."""
-    rows = list(
-        session.api.pages(
-            "/cases",
-            limit=limit,
-            stage=stage and stage.value,
-            area=area,
-            unit=unit,
-            category=category,
-            severity=severity and severity.value,
-            channel=channel and channel.value,
-            level=level,
-            open=open or None,
-            dead=dead or None,
-            late=late or None,
-            attention=attention or None,
-            q=q,
-            since=since and session.time_of(since, "--since").isoformat(),
-            until=until and session.time_of(until, "--until").isoformat(),
-            sort=sort,
-        )
-    )
-    session.answer(
-        {"items": rows},
-        lambda _: table(
-            rows,
-            (
-                ("编号", "id"),
-                ("状态", worded("stage")),
-                ("级别", worded("severity")),
-                ("标题", "title"),
-                ("层级", worded("level")),
-                ("承办", lambda row: row.get("holder_name") or row.get("holder")),
-                ("来源", worded("channel")),
-                ("登记时间", when("reported_at", session.zone)),
-                ("时限", lambda row: Text(clock(row.get("due_at"), session.zone), style="red" if row.get("late") else "")),
-            ),
+    return table(
+        rows,
+        (
+            ("编号", "id"),
+            ("状态", worded("stage")),
+            ("级别", worded("severity")),
+            ("标题", "title"),
+            ("层级", worded("level")),
+            ("承办", lambda row: row.get("holder_name") or row.get("holder")),
+            ("来源", worded("channel")),
+            ("登记时间", when("reported_at", session.zone)),
+            ("时限", lambda row: Text(clock(row.get("due_at"), session.zone), style="red" if row.get("late") else "")),
         ),
     )
 

@@ -133,7 +133,7 @@ class HubApi:
         method: str,
         path: str,
         *,
-        params: Mapping[str, str] | None = None,
+        params: Mapping[str, list[str]] | None = None,
         body: Mapping[str, object] | None = None,
         files: Mapping[str, tuple[str, bytes, str]] | None = None,
         fields: Mapping[str, str] | None = None,
@@ -214,11 +214,11 @@ def _field(error: Mapping[str, Any], said: str) -> str:
     return f"{where}: {what}" if where and what and what not in said else str(where or what)
 
 
-def _query(values: Mapping[str, object]) -> dict[str, str]:
+def _query(values: Mapping[str, object]) -> dict[str, list[str]]:
     return {
-        name: str(value).lower() if isinstance(value, bool) else str(value)
+        name: [str(item).lower() if isinstance(item, bool) else str(item) for item in items]
         for name, value in values.items()
-        if value is not None
+        if (items := value if isinstance(value, list) else [] if value is None else [value])
     }
 
 

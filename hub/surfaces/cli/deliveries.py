@@ -10,8 +10,10 @@ from rich.console import Group
 from rich.text import Text
 
 from hub.surfaces.cli.client import segment
+from hub.surfaces.cli.filters import lists
 from hub.surfaces.cli.session import Session, asks_hub
 from hub.surfaces.cli.tables import facts, table, when, worded
+from hub.views.filters import DeliveryFilter
 
 delivery_app = typer.Typer(no_args_is_help=True, help="Deliveries: what went to departments' systems, and how each try ended.")
 
@@ -22,61 +24,23 @@ KeyArgument = Annotated[str, typer.Argument(metavar="KEY", help="Delivery key: <
 _OUTCOME = {"started": "进行中", "delivered": "已送达", "failed": "失败", "unknown": "结果不明", "refused": "被拒收"}
 
 
-@asks_hub(delivery_app, "list", example="hub delivery list --adapter parks --state dead")
-def list_deliveries(
-    session: Session,
-    adapter: Annotated[str | None, typer.Option(help="Only of this adapter instance.", show_default=False)] = None,
-    unit: Annotated[str | None, typer.Option(help="Only of this unit.", show_default=False)] = None,
-    state: Annotated[
-        str | None, typer.Option(help="made, sending, delivered, accepted, dead, refused, uncertain …", show_default=False)
-    ] = None,
-    stopped: Annotated[
-        bool, typer.Option("--stopped", help="Only what waits for an operator: dead, refused or uncertain.")
-    ] = False,
-    outcome: Annotated[
-        str | None, typer.Option(help="Of the last attempt: started, delivered, failed, unknown, refused.", show_default=False)
-    ] = None,
-    case: Annotated[str | None, typer.Option(help="Only of this case.", show_default=False)] = None,
-    ticket: Annotated[str | None, typer.Option(help="The department's own number.", show_default=False)] = None,
-    q: Annotated[str | None, typer.Option("--q", help="Key, ticket, or words of the case.", show_default=False)] = None,
-    since: Annotated[str | None, typer.Option(help="Last tried at or after: ISO time.", show_default=False)] = None,
-    until: Annotated[str | None, typer.Option(help="Last tried before: ISO time.", show_default=False)] = None,
-    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 50,
-) -> None:
+@lists(delivery_app, "/deliveries", DeliveryFilter, example="hub delivery list --adapter parks --state dead --state refused")
+def list_deliveries(session: Session, rows: list[dict[str, Any]]) -> object:
     """List deliveries, latest attempt first. A department's token sees its own."""
-    rows = list(
-        session.api.pages(
-            "/deliveries",
-            limit=limit,
-            adapter=adapter,
-            unit=unit,
-            state=state,
-            stopped=stopped or None,
-            outcome=outcome,
-            case=case,
-            ticket=ticket,
-            q=q,
-            since=None if since is None else session.time_of(since, "--since").isoformat(),
-            until=None if until is None else session.time_of(until, "--until").isoformat(),
-        )
-    )
-    session.answer(
-        {"items": rows},
-        lambda _: table(
-            rows,
-            (
-                ("投递键", "key"),
-                ("标题", "title"),
-                ("单位", lambda row: row.get("unit_name") or row.get("unit")),
-                ("适配器", "adapter"),
-                ("状态", worded("state")),
-                ("结果", _outcome),
-                ("次数", lambda row: len(row.get("attempts", []))),
-                ("最近一次", when("tried_at", session.zone)),
-                ("部门单号", "ticket"),
-                ("错误", lambda row: _last(row).get("error")),
-                ("HTTP", lambda row: _last(row).get("status")),
-            ),
+    return table(
+        rows,
+        (
+            ("投递键", "key"),
+            ("标题", "title"),
+            ("单位", lambda row: row.get("unit_name") or row.get("unit")),
+            ("适配器", "adapter"),
+            ("状态", worded("state")),
+            ("结果", _outcome),
+            ("次数", lambda row: len(row.get("attempts", []))),
+            ("最近一次", when("tried_at", session.zone)),
+            ("部门单号", "ticket"),
+            ("错误", lambda row: _last(row).get("error")),
+            ("HTTP", lambda row: _last(row).get("status")),
         ),
     )
 

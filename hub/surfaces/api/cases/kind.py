@@ -19,7 +19,8 @@ from hub.surfaces.api.cases.present import Presenter, attention_for, own_assignm
 from hub.surfaces.api.matters.kinds import Kind, Showing
 from hub.surfaces.api.models import CaseAnswer, CommandAnswer, TimelineItem
 from hub.surfaces.api.problems import Failure
-from hub.views import CASES, TimelineEntry
+from hub.views.projection import CASES
+from hub.views.queries import TimelineEntry
 
 if TYPE_CHECKING:
     from hub.surfaces.api.people.auth import Caller

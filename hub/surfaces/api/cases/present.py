@@ -25,7 +25,7 @@ from hub.surfaces.api.models import (
     TimelineItem,
 )
 from hub.surfaces.api.people.auth import Caller
-from hub.views import TimelineEntry
+from hub.views.queries import TimelineEntry
 
 if TYPE_CHECKING:
     from hub.model.policy.district import District

@@ -6,15 +6,14 @@ import hmac
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Path, Query, Request
-from pydantic import AwareDatetime
 from starlette.responses import Response
 
 from hub.contract import Contact
 from hub.errors import InvalidInput, NotAllowed
 from hub.model.aggregate import tag_of
 from hub.model.case.commands import AccessContact
-from hub.model.case.state import CaseId, Channel, Severity, Stage
-from hub.model.district.areas import Level, within
+from hub.model.case.state import CaseId
+from hub.model.district.areas import within
 from hub.privacy.masks import FIELDS, mask_text
 from hub.spine.ways_in.intake import Entry
 from hub.surfaces.api.answers import REPLAYED, SEQUENCE, Fresh, KeyHeader, answer, needed, settle, utc_now, wrote
@@ -24,7 +23,7 @@ from hub.surfaces.api.models import CaseList, CommandAnswer, ContactAnswer
 from hub.surfaces.api.openapi import gives, takes
 from hub.surfaces.api.people.auth import CONTACT_READERS, REPORTERS, CallerHere, ServicesHere
 from hub.surfaces.api.problems import Failure
-from hub.views import CaseFilter, Sort
+from hub.views.filters import CaseFilter
 
 if TYPE_CHECKING:
     from hub.model.policy.district import District
@@ -37,7 +36,6 @@ CasePath = Annotated[
         examples=["320113001001001-01jd8x2m9qk3v5wz"],
     ),
 ]
-MOST_QUERY = 200
 
 router = APIRouter(prefix="/cases", tags=["cases"])
 
@@ -103,47 +101,12 @@ async def list_cases(
     request: Request,
     services: ServicesHere,
     caller: CallerHere,
-    stage: Annotated[list[Stage] | None, Query(description="One or more stages")] = None,
-    area: Annotated[str | None, Query(pattern=r"^\d{6,15}$", description="Area code: at and below it")] = None,
-    unit: Annotated[str | None, Query(max_length=64, description="Holds the case, or has an assignment")] = None,
-    category: Annotated[str | None, Query(max_length=64)] = None,
-    severity: Severity | None = None,
-    channel: Channel | None = None,
-    level: Annotated[str | None, Query(pattern="^(grid|community|street|district)$")] = None,
-    late: Annotated[bool | None, Query(description="A limit that runs has passed")] = None,
-    attention: Annotated[bool | None, Query(description="An operator has to look")] = None,
-    dead: Annotated[bool | None, Query(description="A delivery's attempts are used up")] = None,
-    open: Annotated[bool | None, Query(description="Not closed, void or merged")] = None,
-    q: Annotated[str | None, Query(max_length=MOST_QUERY, description="Words in title, text, place, notes, numbers")] = None,
-    since: Annotated[AwareDatetime | None, Query(description="Reported at or after")] = None,
-    until: Annotated[AwareDatetime | None, Query(description="Reported before")] = None,
-    sort: Sort = Sort.NEWEST,
-    limit: Annotated[int, Query(ge=1, le=200)] = 50,
-    cursor: Annotated[str | None, Query(max_length=300)] = None,
+    wanted: Annotated[CaseFilter, Query()],
     total: Annotated[bool, Query(description="Count all that match")] = False,
     fresh: Fresh = False,
 ) -> Response:
     """Cases in the token's scope, a page at a time."""
     await settle(request, caller, fresh=fresh)
-    wanted = CaseFilter(
-        stage=tuple(stage or ()),
-        area=area,
-        unit=unit,
-        category=category,
-        severity=severity,
-        channel=channel,
-        level=None if level is None else Level.parse(level),
-        late=late,
-        attention=attention,
-        dead=dead,
-        open=open,
-        q=q,
-        since=since,
-        until=until,
-        sort=sort,
-        limit=limit,
-        cursor=cursor,
-    )
     page = await services.views.list(wanted, caller.scope)
     shown = Presenter(services.district(), caller, utc_now())
     items = [shown.item(seen.folded, seen.updated_at) for seen in page.items]

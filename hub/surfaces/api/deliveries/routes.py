@@ -9,14 +9,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request
 from msgspec.structs import replace
-from pydantic import AwareDatetime
 from starlette.responses import Response
 
 from hub.contract import Capability
 from hub.errors import NotAllowed, TransitionRefused
 from hub.model.aggregate import Folded
 from hub.model.assignments.commands import Drop, Resend
-from hub.model.assignments.state import STOPPED, Assignment, AssignmentState, AttemptOutcome, parse_delivery_key
+from hub.model.assignments.state import KEY_PATTERN, STOPPED, Assignment, AssignmentState, parse_delivery_key
 from hub.model.case.state import Case
 from hub.model.rights import RUNNERS, Role
 from hub.privacy.masks import mask_text
@@ -29,15 +28,15 @@ from hub.surfaces.api.models import CommandAnswer, DeliveryAnswer, DeliveryList
 from hub.surfaces.api.openapi import gives, takes
 from hub.surfaces.api.people.auth import DELIVERY_READERS, Caller, CallerHere, ServicesHere
 from hub.surfaces.api.services import Services
-from hub.views import DeliveryFilter, SeenDelivery
+from hub.views.deliveries import SeenDelivery
+from hub.views.filters import DeliveryFilter
 
 router = APIRouter(prefix="/deliveries", tags=["deliveries"])
 
-KEY = r"^\d{15}-[0-9a-hjkmnp-tv-z]{10,26}\.a\d{1,4}$"
 DeliveryKey = Annotated[
     str,
     Path(
-        pattern=KEY,
+        pattern=f"^{KEY_PATTERN}$",
         description="Delivery key: case id and assignment",
         examples=["320113001001001-01jd8x2m9qk3v5wz.a1"],
     ),
@@ -49,44 +48,13 @@ async def deliveries(
     request: Request,
     services: ServicesHere,
     caller: CallerHere,
-    adapter: Annotated[str | None, Query(max_length=64, description="Adapter instance")] = None,
-    unit: Annotated[str | None, Query(max_length=64, description="Whose deliveries")] = None,
-    state: Annotated[list[AssignmentState] | None, Query(description="One or more states")] = None,
-    stopped: Annotated[
-        bool | None, Query(description="Waits for an operator: dead, refused or uncertain while the case goes on")
-    ] = None,
-    outcome: Annotated[list[AttemptOutcome] | None, Query(description="How the last attempt ended")] = None,
-    case: Annotated[str | None, Query(max_length=42)] = None,
-    key: Annotated[str | None, Query(pattern=KEY, description="Delivery key")] = None,
-    ticket: Annotated[str | None, Query(max_length=200, description="The department's own number")] = None,
-    q: Annotated[str | None, Query(max_length=200, description="Key, ticket, or words of the case")] = None,
-    since: Annotated[AwareDatetime | None, Query(description="Last tried at or after")] = None,
-    until: Annotated[AwareDatetime | None, Query(description="Last tried before")] = None,
-    limit: Annotated[int, Query(ge=1, le=200)] = 50,
-    cursor: Annotated[str | None, Query(max_length=300)] = None,
+    wanted: Annotated[DeliveryFilter, Query()],
     fresh: Fresh = False,
 ) -> Response:
     """Latest attempt first, every attempt with how it ended; a department's token sees its own unit's."""
     caller.require(DELIVERY_READERS)
     await settle(request, caller, fresh=fresh)
-    page = await services.views.deliveries(
-        DeliveryFilter(
-            adapter=adapter,
-            unit=unit,
-            state=tuple(state or ()),
-            stopped=stopped,
-            outcome=tuple(outcome or ()),
-            case=case,
-            key=key,
-            ticket=ticket,
-            q=q,
-            since=since,
-            until=until,
-            limit=limit,
-            cursor=cursor,
-        ),
-        caller.scope,
-    )
+    page = await services.views.deliveries(wanted, caller.scope)
     shown = Presenter(services.district(), caller, utc_now())
     return answer(DeliveryList(items=[_shown(item, shown) for item in page.items], cursor=page.cursor))
 

@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from hub.model.policy.district import District
     from hub.surfaces.api.models import TimelineItem
     from hub.surfaces.api.services import Services
-    from hub.views import Projection, TimelineEntry
+    from hub.views.projection import Projection
+    from hub.views.queries import TimelineEntry
 
 V = TypeVar("V", bound=Scoped)
 F = TypeVar("F", bound=Callable[..., Awaitable[Response]])

@@ -12,10 +12,10 @@ from sqlalchemy import ColumnElement, and_, or_, select, true
 from hub.contract import Publishing
 from hub.model.case.state import Case, Stage
 from hub.model.words import NEWS
-from hub.views import Scope, Views
-from hub.views.queries import within_scope
+from hub.views.queries import Scope, within_scope
 from hub.views.rows import decode_case
 from hub.views.schema import cases, micros, moment, sources, timeline
+from hub.views.views import Views
 
 RESULT = "assignment.resolved"
 """It is no news by itself: what the unit wrote is told with the case's own end."""

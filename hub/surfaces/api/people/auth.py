@@ -24,7 +24,7 @@ from hub.surfaces.api.people.scopes import refusal, rights_of
 from hub.surfaces.api.people.tokens import Token
 from hub.surfaces.api.problems import Failure
 from hub.surfaces.api.services import Services
-from hub.views import Scope
+from hub.views.queries import Scope
 
 if TYPE_CHECKING:
     from hub.model.policy.district import District
