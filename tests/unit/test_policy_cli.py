@@ -6,7 +6,7 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from hub.surfaces.cli.areas import generate
+from hub.surfaces.cli.lookups import generate
 from hub.surfaces.cli.policy import policy_app
 
 CONFIG = Path(__file__).parents[2] / "config"

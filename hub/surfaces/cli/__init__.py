@@ -12,23 +12,24 @@ import sys
 import typer
 
 from hub.model.case import CASE
-from hub.surfaces.cli.adapters import adapter_app
-from hub.surfaces.cli.areas import generate
-from hub.surfaces.cli.cases import case_app
-from hub.surfaces.cli.crosswalk import add_reconciling
+from hub.surfaces.cli.adapters.grading import add_grading
+from hub.surfaces.cli.adapters.instances import adapter_app
+from hub.surfaces.cli.adapters.plugins import plugin_app
+from hub.surfaces.cli.adapters.remote import creds_app
+from hub.surfaces.cli.adapters.remote import run as run_adapter
+from hub.surfaces.cli.adapters.trial import add_trying
+from hub.surfaces.cli.cases import case_app, trace
 from hub.surfaces.cli.deliveries import delivery_app
-from hub.surfaces.cli.district import add_top_level, area_app, token_app, unit_app
 from hub.surfaces.cli.extra import add_own_commands, extended
 from hub.surfaces.cli.generated import add_commands
-from hub.surfaces.cli.grading import add_grading
-from hub.surfaces.cli.keys import key_app
-from hub.surfaces.cli.plugins import plugin_app
+from hub.surfaces.cli.lookups import area_app, generate, status, unit_app
+from hub.surfaces.cli.people.keys import key_app
+from hub.surfaces.cli.people.tokens import token_app
 from hub.surfaces.cli.policy import policy_app
-from hub.surfaces.cli.remote import creds_app
-from hub.surfaces.cli.remote import run as run_adapter
-from hub.surfaces.cli.repairs import repair_app
 from hub.surfaces.cli.run import ledger_app, secrets_app, up, views_app
-from hub.surfaces.cli.trial import add_trying
+from hub.surfaces.cli.session import asks_hub
+from hub.surfaces.cli.upkeep.reconciliation import add_reconciling
+from hub.surfaces.cli.upkeep.repairs import repair_app
 
 
 def _built() -> typer.Typer:
@@ -41,7 +42,8 @@ def _built() -> typer.Typer:
         help="Integration hub of a city command centre: cases go up four levels and out to departments. 一网统管联动中枢",
     )
     tree.command("up")(up)
-    add_top_level(tree)
+    asks_hub(tree, "trace", example="hub trace 320113001001001-0f3k9m2p7q --width 160")(trace)
+    asks_hub(tree, "status", example="hub status --json")(status)
     add_commands(case_app, CASE, "cases")
     add_grading(plugin_app)
     add_reconciling(adapter_app)

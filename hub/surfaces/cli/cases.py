@@ -1,4 +1,4 @@
-"""`hub case …`: list, show, timeline, report, attach, contact, and one command for each the model knows."""
+"""`hub case …` and `hub trace`: list, show, timeline, report, attach, contact, and one command for each the model knows."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import Annotated, Any
 
+import msgspec
 import typer
-from rich.console import Group
+from rich.console import Console, Group
 from rich.text import Text
 
 from hub.model.case.state import Channel, Severity
-from hub.surfaces.cli.client import segment
+from hub.surfaces.cli.client import Failure, segment
 from hub.surfaces.cli.filters import lists
 from hub.surfaces.cli.generated import Key, told
 from hub.surfaces.cli.session import Session, asks_hub
@@ -132,6 +133,26 @@ def contact(
         session.api.get(f"/cases/{segment(case)}/contact", purpose=purpose),
         lambda found: facts(found, (("姓名", "name"), ("电话", "phone"), ("住址", "address"))),
     )
+
+
+def trace(
+    session: Session,
+    case: Annotated[str, typer.Argument(metavar="CASE", help="Case id.")],
+    width: Annotated[int | None, typer.Option(min=40, help="Columns to draw in.", show_default=False)] = None,
+    events: Annotated[bool, typer.Option("--events/--no-events", help="Show what each step committed.")] = True,
+) -> None:
+    """Draw the whole case as one tree: every stimulus, every hop, attempt and departmental call, with times and levels."""
+    from hub.observing.case_trace import from_json, render  # not at the top: the other commands need not load the tracing SDK
+
+    def draw(found: Mapping[str, Any]) -> None:
+        try:
+            tree = from_json(found)
+        except msgspec.ValidationError as error:
+            raise Failure(f"the hub answered with a trace this version can't read: {error}") from error
+        console = Console(width=width, highlight=False) if width is not None else session.console
+        console.print(render(tree, zone=session.zone, happenings=events))
+
+    session.answer(session.api.get(f"/cases/{segment(case)}/trace"), draw)
 
 
 def _drawn(session: Session, case: Mapping[str, Any]) -> Group:

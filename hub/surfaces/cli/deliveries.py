@@ -11,14 +11,13 @@ from rich.text import Text
 
 from hub.surfaces.cli.client import segment
 from hub.surfaces.cli.filters import lists
-from hub.surfaces.cli.session import Session, asks_hub
+from hub.surfaces.cli.session import Session, Yes, asks_hub
 from hub.surfaces.cli.tables import facts, table, when, worded
 from hub.views.filters import DeliveryFilter
 
 delivery_app = typer.Typer(no_args_is_help=True, help="Deliveries: what went to departments' systems, and how each try ended.")
 
 Reason = Annotated[str, typer.Option(help="Why; kept on the case.", show_default=False)]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.")]
 KeyArgument = Annotated[str, typer.Argument(metavar="KEY", help="Delivery key: <case id>.<assignment>.")]
 
 _OUTCOME = {"started": "进行中", "delivered": "已送达", "failed": "失败", "unknown": "结果不明", "refused": "被拒收"}

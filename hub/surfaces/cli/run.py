@@ -12,6 +12,7 @@ import typer
 from pydantic import ValidationError
 
 from hub.settings import Settings
+from hub.surfaces.cli.session import Yes
 
 views_app = typer.Typer(no_args_is_help=True, help="Read models (the hub must not be running).")
 ledger_app = typer.Typer(no_args_is_help=True, help="The ledger (the hub must not be running).")
@@ -74,7 +75,7 @@ def verify(data: DataDirectory = None, config: ConfigDirectory = None) -> None:
 def accept(
     data: DataDirectory = None,
     config: ConfigDirectory = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.")] = False,
+    yes: Yes = False,
 ) -> None:
     """Take what is left of a damaged ledger as the truth. What is lost stays lost: restore a backup instead if there is one.
 
@@ -91,7 +92,7 @@ def accept(
 def forget(
     data: DataDirectory = None,
     config: ConfigDirectory = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.")] = False,
+    yes: Yes = False,
 ) -> None:
     """Remove all sealed secrets because their key is lost; hubs with another key may start then, and the secrets are set again.
 

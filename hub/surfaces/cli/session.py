@@ -31,6 +31,7 @@ Data = Annotated[
     Path | None,
     typer.Option("--data", envvar="HUB_DATA", help="The hub's data directory (finds hub and token).", show_default=False),
 ]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the answer as JSON and nothing else.")]
 _SHARED: Sequence[tuple[str, Any, Any]] = (
     ("url", Url, None),

@@ -1,25 +1,28 @@
-"""`hub area|unit|token|trace|status`: the district, tokens, and one case's trace."""
+"""`hub area|unit|status`: the district and how it stands; grids made for a division file, offline."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
-import msgspec
 import typer
 from rich.console import Console, Group
 from rich.text import Text
 
-from hub.surfaces.cli.adapters import ADAPTER_COLUMNS
-from hub.surfaces.cli.client import Failure, items_of, segment
+from hub.config.district import areas_csv, load_areas
+from hub.errors import ConfigError
+from hub.model.district.areas import Level
+from hub.model.district.areatree import AreaTree
+from hub.model.district.grids import HOUSEHOLDS_PER_GRID, generate_grids
+from hub.surfaces.cli.adapters.instances import ADAPTER_COLUMNS
+from hub.surfaces.cli.client import Failure, items_of
 from hub.surfaces.cli.session import Session, asks_hub
-from hub.surfaces.cli.tables import facts, table, when, word, worded
+from hub.surfaces.cli.tables import facts, table, word, worded
 
 area_app = typer.Typer(no_args_is_help=True, help="Areas: the four-level tree.")
 unit_app = typer.Typer(no_args_is_help=True, help="Units: who acts.")
-token_app = typer.Typer(no_args_is_help=True, help="API tokens.")
-
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.")]
 
 
 @asks_hub(area_app, "list", example="hub area list --level street")
@@ -55,6 +58,29 @@ def show_area(session: Session, code: Annotated[str, typer.Argument(help="Area c
     )
 
 
+def generate(
+    divisions: Annotated[Path, typer.Argument(help="CSV with code, name, level, parent, from the district down.")],
+    out: Annotated[Path | None, typer.Option(help="Write here; default: standard output.", show_default=False)] = None,
+    per_grid: Annotated[int, typer.Option(min=50, help="Households of a residential grid, about.")] = HOUSEHOLDS_PER_GRID,
+) -> None:
+    """Add grids by the N+X rule to every community without any; households are estimated (see the module hub.model.district.grids)."""
+    console = Console(stderr=True, highlight=False)
+    try:
+        tree = load_areas(divisions)
+    except ConfigError as error:
+        console.print(f"[red]{error}[/red]")
+        raise typer.Exit(1) from error
+    full = AreaTree([*tree, *generate_grids(tree, per_grid=per_grid)])
+    text = areas_csv(full)
+    if out is None:
+        sys.stdout.write(text)
+    else:
+        out.write_text(text, encoding="utf-8")
+    console.print(
+        f"[green]✓[/green] {len(full.at_level(Level.GRID))} grids in {len(full.at_level(Level.COMMUNITY))} communities"
+    )
+
+
 @asks_hub(unit_app, "list", example="hub unit list --kind department")
 def list_units(
     session: Session,
@@ -68,80 +94,6 @@ def list_units(
         if (kind is None or row.get("kind") == kind) and (area is None or _serves(row, area))
     ]
     session.answer({"items": rows}, lambda _: table(rows, _UNIT))
-
-
-@asks_hub(token_app, "issue", example="hub token issue --name 张班长 --role grid_worker --unit 320113001001001")
-def issue(
-    session: Session,
-    name: Annotated[str, typer.Option(help="Whose it is.", show_default=False)],
-    role: Annotated[
-        str, typer.Option(help="admin, operator, clerk, grid_worker, department, devops or viewer.", show_default=False)
-    ],
-    unit: Annotated[str | None, typer.Option(help="The unit it acts for.", show_default=False)] = None,
-    area: Annotated[str | None, typer.Option(help="Area it is limited to.", show_default="the unit's own, else yours")] = None,
-    scope: Annotated[
-        list[str] | None, typer.Option(help="Only this of what its role may; may be repeated.", show_default=False)
-    ] = None,
-    expires: Annotated[str | None, typer.Option(help="Until when: ISO time.", show_default=False)] = None,
-) -> None:
-    """Issue a token. It is shown this once; the hub keeps only its hash."""
-    given = (("name", name), ("role", role), ("unit", unit), ("area", area), ("scopes", scope))
-    body: dict[str, object] = {field: value for field, value in given if value}
-    if expires is not None:
-        body["expires_at"] = session.time_of(expires, "--expires").isoformat()
-    session.answer(session.api.post("/tokens", body), lambda found: Text(str(found.get("token", ""))))
-
-
-@asks_hub(token_app, "list", example="hub token list")
-def list_tokens(session: Session) -> None:
-    """List the tokens (never the tokens themselves)."""
-    answer = session.api.get("/tokens")
-    session.answer(
-        answer,
-        lambda found: table(
-            items_of(found),
-            (
-                ("编号", "id"),
-                ("名称", "name"),
-                ("角色", "role"),
-                ("单位", "unit"),
-                ("区划", "area"),
-                ("权限", lambda row: "全部" if row.get("scopes") is None else "、".join(row["scopes"])),
-                ("签发时间", when("issued_at", session.zone)),
-                ("到期", when("expires_at", session.zone)),
-                ("最近使用", when("last_used_at", session.zone)),
-            ),
-        ),
-    )
-
-
-@asks_hub(token_app, "revoke", example="hub token revoke 3f9c1a2b4d5e6f70 --yes")
-def revoke(
-    session: Session, id: Annotated[str, typer.Argument(help="The token's id, from the list.")], yes: Yes = False
-) -> None:
-    """Revoke a token at once."""
-    session.confirm(f"Revoke token {id}?", yes=yes)
-    session.answer(session.api.delete(f"/tokens/{segment(id)}"), lambda _: f"✓ {id} 已吊销")
-
-
-def trace(
-    session: Session,
-    case: Annotated[str, typer.Argument(metavar="CASE", help="Case id.")],
-    width: Annotated[int | None, typer.Option(min=40, help="Columns to draw in.", show_default=False)] = None,
-    events: Annotated[bool, typer.Option("--events/--no-events", help="Show what each step committed.")] = True,
-) -> None:
-    """Draw the whole case as one tree: every stimulus, every hop, attempt and departmental call, with times and levels."""
-    from hub.observing.case_trace import from_json, render  # not at the top: the other commands need not load the tracing SDK
-
-    def draw(found: Mapping[str, Any]) -> None:
-        try:
-            tree = from_json(found)
-        except msgspec.ValidationError as error:
-            raise Failure(f"the hub answered with a trace this version can't read: {error}") from error
-        console = Console(width=width, highlight=False) if width is not None else session.console
-        console.print(render(tree, zone=session.zone, happenings=events))
-
-    session.answer(session.api.get(f"/cases/{segment(case)}/trace"), draw)
 
 
 def status(session: Session) -> None:
@@ -164,12 +116,6 @@ def status(session: Session) -> None:
         return Group(*parts)
 
     session.answer(session.api.get("/summary"), draw)
-
-
-def add_top_level(app: typer.Typer) -> None:
-    """Register `hub trace` and `hub status`."""
-    asks_hub(app, "trace", example="hub trace 320113001001001-0f3k9m2p7q --width 160")(trace)
-    asks_hub(app, "status", example="hub status --json")(status)
 
 
 _AREA = (

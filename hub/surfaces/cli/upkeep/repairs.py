@@ -10,14 +10,13 @@ from rich.console import Group
 from rich.text import Text
 
 from hub.surfaces.cli.client import segment
-from hub.surfaces.cli.session import Session, asks_hub
+from hub.surfaces.cli.session import Session, Yes, asks_hub
 from hub.surfaces.cli.tables import facts, table, when
 
 repair_app = typer.Typer(no_args_is_help=True, help="Repairs: what waits for a person to put it right.")
 
 RepairArgument = Annotated[str, typer.Argument(metavar="ID", help="The repair's id, from the list.")]
 Reason = Annotated[str, typer.Option(help="Why; kept with the repair.", show_default=False)]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.")]
 
 KINDS: Mapping[str, str] = {
     "unmapped_status": "未对照状态",

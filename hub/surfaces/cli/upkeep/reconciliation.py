@@ -15,7 +15,7 @@ from rich.text import Text
 
 from hub.model.words import SAYINGS
 from hub.surfaces.cli.client import Failure, items_of, segment
-from hub.surfaces.cli.session import Session, asks_hub
+from hub.surfaces.cli.session import Session, Yes, asks_hub
 from hub.surfaces.cli.tables import facts, table, when, word
 
 Name = Annotated[str, typer.Argument(metavar="ADAPTER", help="Name of the adapter instance.")]
@@ -96,7 +96,7 @@ def catalogue(
     session: Session,
     name: Name,
     accept: Annotated[bool, typer.Option("--accept", help="Take over what the department says now.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.")] = False,
+    yes: Yes = False,
 ) -> None:
     """Show the department's own categories: what came, went and changed its name since they were accepted."""
     path = f"/adapters/{segment(name)}/catalogue"

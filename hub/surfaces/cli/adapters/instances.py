@@ -15,7 +15,7 @@ from rich.console import Group
 from rich.text import Text
 
 from hub.surfaces.cli.client import Failure, items_of, segment
-from hub.surfaces.cli.session import Session, asks_hub
+from hub.surfaces.cli.session import Session, Yes, asks_hub
 from hub.surfaces.cli.tables import facts, table, when
 
 adapter_app = typer.Typer(no_args_is_help=True, help="Adapters: the ways to departmental systems.")
@@ -53,7 +53,6 @@ RateOption = Annotated[float | None, typer.Option("--rate", help="Requests a sec
 Note = Annotated[str, typer.Option("--note", help="Why; kept in the history.", show_default=False)]
 Untried = Annotated[bool, typer.Option("--untried", help="Do not ask the department's system first.")]
 Sample = Annotated[bool, typer.Option("--sample", help="Also hand a marked sample assignment over: people there will see it.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.")]
 CanaryOption = Annotated[
     list[str] | None,
     typer.Option(

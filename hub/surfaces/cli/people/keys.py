@@ -8,7 +8,7 @@ import typer
 from rich.text import Text
 
 from hub.surfaces.cli.client import segment
-from hub.surfaces.cli.session import Session, asks_hub
+from hub.surfaces.cli.session import Session, Yes, asks_hub
 from hub.surfaces.cli.tables import table, when
 
 key_app = typer.Typer(no_args_is_help=True, help="Keys of departments: narrow tokens they issue and revoke themselves.")
@@ -63,7 +63,7 @@ def revoke(
     session: Session,
     id: Annotated[str, typer.Argument(help="The key's id, from the list.")],
     issued: Annotated[bool, typer.Option("--issued", help="Also every key that was issued with it.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.")] = False,
+    yes: Yes = False,
 ) -> None:
     """Revoke a key at once."""
     session.confirm(f"Revoke key {id}?", yes=yes)

@@ -20,7 +20,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from hub.surfaces.cli.adapters import SecretEnv, SecretFile, Set, settings_of
+from hub.surfaces.cli.adapters.instances import SecretEnv, SecretFile, Set, settings_of
 from hub.surfaces.cli.client import Failure, segment
 from hub.surfaces.cli.session import Session, asks_hub
 

@@ -10,7 +10,7 @@ import msgspec
 import typer
 
 from hub.surfaces.cli.client import Failure, segment
-from hub.surfaces.cli.session import Session, asks_hub
+from hub.surfaces.cli.session import Session, Yes, asks_hub
 from hub.surfaces.cli.tables import table, when
 
 creds_app = typer.Typer(no_args_is_help=True, help="Keys of adapters that run elsewhere.")
@@ -100,7 +100,7 @@ def revoke(
     session: Session,
     name: Name,
     user: Annotated[str | None, typer.Option(help="Only this key (U…).", show_default="all of the adapter's")] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.")] = False,
+    yes: Yes = False,
 ) -> None:
     """Take keys back; whoever uses them is cut off at once."""
     session.confirm(f"Revoke {user or 'all keys'} of {name}?", yes=yes)

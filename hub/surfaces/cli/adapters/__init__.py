@@ -1,0 +1,1 @@
+"""Commands about adapters: instances, plugins and their grades, keys of those elsewhere, trials."""

@@ -1,0 +1,1 @@
+"""Commands about upkeep: repairs, reconciliation, catalogues, crosswalks."""
