@@ -16,25 +16,20 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
 from hub.app import Hub
-from hub.bench.spine import Bench, Step, null_adapter, three_departments
-from hub.config.district import load_district
-from hub.contract import Adapter, AdapterInstance, AdapterSettings, Assignment, Capability, Health, Manifest, Plugin, Receipt
+from hub.bench.spine import Bench, Step, dispatched_at_once, quantile, report, three_departments
+from hub.contract import Adapter, AdapterSettings, Assignment, Capability, Health, Manifest, Receipt
 from hub.errors import ConfigError
 from hub.model.actors import SYSTEM
-from hub.model.case.state import Channel, Severity
 from hub.model.district.areas import Level
 from hub.model.policy.district import District
-from hub.model.policy.rules import Matter
 from hub.platform.instances.registration import By, Patch
-from hub.settings import Settings
-from hub.spine.ways_in.intake import Entry
 
 NEWCOMER = "bench_newcomer"
 _SOURCE = '''"""A plugin that takes everything at once; the bench hears of it through `heard`."""
@@ -79,23 +74,7 @@ SECONDS_A_TURN = 8
 BY = By(actor=SYSTEM, note="bench")
 
 
-class PlatformBench(Bench):
-    """A hub with three healthy adapters, for the benches below."""
-
-    @contextlib.asynccontextmanager
-    async def _hub(self, directory: Path, plugins: list[type[Plugin]]) -> AsyncIterator[tuple[Hub, tuple[str, ...]]]:
-        options = self._options
-        plain = Settings(data=directory / "data", config=options.config, tracing=options.tracing)
-        nats = plain.nats.model_copy(update={"port": 0, "sync_always": options.sync == "always"})
-        settings = plain.model_copy(update={"nats": nats})
-        _, departments = three_departments(await asyncio.to_thread(load_district, settings.config))
-        instances = [AdapterInstance(name=name, plugin="null", concurrency=64) for name in departments]
-        healthy = null_adapter(lambda: self._run)
-        async with Hub.open(settings, instances=instances, plugins=[healthy, *plugins]) as hub, hub.running():
-            yield hub, departments
-
-
-class InstallBench(PlatformBench):
+class InstallBench(Bench):
     """Installs a plugin and adds an instance while cases arrive, several times."""
 
     async def measure(self, progress: Step) -> dict[str, object]:
@@ -114,19 +93,19 @@ class InstallBench(PlatformBench):
             wheels = [await _wheel(directory, newcomer) for newcomer in newcomers]
             sys.path.append(str(site))
             try:
-                async with self._hub(directory, []) as (hub, departments):
+                async with self._hub(directory) as (hub, departments):
                     await self._load(hub, count, rate, progress, "warm-up")
                     for turn, (newcomer, wheel) in enumerate(zip(newcomers, wheels, strict=True), 1):
                         await self._load(hub, count, rate, progress, f"quiet {turn}")
-                        quiet.append(_p99(self._delays()))
+                        quiet.append(quantile(self._delays(), 0.99))
                         doubled += self._run.doubled
                         installing = asyncio.create_task(self._install(hub, newcomer, wheel, site, departments[0]))
                         await self._load(hub, count, rate, progress, f"installing {turn}")
-                        meanwhile.append(_p99(self._delays()))
+                        meanwhile.append(quantile(self._delays(), 0.99))
                         doubled += self._run.doubled
                         seconds.append(await installing)
                     await self._load(hub, count, rate, progress, "afterwards")
-                    afterwards = _p99(self._delays())
+                    afterwards = quantile(self._delays(), 0.99)
                     doubled += self._run.doubled
                     taken = sum(1 for key in self._run.arrived if key.startswith(f"{NEWCOMER} "))
             finally:
@@ -168,7 +147,7 @@ class InstallBench(PlatformBench):
         return time.perf_counter() - started
 
 
-class PoisonBench(PlatformBench):
+class PoisonBench(Bench):
     """Runs three healthy adapters alone and beside a poisoned one, in turns."""
 
     async def measure(self, progress: Step) -> dict[str, object]:
@@ -177,8 +156,10 @@ class PoisonBench(PlatformBench):
         alone: list[float] = []
         beside: list[float] = []
         with tempfile.TemporaryDirectory(prefix="hub-bench-") as name:
-            async with self._hub(Path(name), [Poisoned]) as (hub, _), _nuisance() as url:
-                category, unit = _one_department(hub.rulebook.district())
+            async with self._hub(Path(name), Poisoned) as (hub, _), _nuisance() as url:
+                district = hub.rulebook.district()
+                category, unit = _one_department(district)
+                grid = district.areas.at_level(Level.GRID)[0].code
                 settings = {"url": url}
                 await hub.registration.add("poisoned", "poisoned", Patch(settings=settings, units=(unit,)), BY, enabled=False)
                 await self._load(hub, count, None, progress, "warm-up")
@@ -186,7 +167,8 @@ class PoisonBench(PlatformBench):
                     alone.append(count / await self._load(hub, count, None, progress, f"alone {turn}"))
                     await hub.registration.enable("poisoned", By(actor=SYSTEM, untried=True))
                     for number in range(40):
-                        await _poison(hub, category, f"{turn}.{number}")
+                        words = f"故障部门的事项 {turn}.{number}"
+                        await report(hub, category, grid, title=words, text=words)
                     beside.append(count / await self._load(hub, count, None, progress, f"beside {turn}"))
                     doubled = self._run.doubled
                     await hub.registration.disable("poisoned", BY)
@@ -241,13 +223,7 @@ class Poisoned(Adapter):
 def _unit_of(district: District, adapter: str) -> str:
     """The unit of the bench's category whose assignments go through an adapter."""
     category, _ = three_departments(district)
-    area = district.areas.at_level(Level.GRID)[0].code
-    matter = Matter(channel=Channel.HOTLINE, title="", text="", area=area, category=category, severity=Severity.URGENT)
-    for target in district.policy.plan(matter, datetime.now(UTC)).targets:
-        unit = district.directory.get(target.unit)
-        if unit is not None and unit.adapter == adapter:
-            return unit.code
-    raise ConfigError(f"no unit of the bench's category has the adapter {adapter}", key="routing")
+    return next(unit.code for unit in dict(dispatched_at_once(district))[category] if unit.adapter == adapter)
 
 
 def _write_newcomer(directory: Path, name: str) -> None:
@@ -287,36 +263,10 @@ async def _nuisance() -> AsyncIterator[str]:
 
 def _one_department(district: District) -> tuple[str, str]:
     """A category whose matters are dispatched at once to one unit that has no adapter, and that unit."""
-    area = district.areas.at_level(Level.GRID)[0].code
-    for category in (each.code for each in district.policy.categories):
-        matter = Matter(channel=Channel.HOTLINE, title="", text="", area=area, category=category, severity=Severity.URGENT)
-        plan = district.policy.plan(matter, datetime.now(UTC))
-        units = [district.directory.get(target.unit) for target in plan.targets]
-        if plan.dispatch and len(units) == 1 and units[0] is not None and units[0].adapter is None:
+    for category, units in dispatched_at_once(district):
+        if len(units) == 1 and units[0].adapter is None:
             return category, units[0].code
     raise ConfigError("no category is dispatched to one unit without an adapter", key="routing")
 
 
-async def _poison(hub: Hub, category: str, number: str) -> None:
-    """One case for the poisoned adapter."""
-    area = hub.rulebook.district().areas.at_level(Level.GRID)[0].code
-    await hub.intake.report(
-        Entry(
-            channel=Channel.HOTLINE,
-            title=f"故障部门的事项 {number}",
-            text=f"故障部门的事项 {number}",
-            reported_at=datetime.now(UTC),
-            area=area,
-            category=category,
-            severity=Severity.URGENT,
-        ),
-        actor=SYSTEM,
-    )
-
-
-def _p99(delays: list[float]) -> float:
-    """Milliseconds; the delays are sorted."""
-    return delays[min(len(delays) - 1, int(len(delays) * 0.99))] if delays else 0.0
-
-
-__all__ = ["InstallBench", "PlatformBench", "PoisonBench"]
+__all__ = ["InstallBench", "PoisonBench"]

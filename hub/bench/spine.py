@@ -8,12 +8,13 @@ the same server right after the load; the ratio of the two is what can be compar
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -27,12 +28,12 @@ from hub.bus import Bus
 from hub.bus.floor import raw_floor
 from hub.bus.streams import DISPATCH, KEYS, LEDGER, PLACES, REPORTS, TIMERS, stream_state
 from hub.config.district import load_district
-from hub.contract import Adapter, AdapterInstance, Assignment, Capability, Manifest, Receipt, Report, ReportKind
+from hub.contract import Adapter, AdapterInstance, Assignment, Capability, Manifest, Plugin, Receipt, Report, ReportKind
 from hub.errors import ConfigError, HubError
 from hub.model.actors import SYSTEM
 from hub.model.case.commands import Visit
 from hub.model.case.state import Channel, Severity, Stage
-from hub.model.district.areas import AreaCode, Level
+from hub.model.district.areas import AreaCode, Level, Unit
 from hub.model.policy.district import District
 from hub.model.policy.rules import Matter
 from hub.observing import logs
@@ -40,6 +41,7 @@ from hub.serving import run_loop
 from hub.settings import Settings
 from hub.spine.ways_in.intake import Entry
 
+TEXT = "三单元楼道从昨晚开始有很浓的燃气味，担心泄漏，请尽快派人检查，住户已经开窗通风。"
 Step = Callable[[str, int, int], None]
 """Told about progress: (what, done, of)."""
 
@@ -121,13 +123,7 @@ class Bench:
         """Everything; returns the figures."""
         options = self._options
         with tempfile.TemporaryDirectory(prefix="hub-bench-") as directory:
-            plain = Settings(data=Path(directory), config=options.config, tracing=options.tracing)
-            nats = plain.nats.model_copy(update={"port": 0, "sync_always": options.sync == "always"})
-            settings = plain.model_copy(update={"nats": nats})
-            _, departments = three_departments(await asyncio.to_thread(load_district, settings.config))
-            instances = [AdapterInstance(name=name, plugin="null", concurrency=64) for name in departments]
-            plugins = [null_adapter(lambda: self._run)]
-            async with Hub.open(settings, instances=instances, plugins=plugins) as hub, hub.running():
+            async with self._hub(Path(directory)) as (hub, _):
                 await self._load(hub, min(300, options.cases), None, progress, "warm-up")
                 before = await _volume(hub.bus)
                 seconds = await self._load(hub, options.cases, None, progress, "closed cases")
@@ -145,13 +141,26 @@ class Bench:
             "closed_per_s": round(options.cases / seconds, 1),
             "floor_per_s": round(options.cases / floor, 1),
             "floor_ratio": round(floor / seconds, 3),
-            "latency_ms": {"p50": round(_quantile(delays, 0.5), 2), "p99": round(_quantile(delays, 0.99), 2)},
+            "latency_ms": {"p50": round(quantile(delays, 0.5), 2), "p99": round(quantile(delays, 0.99), 2)},
             "latency_rate_per_s": options.rate,
             "messages_per_case": round(messages / options.cases, 2),
             "bytes_per_message": size,
             "views_lag_s": round(lag, 2),
             "tracing": options.tracing,
         }
+
+    @contextlib.asynccontextmanager
+    async def _hub(self, directory: Path, *plugins: type[Plugin]) -> AsyncIterator[tuple[Hub, tuple[str, ...]]]:
+        """A hub at work with three healthy adapters, and their names."""
+        options = self._options
+        plain = Settings(data=directory / "data", config=options.config, tracing=options.tracing)
+        nats = plain.nats.model_copy(update={"port": 0, "sync_always": options.sync == "always"})
+        settings = plain.model_copy(update={"nats": nats})
+        _, departments = three_departments(await asyncio.to_thread(load_district, settings.config))
+        instances = [AdapterInstance(name=name, plugin="null", concurrency=64) for name in departments]
+        healthy = null_adapter(lambda: self._run)
+        async with Hub.open(settings, instances=instances, plugins=[healthy, *plugins]) as hub, hub.running():
+            yield hub, departments
 
     async def _load(self, hub: Hub, count: int, rate: float | None, progress: Step, name: str) -> float:
         """Put `count` cases through, as fast as they close (bounded) or at a rate; returns the seconds until all are closed."""
@@ -166,7 +175,7 @@ class Bench:
                 await run.gate.acquire()
                 if rate is not None:
                     await asyncio.sleep(max(0.0, started + index / rate - time.perf_counter()))
-                task = asyncio.create_task(_report(hub, category, grids[index % len(grids)]))
+                task = asyncio.create_task(report(hub, category, grids[index % len(grids)]))
                 pending.add(task)
                 task.add_done_callback(pending.discard)
                 task.add_done_callback(run.ended)
@@ -215,25 +224,31 @@ class Bench:
 
 def three_departments(district: District) -> tuple[str, tuple[str, ...]]:
     """A category whose matters the policy dispatches at once to three adapters, and these. Raises ConfigError when there is none."""
-    area = district.areas.at_level(Level.GRID)[0].code
-    for category in (each.code for each in district.policy.categories):
-        plan = district.policy.plan(
-            Matter(channel=Channel.HOTLINE, title="", text="", area=area, category=category, severity=Severity.URGENT),
-            datetime.now(UTC),
-        )
-        units = [district.directory.get(target.unit) for target in plan.targets if target.required]
-        adapters = dict.fromkeys(unit.adapter for unit in units if unit is not None and unit.adapter is not None)
-        if plan.dispatch and len(adapters) == len(plan.targets) == 3:
+    for category, units in dispatched_at_once(district):
+        adapters = dict.fromkeys(unit.adapter for unit in units if unit.adapter is not None)
+        if len(adapters) == len(units) == 3:
             return category, tuple(adapters)
     raise ConfigError("no category is dispatched to three departments at once", key="routing")
 
 
-async def _report(hub: Hub, category: str, area: AreaCode) -> None:
+def dispatched_at_once(district: District) -> Iterator[tuple[str, list[Unit]]]:
+    """Each category whose urgent matters the policy dispatches at once, with the units, when all of them have to."""
+    area = district.areas.at_level(Level.GRID)[0].code
+    for category in (each.code for each in district.policy.categories):
+        matter = Matter(channel=Channel.HOTLINE, title="", text="", area=area, category=category, severity=Severity.URGENT)
+        plan = district.policy.plan(matter, datetime.now(UTC))
+        units = [unit for target in plan.targets if (unit := district.directory.get(target.unit)) is not None]
+        if plan.dispatch and all(target.required for target in plan.targets):
+            yield category, units
+
+
+async def report(hub: Hub, category: str, area: AreaCode, *, title: str = "楼道里有燃气味", text: str = TEXT) -> None:
+    """One urgent case."""
     await hub.intake.report(
         Entry(
             channel=Channel.HOTLINE,
-            title="楼道里有燃气味",
-            text="三单元楼道从昨晚开始有很浓的燃气味，担心泄漏，请尽快派人检查，住户已经开窗通风。",
+            title=title,
+            text=text,
             reported_at=datetime.now(UTC),
             area=area,
             category=category,
@@ -259,7 +274,7 @@ async def _views_lag(hub: Hub) -> float:
     return time.perf_counter() - started
 
 
-def _quantile(values: list[float], share: float) -> float:
+def quantile(values: list[float], share: float) -> float:
     """The value below which `share` of the sorted values lie."""
     return values[min(len(values) - 1, int(len(values) * share))] if values else 0.0
 
@@ -296,4 +311,4 @@ def run(options: BenchOptions, kind: type[Bench] = Bench) -> int:
     return 0
 
 
-__all__ = ["Bench", "BenchOptions", "Run", "Step", "null_adapter", "run", "three_departments"]
+__all__ = ["Bench", "BenchOptions", "Step", "dispatched_at_once", "quantile", "report", "run", "three_departments"]
