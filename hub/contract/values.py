@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 import msgspec
 from msgspec import Meta, Struct
@@ -32,8 +32,12 @@ Ticket = Annotated[
     ),
 ]
 Cursor = Annotated[str, Meta(max_length=10_000)]
-Code = Annotated[str, Meta(min_length=1, max_length=20)]
 Moment = Annotated[datetime, Meta(tz=True)]
+
+
+def shared(value: Struct, kind: type[Struct]) -> dict[str, Any]:
+    """The fields of a value that `kind` has as well."""
+    return {name: getattr(value, name) for name in kind.__struct_fields__ if hasattr(value, name)}
 
 
 class Value(Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -42,8 +46,7 @@ class Value(Struct, frozen=True, omit_defaults=True, kw_only=True):
     @classmethod
     def of(cls, other: Struct, **more: object) -> Self:
         """One with the fields that `other` has as well, and `more`."""
-        shared = {name: getattr(other, name) for name in cls.__struct_fields__ if hasattr(other, name)}
-        return cls(**shared | more)
+        return cls(**shared(other, cls) | more)
 
 
 class Contact(Value, frozen=True, omit_defaults=True, kw_only=True, forbid_unknown_fields=True):
@@ -168,7 +171,7 @@ class IncomingCase(Value, frozen=True, omit_defaults=True, kw_only=True, forbid_
     category: Text | None = None
     severity: Severity | None = None
     contact: Contact | None = None
-    covers: Annotated[tuple[Code, ...], Meta(max_length=100)] = ()
+    covers: Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=20)], ...], Meta(max_length=100)] = ()
     """Area codes a notice stands for (planned outage); later reports of its category from there attach to it."""
     covers_until: Moment | None = None
 

@@ -9,7 +9,9 @@ import hashlib
 from typing import Any
 
 import structlog
+from msgspec import Struct
 
+from hub.contract.values import shared
 from hub.errors import InvalidInput, NotAllowed, TransitionRefused
 from hub.model.actors import SYSTEM
 from hub.model.aggregate import Command, Folded, MatterId
@@ -28,6 +30,7 @@ from hub.observing.logs import redact_text
 from hub.platform.adapters import Away
 from hub.platform.remote import messages
 from hub.platform.remote.protocol import Event
+from hub.spine.dispatch.carrying_out import MOST_REASON
 from hub.spine.handover import awaits_delivery
 from hub.spine.ledger.desk import Desks
 
@@ -35,7 +38,6 @@ log = structlog.get_logger("hub.remote")
 
 MOST_AHEAD = 100
 """How many unannounced attempts are begun at most."""
-MOST_REASON = 500
 
 
 class Outcomes:
@@ -96,36 +98,23 @@ class Outcomes:
             case messages.Started():
                 return None  # `_reach` did it
             case messages.Filed():
-                known = data.attempt is not None and any(one.number == data.attempt for one in found.attempts)
-                return RecordDelivered(
-                    assignment=assignment, ticket=data.ticket, attempt=data.attempt if known else None, via=data.via
-                )
+                known = any(one.number == data.attempt for one in found.attempts)
+                given = shared(data, RecordDelivered) | {"attempt": data.attempt if known else None}
+                return RecordDelivered(assignment=assignment, **given)
             case messages.Refusal():
-                return RecordRefused(assignment=assignment, attempt=data.attempt, reason=_kept(data.reason), status=data.status)
+                return RecordRefused(assignment=assignment, **_told(data, RecordRefused))
             case messages.Failure():
-                return RecordFailed(
-                    assignment=assignment,
-                    attempt=data.attempt,
-                    error=data.error[:100],
-                    reason=_kept(data.reason),
-                    unknown=data.unknown,
-                    retry_at=data.retry_at,
-                    status=data.status,
-                )
+                return RecordFailed(assignment=assignment, **_told(data, RecordFailed))
             case messages.Doubt():
-                return RecordUncertain(assignment=assignment, attempt=data.attempt, reason=_kept(data.reason))
+                return RecordUncertain(assignment=assignment, **_told(data, RecordUncertain))
             case messages.Buried():
                 letter = DeadLetter(
                     event_id=data.order,
                     subject=f"order.{away.name}.{matter.id}",
-                    attempts=data.attempts,
-                    first_at=data.first_at,
-                    last_at=data.last_at,
-                    error=data.error[:100],
-                    reason=_kept(data.reason),
                     adapter_version=data.version[:100],
                     payload_hash=hashlib.sha256(data.order.encode()).hexdigest(),
                     traceparent=event.traceparent,
+                    **_told(data, DeadLetter),
                 )
                 return RecordDead(assignment=assignment, letter=letter)
             case _:
@@ -138,13 +127,7 @@ class Outcomes:
             raise InvalidInput("data.case: not a case", subject="data.case") from problem
         if folded is None or not await self._concerns(folded, away.name, data.effect):
             raise NotAllowed("the effect is not this adapter's", subject=data.case)
-        command = RecordEffect(
-            effect=data.effect[:100],
-            adapter=away.name,
-            error=data.error[:100] if data.error else None,
-            reason=_kept(data.reason) if data.reason else None,
-            final=data.final,
-        )
+        command = RecordEffect(adapter=away.name, **_told(data, RecordEffect) | {"effect": data.effect[:100]})
         await self._execute(folded.id, command, _command_id(away.name, event))
 
     async def _concerns(self, folded: Folded[Any], adapter: str, effect: str) -> bool:
@@ -171,6 +154,11 @@ def _command_id(adapter: str, event: Event) -> str:
     return f"remote:{adapter}:{hashlib.sha256(event.id.encode()).hexdigest()[:24]}:{event.kind}"
 
 
-def _kept(reason: str) -> str:
-    """A department may repeat what it was sent."""
-    return redact_text(reason)[:MOST_REASON]
+def _told(data: messages.Message, kind: type[Struct]) -> dict[str, Any]:
+    """What a message shares with `kind`. A department may repeat what it was sent, so personal data is masked in its reason."""
+    found = shared(data, kind)
+    if found.get("reason"):
+        found["reason"] = redact_text(found["reason"])[:MOST_REASON]
+    if found.get("error"):
+        found["error"] = found["error"][:100]
+    return found

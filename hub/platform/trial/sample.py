@@ -99,8 +99,6 @@ def given_sample(values: Mapping[str, Any], base: Assignment, *, subject: str = 
     except msgspec.ValidationError as problem:
         field = str(problem).rpartition("`$.")[2].rstrip("`")
         raise InvalidInput(str(problem).partition(" - at")[0], subject=f"{subject}.{field}" if field else subject) from problem
-    if sample.reported_at.tzinfo is None:
-        raise InvalidInput("times need an offset", subject=f"{subject}.reported_at")
     return sample if sample.title.startswith(MARK) else replace(sample, title=f"{MARK}{sample.title}")
 
 

@@ -45,7 +45,7 @@ class Delivery(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Failure:
+class FailedCall:
     """A call that failed, and what follows."""
 
     problem: HubError
@@ -103,7 +103,7 @@ class Attempts(Protocol):
     async def uncertain(self, reason: str) -> None:
         """Nobody can find out whether the department has it."""
 
-    async def failed(self, failure: Failure, *, asking: bool) -> None:
+    async def failed(self, failure: FailedCall, *, asking: bool) -> None:
         """An attempt failed, or asking after one did."""
 
 
@@ -174,7 +174,7 @@ class CarryingOut:
         doing, tries = (Doing.ASK, delivery.deliveries) if asking else (Doing.DELIVER, max(attempts.tries, 1))
         then = follow_up(problem, attempts.patience, doing=doing, tries=tries, draw=self.draw)
         then.tell(department.breaker)
-        await attempts.failed(Failure(problem=problem, then=then), asking=asking)
+        await attempts.failed(FailedCall(problem=problem, then=then), asking=asking)
         await self._end(department, then, delivery, problem)
 
     async def tell(self, department: DepartmentHere, telling: Telling, delivery: Delivery) -> None:
@@ -193,7 +193,7 @@ class CarryingOut:
             then.tell(breaker)
             final = then.next is NextStep.GIVEN_UP
             if final or (tries == 1 and then.next is not NextStep.SHUT_OUT):
-                await telling.record(problem.code, Failure(problem=problem, then=then).reason, final=final)
+                await telling.record(problem.code, FailedCall(problem=problem, then=then).reason, final=final)
             if final:
                 log.error("effect given up", adapter=department.name, effect=telling.verb.value, error=problem.code)
             await self._end(department, then, delivery, problem)

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from hub.spine.dispatch.means import Means
 
 
-class Effect:
-    """One task that is no delivery."""
+class LedgerTelling:
+    """One task that is no delivery, in the ledger."""
 
     def __init__(self, means: Means, task: Task, matter: Assigned) -> None:
         self._means = means

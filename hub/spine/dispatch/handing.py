@@ -28,14 +28,14 @@ if TYPE_CHECKING:
     from hub.model.assignments.state import Assigned, Assignment
     from hub.model.effects import Task
     from hub.spine.departments import DepartmentHere
-    from hub.spine.dispatch.carrying_out import Failure
+    from hub.spine.dispatch.carrying_out import FailedCall
     from hub.spine.dispatch.means import Means
 
 log = structlog.get_logger("hub.dispatch")
 
 
-class Handing:
-    """The attempts at one assignment."""
+class LedgerAttempts:
+    """The attempts at one assignment, in the ledger."""
 
     def __init__(
         self, means: Means, department: DepartmentHere, task: Task, payload: bytes, matter: Assigned, assignment: Assignment
@@ -104,7 +104,7 @@ class Handing:
         command = RecordUncertain(assignment=self._found.id, attempt=self._attempt, reason=reason)
         await self._means.record(self._task, command)
 
-    async def failed(self, failure: Failure, *, asking: bool) -> None:
+    async def failed(self, failure: FailedCall, *, asking: bool) -> None:
         """Commit what became of an attempt, or of asking after one; the dead letter too when there is no other."""
         then, error = failure.then, failure.problem.code
         if then.next is NextStep.REFUSED:
@@ -128,7 +128,7 @@ class Handing:
             await self._means.record(self._task, RecordDead(assignment=self._found.id, letter=await self._letter(failure)))
             log.error("dead letter", task=self._task.id, error=error)
 
-    async def _letter(self, failure: Failure) -> DeadLetter:
+    async def _letter(self, failure: FailedCall) -> DeadLetter:
         folded = await self._means.desks.known(self._task.matter)
         found = folded.state.assignment(self._found.id) if folded is not None else None
         attempts = found.attempts if found is not None else ()

@@ -33,8 +33,8 @@ from hub.spine.aside.put_aside import Note, read_or_put_aside
 from hub.spine.departments import Department, Departments
 from hub.spine.dispatch.afar import Afar, Orders
 from hub.spine.dispatch.carrying_out import CarryingOut
-from hub.spine.dispatch.effects import Effect
-from hub.spine.dispatch.handing import Handing
+from hub.spine.dispatch.effects import LedgerTelling
+from hub.spine.dispatch.handing import LedgerAttempts
 from hub.spine.dispatch.means import Means, OpenContact
 from hub.spine.handover import awaits_delivery
 from hub.spine.ledger.desk import Desks, Hiding, utc_now
@@ -236,15 +236,15 @@ class Dispatch:
         hide = await self._hiding(reporters) if reporters else None
         with known_here(*(() if hide is None else (hide,))):  # what the plugin logs or throws may name the reporter
             if task.verb is not Verb.DELIVER:
-                await self._carrying_out.tell(here, Effect(self._means, task, matter), delivery)
+                await self._carrying_out.tell(here, LedgerTelling(self._means, task, matter), delivery)
                 return
             assignment = matter.assignment(task.assignment or "")
             if assignment is None or not awaits_delivery(assignment):
                 here.breaker.undecided()
                 await delivery.ack(confirmed=True)
                 return
-            handing = Handing(self._means, here, task, delivery.data, matter, assignment)
-            await self._carrying_out.deliver(here, handing, delivery)
+            attempts = LedgerAttempts(self._means, here, task, delivery.data, matter, assignment)
+            await self._carrying_out.deliver(here, attempts, delivery)
 
 
 def _say_what_failed(task: asyncio.Task[None]) -> None:

@@ -22,6 +22,7 @@ from hub.bus.pull import Delivery, PullConsumer
 from hub.bus.streams import REPORTS, ensure_consumer
 from hub.contract import Report, ReportedFile, ReportKind
 from hub.contract.instances import NAME
+from hub.contract.values import Value
 from hub.errors import (
     HubError,
     InvalidInput,
@@ -73,7 +74,7 @@ class Unmatched(HubError):
     code = "unmatched_report"
 
 
-class Taken(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+class Taken(Value, frozen=True, omit_defaults=True, kw_only=True):
     """A report as the hub keeps it, also in the REPORTS queue: text masked, files already in the object store."""
 
     adapter: str
@@ -157,21 +158,13 @@ class Taking:
                 return None
 
     async def _keep(self, adapter: str, report: Report) -> Taken:
-        return Taken(
+        return Taken.of(
+            report,
             adapter=adapter,
-            id=report.id,
-            kind=report.kind,
             since=self._clock(),
-            key=report.key,
-            ticket=report.ticket,
-            at=report.at,
             by=_said(report.by, MOST_BY),
             note=_said(report.note, MOST_NOTE),
             files=await self._files(report.files),
-            reached=report.reached,
-            solved=report.solved,
-            satisfied=report.satisfied,
-            rating=report.rating,
         )
 
     async def _commit(self, report: Taken, span: telemetry.ActiveSpan) -> Outcome[Any]:

@@ -26,7 +26,7 @@ from hub.platform.remote.protocol import Event
 from hub.privacy.marks import known_here
 from hub.privacy.masks import hider
 from hub.spine.departments import DepartmentHere
-from hub.spine.dispatch.carrying_out import CarryingOut, Delivery, Failure
+from hub.spine.dispatch.carrying_out import CarryingOut, Delivery, FailedCall
 from hub.spine.dispatch.follow_up import NextStep
 
 log = structlog.get_logger("hub.remote")
@@ -76,7 +76,7 @@ class Handing:
                 department.breaker.undecided()
                 await delivery.ack(confirmed=True)
             else:
-                await self._carrying_out.tell(department, _Effect(self._beside, event), delivery)
+                await self._carrying_out.tell(department, _JournalTelling(self._beside, event), delivery)
 
     async def _deliver(
         self,
@@ -102,7 +102,7 @@ class Handing:
             )
         elif not mine:
             row = replace(row, order=event.id, tries=0, first_at=self._beside.clock())
-        attempts = _Attempts(self._beside, department, data, row, known)
+        attempts = _JournalAttempts(self._beside, department, data, row, known)
         if filed and not mine:
             department.breaker.undecided()
             await attempts.filed(row.ticket or "", "lookup")
@@ -121,7 +121,7 @@ class Handing:
         return hide
 
 
-class _Attempts:
+class _JournalAttempts:
     """The attempts at one assignment, in the journal. `known` hears of the reporter that is handed over."""
 
     def __init__(
@@ -192,7 +192,7 @@ class _Attempts:
         doubt = messages.Doubt(key=self._row.key, attempt=self._row.attempt, reason=reason)
         await self._keep(replace(self._row, state=State.UNCERTAIN), (ReportName.UNCERTAIN, doubt))
 
-    async def failed(self, failure: Failure, *, asking: bool) -> None:
+    async def failed(self, failure: FailedCall, *, asking: bool) -> None:
         then, row, now = failure.then, self._row, self._beside.clock()
         error, reason, status = failure.problem.code, failure.reason, failure.status
         if then.next is NextStep.REFUSED:
@@ -237,7 +237,7 @@ class _Attempts:
         await self._beside.journal.keep(row, outs)
 
 
-class _Effect:
+class _JournalTelling:
     """What else a department or a source is told; at least once, so that it may hear it twice after a kill."""
 
     def __init__(self, beside: Beside, event: Event) -> None:

@@ -45,9 +45,11 @@ class Saying:
 
     def aside(self, item: str, reason: str) -> Out:
         """What can't be used."""
-        return self.out(ReportName.ASIDE, f"aside:{item}"[:500], messages.Aside(item=item[:500] or "?", reason=reason[:2000]))
+        return self.out(
+            ReportName.ASIDE, f"aside:{item}"[:500], messages.Aside(item=item.strip()[:500] or "?", reason=reason[:2000])
+        )
 
     def unmapped(self, table: str, word: str, about: str | None) -> Out:
         """A word that is in no table."""
-        data = messages.Unmapped(table=table, word=word[:500] or "?", about=about)
+        data = messages.Unmapped(table=table, word=word.strip()[:500] or "?", about=about)
         return self.out(ReportName.UNMAPPED, f"{table}:{word}"[:500], data)
