@@ -65,8 +65,8 @@ class Replay:
         self._room = asyncio.Event()
         self._room.set()
 
-    async def run(self, requests: Sequence[Request], *, rate: float | None, state: Replayed, told: Callable[[], None]) -> None:
-        """Put all requests in, at most `rate` a second; `state` is kept up to date and `told` called after each."""
+    async def run(self, requests: Sequence[Request], *, rate: float | None, state: Replayed) -> None:
+        """Put all requests in, at most `rate` a second; `state` is kept up to date."""
         queue = iter(requests)
         clock = asyncio.get_running_loop().time
         began = clock()
@@ -84,7 +84,6 @@ class Replay:
                 except Problem as problem:
                     state.refused[request.id] = str(problem)
                 state.put_in += 1
-                told()
 
         watching = asyncio.create_task(self._watch())
         try:

@@ -270,7 +270,7 @@ class Company:
             position=lambda request: position_of(request, self.district),
             began_at=self.state.began_at or datetime.now(UTC),
         )
-        await replay.run(self.requests, rate=self.options.rate, state=replayed, told=lambda: None)
+        await replay.run(self.requests, rate=self.options.rate, state=replayed)
 
     async def _until_settled(self, replayed: Replayed, crew: asyncio.Task[None]) -> None:
         """Show how it stands until nothing is left to do, or nothing has changed for as long as patience lasts."""

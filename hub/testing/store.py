@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS tickets (
@@ -112,6 +112,9 @@ class KeptFile:
         return hashlib.sha256(self.content).hexdigest()
 
 
+R = TypeVar("R", Ticket, Step, FeedItem)
+
+
 class SimulatorStore:
     """SQLite state of one simulator; used from one event loop only.
 
@@ -195,7 +198,7 @@ class SimulatorStore:
 
     def tickets(self) -> list[Ticket]:
         """All tickets, oldest first."""
-        return [_ticket(row) for row in self.db.execute("SELECT * FROM tickets ORDER BY created_at, ticket")]
+        return [_read(Ticket, row) for row in self.db.execute("SELECT * FROM tickets ORDER BY created_at, ticket")]
 
     def set_ticket(self, ticket: str, *, state: str | None = None, body: Mapping[str, Any] | None = None) -> None:
         """Change state and/or body of a ticket."""
@@ -207,7 +210,7 @@ class SimulatorStore:
 
     def _one_ticket(self, column: str, value: str) -> Ticket | None:
         row = self.db.execute(f"SELECT * FROM tickets WHERE {column} = ?", (value,)).fetchone()  # noqa: S608 - own column names
-        return None if row is None else _ticket(row)
+        return None if row is None else _read(Ticket, row)
 
     # steps of people
 
@@ -222,10 +225,7 @@ class SimulatorStore:
     def due_steps(self, now: float, limit: int = 200) -> list[Step]:
         """Steps due by `now`, earliest first."""
         rows = self.db.execute("SELECT * FROM steps WHERE due_at <= ? ORDER BY due_at, id LIMIT ?", (now, limit))
-        return [
-            Step(id=row["id"], due_at=row["due_at"], kind=row["kind"], ticket=row["ticket"], body=json.loads(row["body"]))
-            for row in rows
-        ]
+        return [_read(Step, row) for row in rows]
 
     def next_step_at(self) -> float | None:
         """When the next step is due, or None."""
@@ -258,10 +258,7 @@ class SimulatorStore:
     def feed_since(self, seq: int, limit: int = 100) -> list[FeedItem]:
         """Entries after `seq`, oldest first, at most `limit`."""
         rows = self.db.execute("SELECT * FROM feed WHERE seq > ? ORDER BY seq LIMIT ?", (seq, limit))
-        return [
-            FeedItem(seq=row["seq"], at=row["at"], kind=row["kind"], ticket=row["ticket"], body=json.loads(row["body"]))
-            for row in rows
-        ]
+        return [_read(FeedItem, row) for row in rows]
 
     # files
 
@@ -296,22 +293,9 @@ class SimulatorStore:
 
     def outgoing(self, limit: int = 500) -> list[Outgoing]:
         """Callbacks not yet taken by the receiver, in the order they were queued."""
-        rows = self.db.execute("SELECT * FROM outbox WHERE done = 0 ORDER BY seq LIMIT ?", (limit,))
-        return [
-            Outgoing(
-                seq=row["seq"],
-                id=row["id"],
-                due_at=row["due_at"],
-                attempts=row["attempts"],
-                path=row["path"],
-                media_type=row["media_type"],
-                body=bytes(row["body"]),
-                trace=row["trace"],
-                case=row["case_id"],
-                held=bool(row["held"]),
-            )
-            for row in rows
-        ]
+        columns = 'seq, id, due_at, attempts, path, media_type, body, trace, case_id AS "case", held'
+        rows = self.db.execute(f"SELECT {columns} FROM outbox WHERE done = 0 ORDER BY seq LIMIT ?", (limit,))  # noqa: S608 - constants
+        return [Outgoing(**dict(row)) for row in rows]
 
     def sent(self, id: str) -> None:
         """The receiver confirmed this callback."""
@@ -356,13 +340,6 @@ def iso(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat()
 
 
-def _ticket(row: sqlite3.Row) -> Ticket:
-    return Ticket(
-        ticket=row["ticket"],
-        key=row["key"],
-        unit=row["unit"],
-        state=row["state"],
-        created_at=row["created_at"],
-        trace=row["trace"],
-        body=json.loads(row["body"]),
-    )
+def _read(kind: type[R], row: sqlite3.Row) -> R:
+    """What a row holds; its column `body` is JSON."""
+    return kind(**{**dict(row), "body": json.loads(row["body"])})
