@@ -9,7 +9,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, TypeVar
 
 import msgspec
 from fastapi import Header, Query, Request
@@ -21,6 +21,9 @@ from hub.surfaces.api.problems import Failure, FieldError
 if TYPE_CHECKING:
     from hub.spine.ledger.desk import Outcome
     from hub.surfaces.api.services import Services
+
+S = TypeVar("S", bound=msgspec.Struct)
+T = TypeVar("T")
 
 WAIT = 2.0
 """The most seconds a read waits for the read models."""
@@ -43,6 +46,23 @@ KeyHeader = Annotated[
 Fresh = Annotated[
     bool, Query(description=f"The answer holds all that is in the ledger, or it is a 503 (after {WAIT:.0f} s): then ask again.")
 ]
+
+
+class Answered(Response, Generic[T]):
+    """An answer in JSON whose form is known: `Answered[CaseList]` as a route's return type puts `CaseList` into the document."""
+
+    kind: ClassVar[Any] = None
+    _made: ClassVar[dict[Any, type[Answered[Any]]]] = {}
+
+    def __class_getitem__(cls, kind: Any) -> type[Answered[Any]]:
+        return cls.of(kind)
+
+    @classmethod
+    def of(cls, kind: Any) -> type[Answered[Any]]:
+        """The response whose body is a `kind`; FastAPI takes it for a response, not for something to validate."""
+        if kind not in cls._made:
+            cls._made[kind] = type(f"Answered[{kind}]", (cls,), {"kind": kind})
+        return cls._made[kind]
 
 
 class Writes:
@@ -68,9 +88,15 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def answer(body: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+def alike(form: type[S], source: object, **also: object) -> S:
+    """An answer whose fields are the attributes of `source`; `also`: those that are not, or that look different to readers."""
+    given = {name: getattr(source, name) for name in form.__struct_fields__ if name not in also and hasattr(source, name)}
+    return form(**given, **also)
+
+
+def answer(body: T, status: int = 200, headers: Mapping[str, str] | None = None) -> Answered[T]:
     """An answer as JSON."""
-    return Response(encode(body), status, dict(headers or {}), "application/json")
+    return Answered(encode(body), status, dict(headers or {}), "application/json")
 
 
 def wrote(request: Request, caller: Caller, sequence: int) -> None:

@@ -10,9 +10,8 @@ from collections import Counter
 from functools import lru_cache
 from typing import Any
 
-import msgspec
 from fastapi import APIRouter, FastAPI
-from starlette.routing import BaseRoute, Route
+from starlette.routing import Route
 
 from hub.surfaces.api import lookups, pages, problems
 from hub.surfaces.api.adapters import callbacks, credentials, trial
@@ -58,8 +57,9 @@ def create_app(services: Services, *, heartbeat: float = stream.HEARTBEAT) -> Fa
     app.state.streams = Counter()
     app.state.heartbeat = heartbeat
     app.state.failed_callbacks = Allowance(callbacks.FAILED_PER_MINUTE, time.monotonic)
-    routes, bodies = interface(services.kinds)
-    app.router.routes.extend(routes)
+    parts = interface(services.kinds)
+    for prefix, router in parts:
+        app.include_router(router, prefix=prefix)
     refusals = mount_all(app, services, (ROOT, *(route.path for route in callbacks.router.routes if isinstance(route, Route))))
     problems.install(app)
     app.add_middleware(BodyLimit, most=services.settings.max_body)
@@ -70,7 +70,7 @@ def create_app(services: Services, *, heartbeat: float = stream.HEARTBEAT) -> Fa
 
     def openapi() -> dict[str, Any]:
         if not document:
-            document.update(describe(app, bodies, [kind.answer for kind in services.kinds]))
+            document.update(describe(app, parts))
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]
@@ -78,30 +78,26 @@ def create_app(services: Services, *, heartbeat: float = stream.HEARTBEAT) -> Fa
 
 
 @lru_cache(maxsize=4)
-def interface(kinds: tuple[Kind[Any], ...]) -> tuple[list[BaseRoute], dict[str, type[msgspec.Struct]]]:
-    """All routes over some kinds of matters, and the bodies of their commands by path.
+def interface(kinds: tuple[Kind[Any], ...]) -> tuple[tuple[str, APIRouter], ...]:
+    """All routers over some kinds of matters, each with the prefix it stands under.
 
     They hold no state (services come with the request), and what a route needs is found out by looking at its signature, which
     takes a quarter of a second for all of them: two hubs in one process share them.
     """
-    bodies: dict[str, type[msgspec.Struct]] = {}
     matters: list[APIRouter] = []
     for kind in kinds:
-        routes, found = matter_router(kind)
-        matters.append(routes)
-        bodies |= {f"{kind.path}/{name}": body for name, body in found.items()}
+        matters.append(matter_router(kind))
         if kind.lists_itself:
             matters.append(list_router(kind))
         if kind.aggregate.opening is not None:
-            opening, body = opening_router(kind, kind.aggregate.opening)
-            matters.append(opening)
-            bodies[kind.path] = body
+            matters.append(opening_router(kind, kind.aggregate.opening))
     routers = (
         cases.router,
         *matters,
         files.router,
         lookups.router,
         adapters.router,
+        adapters.changes_router(),
         tokens.router,
         trial.router,
         pages.router,
@@ -112,8 +108,4 @@ def interface(kinds: tuple[Kind[Any], ...]) -> tuple[list[BaseRoute], dict[str, 
         keys.router,
         stream.router,
     )
-    all_of_it = APIRouter()
-    for router in routers:
-        all_of_it.include_router(router, prefix=ROOT)
-    all_of_it.include_router(callbacks.router)
-    return all_of_it.routes, bodies
+    return (*((ROOT, router) for router in routers), ("", callbacks.router))

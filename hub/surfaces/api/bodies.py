@@ -6,11 +6,12 @@ A command's body is its own struct without what only the hub says, unknown field
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, TypeVar, get_type_hints
+from typing import Annotated, Any, ClassVar, Generic, TypeVar, get_type_hints
 
 import msgspec
-from starlette.requests import Request
+from fastapi import Depends, Request
 
 from hub.model.aggregate import Command
 from hub.model.case.state import Channel, Severity
@@ -21,6 +22,8 @@ from hub.surfaces.api.problems import Failure, FieldError
 T = TypeVar("T")
 
 
+Example = Mapping[str, object]
+"""A body as it stands in the document."""
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 LATEST = datetime(2200, 1, 1, tzinfo=UTC)
 """Between them lies every time a body may name: limits are reckoned from it and zones applied without leaving the calendar."""
@@ -28,7 +31,13 @@ LATEST = datetime(2200, 1, 1, tzinfo=UTC)
 _PATH = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
 
 
-class ContactBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of all bodies. `example` stands in the document."""
+
+    example: ClassVar[Example] = {}
+
+
+class ContactBody(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The reporter; kept encrypted, shown to nobody but those who handle the case."""
 
     name: Annotated[str, msgspec.Meta(max_length=100)] | None = None
@@ -36,8 +45,17 @@ class ContactBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     address: Annotated[str, msgspec.Meta(max_length=300)] | None = None
 
 
-class ReportBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ReportBody(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A report. `area` (code) wins over `place_name`; without both a place is looked for in the text."""
+
+    example: ClassVar[Example] = {
+        "title": "下水道堵塞",
+        "text": "3栋楼下污水外溢两天了，气味很大。",
+        "channel": "resident",
+        "area": "320113",
+        "place": "幸福家园3栋",
+        "contact": {"name": "张三", "phone": "13800001234"},
+    }
 
     title: Annotated[str, msgspec.Meta(max_length=200)] = ""
     text: Annotated[str, msgspec.Meta(max_length=20_000)] = ""
@@ -53,24 +71,18 @@ class ReportBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     covers_until: Moment | None = None
 
 
-REPORT_EXAMPLE: dict[str, object] = {
-    "title": "下水道堵塞",
-    "text": "3栋楼下污水外溢两天了，气味很大。",
-    "channel": "resident",
-    "area": "320113",
-    "place": "幸福家园3栋",
-    "contact": {"name": "张三", "phone": "13800001234"},
-}
-
-
-class ReasonBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ReasonBody(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Why."""
+
+    example: ClassVar[Example] = {"reason": "对方系统升级"}
 
     reason: Prose
 
 
-class TokenBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class TokenBody(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A token to be made. `area`: the code it sees at and below (default: the district); `unit`: who acts with it."""
+
+    example: ClassVar[Example] = {"name": "尧化街道 李", "role": "clerk", "area": "320113001", "unit": "320113001"}
 
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=100, pattern=r"\S")]
     role: str
@@ -80,8 +92,10 @@ class TokenBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     expires_at: Moment | None = None
 
 
-class KeyBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class KeyBody(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A department's key to be made. `unit`: only an administrator says it; `expires_at`: not later than the own token's."""
+
+    example: ClassVar[Example] = {"name": "工单系统只读", "scopes": ["cases:read", "deliveries:read"]}
 
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=100, pattern=r"\S")]
     scopes: Annotated[tuple[Word, ...], msgspec.Meta(min_length=1, max_length=20)]
@@ -89,15 +103,19 @@ class KeyBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     unit: Word | None = None
 
 
-class ResendBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ResendBody(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Why something is to be sent again. `again`: also what the department's system has already, under the same key."""
+
+    example: ClassVar[Example] = {"reason": "我方系统已恢复，请重新推送"}
 
     reason: Prose
     again: bool = False
 
 
-class ExplainBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ExplainBody(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A matter to be routed without opening a case."""
+
+    example: ClassVar[Example] = {"text": "楼下烧烤店深夜噪声扰民", "area": "320113", "channel": Channel.HOTLINE.value}
 
     text: Annotated[str, msgspec.Meta(max_length=20_000)]
     title: Annotated[str, msgspec.Meta(max_length=200)] = ""
@@ -108,8 +126,10 @@ class ExplainBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     at: Moment | None = None
 
 
-class PolicyBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class PolicyBody(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A policy to be published: the text of every file by its name."""
+
+    example: ClassVar[Example] = {"sources": {"routing.yaml": "…"}}
 
     sources: Annotated[dict[str, str], msgspec.Meta(min_length=1, max_length=50)]
 
@@ -135,6 +155,24 @@ def body_of(command: type[Command]) -> type[msgspec.Struct]:
 def command_from(command: type[Command], body: msgspec.Struct) -> Command:
     """The command a body asks for; the desk masks what people wrote."""
     return command(**msgspec.structs.asdict(body))
+
+
+class Reads(Generic[T]):
+    """The dependency that reads a request's body into a struct; see `read_body` for what it refuses."""
+
+    def __init__(self, kind: type[T], example: Mapping[str, object], *, optional: bool) -> None:
+        self.kind = kind
+        self.example = example
+        self.optional = optional
+
+    async def __call__(self, request: Request) -> T:
+        """The body."""
+        return await read_body(request, self.kind, optional=self.optional)
+
+
+def reads(kind: type[Any], example: Mapping[str, object] | None = None, *, optional: bool = False) -> Any:
+    """Marks a parameter as the request's body: `Annotated[ReasonBody, reads(ReasonBody)]`; the example is its own unless given."""
+    return Depends(Reads(kind, kind.example if example is None else example, optional=optional))
 
 
 async def read_body(request: Request, kind: type[T], *, optional: bool = False) -> T:

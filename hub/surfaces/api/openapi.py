@@ -1,26 +1,26 @@
-"""The OpenAPI document: schemas from the same structs that read and write, an example for every body.
+"""The OpenAPI document, derived from the routes: what a route reads and answers stands in its signature and nowhere else.
 
-Routes say what they take and give by `takes` and `gives`; `describe` puts the schemas into the document. Pure.
+A parameter made by `reads` is the body, with its example; the return type `Answered[X]` is the answer. Whoever needs a caller may be
+refused as a caller, whoever reads a body as one who sends it. Parameters and paths are FastAPI's own work. Pure.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import typing
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
+from fastapi.dependencies.models import Dependant
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
 
-from hub.model.policy.policy import Explanation
-from hub.observing.case_trace import Tree
-from hub.surfaces.api import bodies, models
-from hub.surfaces.api.adapters import credential_models as remote_models
-from hub.surfaces.api.adapters import models as instance_models
-from hub.surfaces.api.adapters import trial_models
+from hub.surfaces.api.bodies import Reads
+from hub.surfaces.api.people.auth import caller_of
 from hub.surfaces.api.problems import MEDIA_TYPE, TITLES, Problem
-from hub.surfaces.api.upkeep import models as upkeep_models
 
+_JSON = "application/json"
 _REF = "#/components/schemas/{name}"
 _SAID = {
     400: "malformed",
@@ -34,78 +34,75 @@ _SAID = {
     429: "rate_limited",
     503: "unavailable",
 }
-ALWAYS = (401, 404, 422, 429, 503)
-"""What any route with a token may answer."""
-
-
-def gives(
-    kind: type[msgspec.Struct], *refusals: int, status: int = 200, also: int | None = None
-) -> dict[int | str, dict[str, Any]]:
-    """The `responses` of a route that answers with `kind` (with `also` as a second status) or refuses."""
-    content = {"application/json": {"schema": {"$ref": _REF.format(name=kind.__name__)}}}
-    what = {"description": (kind.__doc__ or "").partition("\n")[0], "content": content}
-    answers: dict[int | str, dict[str, Any]] = {status: what}
-    if also is not None:
-        answers[also] = what
-    return answers | refuses(*refusals)
+_AS_CALLER = (401, 403, 404, 422, 429, 503)
+_AS_SENDER = (400, 413, 415)
+_AS_GIVER = (400, 409)
+"""A command's key may be missing, and the matter's state may be against it."""
+_KEY = "Idempotency-Key"
 
 
 def refuses(*refusals: int) -> dict[int | str, dict[str, Any]]:
-    """The `responses` of refusals."""
-    content = {MEDIA_TYPE: {"schema": {"$ref": _REF.format(name="Problem")}}}
-    return {status: {"description": TITLES[_SAID[status]], "content": content} for status in sorted({*ALWAYS, *refusals})}
+    """The `responses` of refusals that a route's signature does not tell."""
+    content = {MEDIA_TYPE: {"schema": {"$ref": _REF.format(name=Problem.__name__)}}}
+    return {status: {"description": TITLES[_SAID[status]], "content": content} for status in sorted(refusals)}
 
 
-def takes(kind: type[msgspec.Struct], example: object, *, required: bool = True) -> dict[str, Any]:
-    """The `openapi_extra` of a route that reads `kind`."""
-    schema = {"$ref": _REF.format(name=kind.__name__)}
-    return {"requestBody": {"required": required, "content": {"application/json": {"schema": schema, "example": example}}}}
-
-
-def describe(
-    app: FastAPI, commands: Mapping[str, type[msgspec.Struct]], answers: Sequence[type[msgspec.Struct]]
-) -> dict[str, Any]:
-    """The document of an app; `commands` are the bodies by command, `answers` how each kind of matter looks."""
+def describe(app: FastAPI, parts: Iterable[tuple[str, APIRouter]]) -> dict[str, Any]:
+    """The document of an app that is made of routers, each under its prefix."""
     document = get_openapi(
-        title=app.title,
-        version=app.version,
-        description=app.description,
-        routes=app.routes,
-        tags=app.openapi_tags,
+        title=app.title, version=app.version, description=app.description, routes=app.routes, tags=app.openapi_tags
     )
-    kinds = [*_structs(models, models.Answer), *commands.values(), *answers, Problem, Tree, Explanation]
-    kinds += [
-        bodies.ReportBody,
-        bodies.ReasonBody,
-        bodies.TokenBody,
-        bodies.KeyBody,
-        bodies.ResendBody,
-        bodies.ExplainBody,
-        bodies.PolicyBody,
-    ]
-    kinds += [*_structs(instance_models, msgspec.Struct), *_structs(upkeep_models, msgspec.Struct)]
-    kinds += _structs(trial_models, msgspec.Struct)
-    kinds += _structs(remote_models, models.Answer)
+    kinds: list[Any] = [Problem]
+    for prefix, router in parts:
+        for route in router.routes:
+            if isinstance(route, APIRoute) and route.include_in_schema:
+                for method in route.methods or ():
+                    kinds += _describe(route, document["paths"][f"{prefix}{route.path_format}"][method.lower()])
     _, components = msgspec.json.schema_components(kinds, ref_template=_REF)
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
-    for name, schema in components.items():
-        schemas[name] = _plain(schema)
+    schemas.update({name: _plain(schema) for name, schema in components.items()})
     return document
 
 
-def _structs(module: Any, base: type[msgspec.Struct]) -> list[type[msgspec.Struct]]:
-    return [kind for kind in vars(module).values() if isinstance(kind, type) and issubclass(kind, base) and kind is not base]
+def _describe(route: APIRoute, operation: dict[str, Any]) -> Iterator[Any]:
+    """Say in a route's operation what it reads, answers and refuses; yields the types of that."""
+    calls = list(_calls(route.dependant))
+    body = next((call for call in calls if isinstance(call, Reads)), None)
+    responses = operation["responses"]
+    refusals = {*(_AS_CALLER if caller_of in calls else ())}
+    if body is not None:
+        yield body.kind
+        content = {"schema": {"$ref": _REF.format(name=body.kind.__name__)}, "example": body.example}
+        operation["requestBody"] = {"required": not body.optional, "content": {_JSON: content}}
+    if operation.get("requestBody"):
+        refusals.update(_AS_SENDER)
+    if any(parameter["name"] == _KEY for parameter in operation.get("parameters", ())):
+        refusals.update(_AS_GIVER)
+    kind = getattr(typing.get_type_hints(route.endpoint).get("return"), "kind", None)
+    if kind is not None:
+        yield kind
+        for status, said in responses.items():
+            if status.startswith("2") or MEDIA_TYPE not in said.get("content", ()):
+                said["content"] = {_JSON: {"schema": {"$ref": _REF.format(name=kind.__name__)}}}
+                if said["description"] == "Successful Response":
+                    said["description"] = (kind.__doc__ or "").partition("\n")[0]
+    for status, said in refuses(*refusals).items():
+        responses[str(status)] = responses.get(str(status), said) if str(status) != "422" else said
+
+
+def _calls(dependant: Dependant) -> Iterator[Any]:
+    for needed in dependant.dependencies:
+        yield needed.call
+        yield from _calls(needed)
 
 
 def _plain(schema: Any) -> Any:
-    """Schemas as others read them best: times are always `date-time`, docstrings without line breaks in the source."""
-    if isinstance(schema, dict):
+    """Schemas as others read them best: docstrings without the line breaks of the source."""
+    if isinstance(schema, Mapping):
         return {
             key: " ".join(value.split()) if key == "description" and isinstance(value, str) else _plain(value)
             for key, value in schema.items()
         }
-    if isinstance(schema, list):
-        return [_plain(item) for item in schema]
-    return schema
+    return [_plain(item) for item in schema] if isinstance(schema, list) else schema

@@ -14,9 +14,9 @@ from starlette.responses import HTMLResponse, Response
 from hub.contract import ConsolePage
 from hub.errors import NotAllowed
 from hub.platform.adapters.pages import rendered
-from hub.surfaces.api.answers import answer
+from hub.surfaces.api.answers import Answered, answer
 from hub.surfaces.api.models import PageAnswer, PageList
-from hub.surfaces.api.openapi import gives, refuses
+from hub.surfaces.api.openapi import refuses
 from hub.surfaces.api.people.auth import CallerHere, ServicesHere
 
 router = APIRouter(prefix="/pages", tags=["pages"])
@@ -29,8 +29,8 @@ _HEADERS = {
 PagePath = Annotated[str, Path(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)]
 
 
-@router.get("", summary="Pages of plugins", responses=gives(PageList))
-async def pages(services: ServicesHere, caller: CallerHere) -> Response:
+@router.get("", summary="Pages of plugins")
+async def pages(services: ServicesHere, caller: CallerHere) -> Answered[PageList]:
     """The pages the caller's role may open."""
     role = caller.token.role.value
     found = [PageAnswer(path=page.path, title=page.title) for page in _pages(services) if role in page.roles]

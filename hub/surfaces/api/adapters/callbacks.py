@@ -12,10 +12,10 @@ from starlette.responses import Response
 
 from hub.contract import CallbackRejected, CallbackRequest
 from hub.errors import BusUnavailable, NotAllowed
-from hub.surfaces.api.answers import answer
+from hub.surfaces.api.answers import Answered, answer
 from hub.surfaces.api.limits import Allowance, address_of
 from hub.surfaces.api.models import Alive, Ready, Taken
-from hub.surfaces.api.openapi import gives, refuses
+from hub.surfaces.api.openapi import refuses
 from hub.surfaces.api.people.auth import ServicesHere
 from hub.surfaces.api.problems import Failure
 
@@ -38,9 +38,9 @@ NamePath = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,64}$", description="Ad
     tags=["hooks"],
     summary="A department's callback",
     operation_id="callback",
-    responses=gives(Taken, 400, 413),
+    responses=refuses(400, 401, 404, 413, 422, 429, 503),
 )
-async def callback(request: Request, services: ServicesHere, adapter: NamePath, path: str = "") -> Response:
+async def callback(request: Request, services: ServicesHere, adapter: NamePath, path: str = "") -> Answered[Taken]:
     """Read by the adapter, which checks the signature; 2xx only once everything in it is stored.
 
     After many that were refused from one address the next refusals are 429. One that is rightly signed is always taken: nobody can
@@ -88,14 +88,14 @@ def _local(request: Request) -> bool:
         return False
 
 
-@router.get("/healthz", tags=["probes"], summary="The process lives", responses=gives(Alive))
-async def healthz() -> Response:
+@router.get("/healthz", tags=["probes"], summary="The process lives")
+async def healthz() -> Answered[Alive]:
     """Says nothing about the bus; see /readyz."""
     return answer(Alive())
 
 
-@router.get("/readyz", tags=["probes"], summary="The hub serves", responses=gives(Ready, also=503) | refuses())
-async def readyz(services: ServicesHere) -> Response:
+@router.get("/readyz", tags=["probes"], summary="The hub serves", responses={503: {"description": "It does not"}})
+async def readyz(services: ServicesHere) -> Answered[Ready]:
     """503 while the bus is away or the read models are far behind."""
     lag: int | None = None
     bus = services.connected()

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Request
-from starlette.responses import Response
+from fastapi import APIRouter, Path, Query
 
 from hub.errors import NotAllowed
 from hub.platform.remote.credentials import Credentials
@@ -17,10 +16,9 @@ from hub.surfaces.api.adapters.credential_models import (
     RevokedCredentials,
 )
 from hub.surfaces.api.adapters.models import WhyBody
-from hub.surfaces.api.answers import answer
-from hub.surfaces.api.bodies import read_body
-from hub.surfaces.api.openapi import gives, refuses, takes
-from hub.surfaces.api.people.auth import ADMINS, CallerHere, ServicesHere
+from hub.surfaces.api.answers import Answered, answer
+from hub.surfaces.api.bodies import reads
+from hub.surfaces.api.people.auth import DistrictAdmin, ServicesHere
 from hub.surfaces.api.services import Services
 
 router = APIRouter(prefix="/adapters/{name}/credentials", tags=["adapters"])
@@ -28,11 +26,9 @@ router = APIRouter(prefix="/adapters/{name}/credentials", tags=["adapters"])
 NamePath = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,64}$", description="Name of the adapter instance")]
 
 
-@router.get("", summary="Keys of an adapter", responses=gives(CredentialsList, 403))
-async def listed(services: ServicesHere, caller: CallerHere, name: NamePath) -> Response:
+@router.get("", summary="Keys of an adapter")
+async def listed(services: ServicesHere, caller: DistrictAdmin, name: NamePath) -> Answered[CredentialsList]:
     """Who may connect in the name of an adapter that runs elsewhere."""
-    caller.require(ADMINS)
-    caller.require_everywhere()
     credentials = _of(services)
     items = [
         CredentialsAnswer(adapter=grant.adapter, user=grant.key, issued_at=grant.at, issued_by=grant.by, note=grant.note)
@@ -45,31 +41,26 @@ async def listed(services: ServicesHere, caller: CallerHere, name: NamePath) -> 
     "",
     status_code=201,
     summary="Issue a key for an adapter",
-    responses=gives(IssuedCredentials, 400, 403, 413, 415, status=201),
-    openapi_extra=takes(WhyBody, {"note": "供水集团机房"}, required=False),
 )
-async def issue(request: Request, services: ServicesHere, caller: CallerHere, name: NamePath) -> Response:
+async def issue(
+    services: ServicesHere, caller: DistrictAdmin, name: NamePath, body: Annotated[WhyBody, reads(WhyBody, optional=True)]
+) -> Answered[IssuedCredentials]:
     """The secret half is in this answer and nowhere else. Keys there are go on working: rotate by issuing, exchanging, revoking."""
-    caller.require(ADMINS)
-    caller.require_everywhere()
     credentials = _of(services)
     if services.instances is None or name not in services.instances.roster.names():
         raise NotAllowed("no such adapter", subject=name)
-    body = await read_body(request, WhyBody) if await request.body() else WhyBody()
     found = await credentials.issue(name, caller.token.name, note=(mask_text(body.note) or "")[:500])
     return answer(IssuedCredentials(file=found, server_configuration=await _configuration(credentials)), 201)
 
 
-@router.delete("", summary="Revoke keys of an adapter", responses=gives(RevokedCredentials, 403) | refuses(404))
+@router.delete("", summary="Revoke keys of an adapter")
 async def revoke(
     services: ServicesHere,
-    caller: CallerHere,
+    caller: DistrictAdmin,
     name: NamePath,
     user: Annotated[str | None, Query(pattern="^U[A-Z2-7]{55}$", description="Only this key")] = None,
-) -> Response:
+) -> Answered[RevokedCredentials]:
     """Whoever uses them is cut off at once (embedded server)."""
-    caller.require(ADMINS)
-    caller.require_everywhere()
     credentials = _of(services)
     revoked = await credentials.revoke(name, user)
     return answer(RevokedCredentials(revoked=revoked, server_configuration=await _configuration(credentials)))

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import msgspec
 
 from hub.model.texts import Word
 from hub.platform.instances.book import Canary
 from hub.platform.instances.registration import Patch
-from hub.surfaces.api.models import Answer
+from hub.surfaces.api.bodies import Body, Example
+from hub.surfaces.api.models import AdapterAnswer, Answer
 
 
 class PluginAnswer(Answer, frozen=True, kw_only=True):
@@ -45,8 +46,10 @@ class CanaryBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         return Canary(percent=self.percent, areas=self.areas)
 
 
-class WhyBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class WhyBody(Body, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Why; kept with the change. `untried`: without asking the department's system first; `sample`: with a sample assignment."""
+
+    example: ClassVar[Example] = {"note": "对方系统升级"}
 
     note: Annotated[str, msgspec.Meta(max_length=500)] = ""
     untried: bool = False
@@ -55,6 +58,13 @@ class WhyBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
 class AddBody(WhyBody, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A new instance. `set` as in a change."""
+
+    example: ClassVar[Example] = {
+        "name": "landscaping",
+        "plugin": "webhook",
+        "set": {"settings": {"url": "https://yl.example.cn/hook", "secret": "whsec_…"}, "units": ["landscaping"]},
+        "note": "园林绿化接入",
+    }
 
     name: Word
     plugin: Word
@@ -65,12 +75,16 @@ class AddBody(WhyBody, frozen=True, forbid_unknown_fields=True, kw_only=True):
 class ChangeBody(WhyBody, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A change; what `set` does not name stays. With `canary` only that part of the cases gets it, until it is promoted."""
 
+    example: ClassVar[Example] = {"set": {"settings": {"secret": "…"}}, "canary": {"percent": 10}, "note": "换密钥"}
+
     set: Patch
     canary: CanaryBody | None = None
 
 
 class WidenBody(WhyBody, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Another part of the cases for the candidate."""
+
+    example: ClassVar[Example] = {"percent": 50}
 
     percent: int = 0
     areas: tuple[str, ...] = ()
@@ -94,7 +108,7 @@ class VersionAnswer(Answer, frozen=True, kw_only=True):
     settings_version: int
     stable: dict[str, Any] | None
     candidate: dict[str, Any] | None
-    canary: dict[str, Any] | None
+    canary: Canary | None
 
 
 class VersionList(Answer, frozen=True, kw_only=True):
@@ -103,28 +117,11 @@ class VersionList(Answer, frozen=True, kw_only=True):
     items: list[VersionAnswer]
 
 
-class InstanceAnswer(Answer, frozen=True, kw_only=True):
+class InstanceAnswer(AdapterAnswer, frozen=True, kw_only=True):
     """One instance: how it stands, its settings in force, and what the plugin says of itself."""
 
-    name: str
-    plugin: str
-    kind: str
-    department: str
-    version: str
-    state: str
-    detail: str
-    breaker: str
-    queued: int
-    in_flight: int
-    capabilities: list[str]
-    settings_version: int
-    origin: str
-    placement: str
-    units: list[str]
-    areas: list[str]
     percent: int
-    tier: str
-    canary: dict[str, Any] | None
+    canary: Canary | None
     strays: int
     stable: dict[str, Any]
     candidate: dict[str, Any] | None

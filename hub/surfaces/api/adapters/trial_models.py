@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
-import msgspec
-
+from hub.surfaces.api.bodies import Body, Example
 from hub.surfaces.api.models import Answer
 
 
-class TryBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class TryBody(Body, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What is tried. `sample`: false for the health only, true for a marked assignment, or fields of one (the mark is added).
 
     `recall`: take the sample back afterwards; `candidate`: with the candidate's settings; `record`: also answer with a cassette.
     """
+
+    example: ClassVar[Example] = {"sample": True}
 
     sample: bool | dict[str, Any] = False
     recall: bool = True

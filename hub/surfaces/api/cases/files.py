@@ -21,13 +21,13 @@ from hub.model.case.commands import Attach
 from hub.model.case.state import CaseId
 from hub.model.records import Attachment
 from hub.privacy.masks import mask_file_name, mask_text
-from hub.surfaces.api.answers import REPLAYED, SEQUENCE, KeyHeader, answer, command_id, settle, utc_now, wrote
+from hub.surfaces.api.answers import REPLAYED, SEQUENCE, Answered, KeyHeader, answer, command_id, settle, utc_now, wrote
 from hub.surfaces.api.cases.present import Presenter
 from hub.surfaces.api.cases.routes import CasePath
 from hub.surfaces.api.matters.kinds import file_under
 from hub.surfaces.api.models import AttachedAnswer
-from hub.surfaces.api.openapi import gives, refuses
-from hub.surfaces.api.people.auth import ATTACHERS, CallerHere, ServicesHere
+from hub.surfaces.api.openapi import refuses
+from hub.surfaces.api.people.auth import CallerHere, ServicesHere, Worker
 from hub.surfaces.api.problems import Failure, FieldError
 from hub.views.queries import SeenFile
 
@@ -98,12 +98,12 @@ def safe_name(name: str | None) -> str:
     "/cases/{id}/attachments",
     status_code=201,
     summary="Add a file to a case",
-    responses=gives(AttachedAnswer, 400, 403, 409, 413, 415, status=201),
     openapi_extra=_UPLOAD,
 )
-async def attach(request: Request, services: ServicesHere, caller: CallerHere, id: CasePath, key: KeyHeader = None) -> Response:
+async def attach(
+    request: Request, services: ServicesHere, caller: Worker, id: CasePath, key: KeyHeader = None
+) -> Answered[AttachedAnswer]:
     """Store a photo, recording, PDF or text and put it on the timeline."""
-    caller.require(ATTACHERS)
     folded = caller.must_see(await services.desk.load(CaseId(id)))
     file_under(id)
     if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):

@@ -14,6 +14,7 @@ from hub.model.assignments.state import Assignment, Attempt, delivery_key
 from hub.model.case.state import Case
 from hub.model.district.areas import Level
 from hub.privacy.masks import mask_address, mask_text
+from hub.surfaces.api.answers import alike
 from hub.surfaces.api.models import (
     ActorAnswer,
     AskedAnswer,
@@ -34,17 +35,8 @@ if TYPE_CHECKING:
 def attempt_answer(attempt: Attempt) -> AttemptAnswer:
     """One try, with how long it took; its reason without phone numbers, whatever a department put into it."""
     took = None if attempt.ended_at is None else (attempt.ended_at - attempt.started_at).total_seconds() * 1000
-    return AttemptAnswer(
-        number=attempt.number,
-        outcome=attempt.outcome,
-        started_at=attempt.started_at,
-        ended_at=attempt.ended_at,
-        duration_ms=None if took is None else round(took, 1),
-        error=attempt.error,
-        reason=None if attempt.reason is None else mask_text(attempt.reason),
-        status=attempt.status,
-        retry_at=attempt.retry_at,
-    )
+    reason = None if attempt.reason is None else mask_text(attempt.reason)
+    return alike(AttemptAnswer, attempt, duration_ms=None if took is None else round(took, 1), reason=reason)
 
 
 class Presenter:
@@ -57,64 +49,30 @@ class Presenter:
 
     def item(self, folded: Folded[Case], updated_at: datetime | None = None) -> CaseItem:
         """A case for a list."""
-        return CaseItem(**self._fields(folded, updated_at, attempts=False))
+        return alike(CaseItem, folded.state, **self._fields(folded, updated_at, attempts=False))
 
     def case(self, folded: Folded[Case], updated_at: datetime | None = None) -> CaseAnswer:
         """A case with all that is open about it."""
         case = folded.state
         own = self._own(case)
         mine = None if own is None else {item.id for item in own}
-        return CaseAnswer(
+        return alike(
+            CaseAnswer,
+            case,
             **self._fields(folded, updated_at, attempts=True),
-            text=case.text,
-            has_contact=case.has_contact,
-            contact_erased=case.contact_erased,
-            reopened=case.reopened,
-            visits=case.visits,
-            supervised=case.supervised,
             deadlines=[
-                DeadlineAnswer(
-                    kind=deadline.kind.value,
-                    owner=deadline.owner,
-                    due_at=deadline.due_at,
+                alike(
+                    DeadlineAnswer,
+                    deadline,
                     late=case.suspended_at is None and not case.stage.ended and deadline.due_at < self._now,
-                    assignment=deadline.assignment,
-                    step=deadline.step,
-                    next_at=deadline.next_at,
                     remaining_s=None if deadline.remaining is None else deadline.remaining.total_seconds(),
                 )
                 for deadline in case.deadlines
                 if mine is None or deadline.assignment in mine
             ],
-            asked=[
-                AskedAnswer(
-                    id=asked.id,
-                    what=asked.what,
-                    reason=asked.reason,
-                    by=asked.by,
-                    assignment=asked.assignment,
-                    kind=None if asked.kind is None else asked.kind.value,
-                    until=asked.until,
-                )
-                for asked in case.asked
-                if mine is None or asked.assignment in mine
-            ],
-            source=case.source,
-            rule=case.rule,
-            suspended_at=case.suspended_at,
-            suspended_until=case.suspended_until,
-            first_response_at=case.first_response_at,
-            resolved_at=case.resolved_at,
-            closed_at=case.closed_at,
-            satisfied=case.satisfied,
-            duplicate_of=case.duplicate_of,
-            merging=None if case.merging is None else case.merging.into,
-            merged_into=case.merged_into,
-            absorbed=list(case.absorbed),
-            covers=list(case.covers),
-            covers_until=case.covers_until,
+            asked=[alike(AskedAnswer, asked) for asked in case.asked if mine is None or asked.assignment in mine],
             attached_reports=list(case.attached_reports),
-            attachments=list(case.attachments),
+            merging=None if case.merging is None else case.merging.into,
         )
 
     def number(self, folded: Folded[Case]) -> CaseAnswer:
@@ -156,19 +114,7 @@ class Presenter:
             level = body.get("level")
             if isinstance(level, int):
                 body["level"] = Level(level).word
-            items.append(
-                TimelineItem(
-                    sequence=entry.sequence,
-                    number=entry.number,
-                    at=entry.at,
-                    event=entry.event,
-                    command=entry.command,
-                    policy=entry.policy,
-                    actor=actor_answer(entry.actor),
-                    body=body,
-                    traceparent=entry.traceparent,
-                )
-            )
+            items.append(alike(TimelineItem, entry, actor=actor_answer(entry.actor), body=body))
         return items
 
     def unit_name(self, code: str | None) -> str | None:
@@ -192,25 +138,16 @@ class Presenter:
             place = mask_address(place)
         own = self._own(case)
         return {
-            "id": case.id,
-            "stage": case.stage.value,
-            "channel": case.channel.value,
-            "title": case.title,
-            "area": case.area,
             "area_path": list(self._district.areas.path(case.area)),
             "place": place,
-            "reported_at": case.reported_at,
             "late": due is not None and due < self._now,
             "due_at": due,
             "suspended": case.suspended_at is not None,
             "attention": attention_for(case, None if own is None else {item.id for item in own}),
             "number": folded.number,
             "sequence": folded.sequence,
-            "category": case.category,
             "category_name": None if category is None else category.name,
-            "severity": None if case.severity is None else case.severity.value,
             "level": None if case.level is None else case.level.word,
-            "holder": case.holder,
             "holder_name": self.unit_name(case.holder),
             "updated_at": updated_at,
             "assignments": [
@@ -219,24 +156,12 @@ class Presenter:
         }
 
     def _assignment(self, case: Case, item: Assignment, *, attempts: bool) -> AssignmentAnswer:
-        return AssignmentAnswer(
-            id=item.id,
+        return alike(
+            AssignmentAnswer,
+            item,
             key=delivery_key(case.id, item.id),
-            unit=item.unit,
             unit_name=self.unit_name(item.unit) or item.unit,
-            role=item.role.value,
-            required=item.required,
-            state=item.state.value,
             open=item.state.open,
-            made_at=item.made_at,
-            task=item.task,
-            adapter=item.adapter,
-            ticket=item.ticket,
-            accepted_at=item.accepted_at,
-            resolved_at=item.resolved_at,
-            note=item.note,
-            urged=item.urged,
-            supervised=item.supervised,
             attempts=[attempt_answer(attempt) for attempt in item.attempts] if attempts else [],
         )
 

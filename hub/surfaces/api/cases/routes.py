@@ -6,7 +6,6 @@ import hmac
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Path, Query, Request
-from starlette.responses import Response
 
 from hub.contract import Contact
 from hub.errors import InvalidInput, NotAllowed
@@ -16,12 +15,11 @@ from hub.model.case.state import CaseId
 from hub.model.district.areas import within
 from hub.privacy.masks import FIELDS, mask_text
 from hub.spine.ways_in.intake import Entry
-from hub.surfaces.api.answers import REPLAYED, SEQUENCE, Fresh, KeyHeader, answer, needed, settle, utc_now, wrote
-from hub.surfaces.api.bodies import REPORT_EXAMPLE, ReportBody, read_body
+from hub.surfaces.api.answers import REPLAYED, SEQUENCE, Answered, Fresh, KeyHeader, answer, needed, settle, utc_now, wrote
+from hub.surfaces.api.bodies import ReportBody, reads
 from hub.surfaces.api.cases.present import Presenter
 from hub.surfaces.api.models import CaseList, CommandAnswer, ContactAnswer
-from hub.surfaces.api.openapi import gives, takes
-from hub.surfaces.api.people.auth import CONTACT_READERS, REPORTERS, CallerHere, ServicesHere
+from hub.surfaces.api.people.auth import CallerHere, ServicesHere, Worker
 from hub.surfaces.api.problems import Failure
 from hub.views.filters import CaseFilter
 
@@ -44,17 +42,20 @@ router = APIRouter(prefix="/cases", tags=["cases"])
     "",
     status_code=201,
     summary="Report a matter",
-    responses=gives(CommandAnswer, 400, 403, 409, 413, 415, status=201, also=200),
-    openapi_extra=takes(ReportBody, REPORT_EXAMPLE),
+    responses={200: {"description": "It belongs to a notice that was there already"}},
 )
-async def report(request: Request, services: ServicesHere, caller: CallerHere, key: KeyHeader = None) -> Response:
+async def report(
+    request: Request,
+    services: ServicesHere,
+    caller: Worker,
+    body: Annotated[ReportBody, reads(ReportBody)],
+    key: KeyHeader = None,
+) -> Answered[CommandAnswer]:
     """Open a case; 200 instead of 201 when the report joined a notice (a planned outage) that covers it.
 
     Phone numbers, names and flats in the text are masked before anything is stored; the contact is kept encrypted.
     """
-    caller.require(REPORTERS)
     given = needed(key)
-    body = await read_body(request, ReportBody)
     if body.area is not None and caller.scope.area is not None and not within(body.area, caller.scope.area):
         raise InvalidInput("lies outside the token's area", subject="area")
     if caller.scope.area is not None and not all(within(code, caller.scope.area) for code in body.covers):
@@ -96,7 +97,7 @@ async def report(request: Request, services: ServicesHere, caller: CallerHere, k
     return answer(shown, 200 if outcome.attached else 201, headers)
 
 
-@router.get("", summary="List cases", responses=gives(CaseList))
+@router.get("", summary="List cases")
 async def list_cases(
     request: Request,
     services: ServicesHere,
@@ -104,7 +105,7 @@ async def list_cases(
     wanted: Annotated[CaseFilter, Query()],
     total: Annotated[bool, Query(description="Count all that match")] = False,
     fresh: Fresh = False,
-) -> Response:
+) -> Answered[CaseList]:
     """Cases in the token's scope, a page at a time."""
     await settle(request, caller, fresh=fresh)
     page = await services.views.list(wanted, caller.scope)
@@ -114,16 +115,15 @@ async def list_cases(
     return answer(CaseList(items=items, cursor=page.cursor, total=count))
 
 
-@router.get("/{id}/contact", summary="The reporter's contact", responses=gives(ContactAnswer, 403))
+@router.get("/{id}/contact", summary="The reporter's contact")
 async def contact(
     request: Request,
     services: ServicesHere,
-    caller: CallerHere,
+    caller: Worker,
     id: CasePath,
     purpose: Annotated[str, Query(min_length=2, max_length=200, pattern=r"\S", description="Why; recorded in the case")],
-) -> Response:
+) -> Answered[ContactAnswer]:
     """Name, phone and address, for those who handle the case. That it was read is committed before it is given."""
-    caller.require(CONTACT_READERS)
     folded = caller.must_see(await services.desk.load(CaseId(id)))
     case = folded.state
     if not caller.handles(case):

@@ -9,7 +9,6 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request
 from msgspec.structs import replace
-from starlette.responses import Response
 
 from hub.contract import Capability
 from hub.errors import NotAllowed, TransitionRefused
@@ -17,16 +16,15 @@ from hub.model.aggregate import Folded
 from hub.model.assignments.commands import Drop, Resend
 from hub.model.assignments.state import KEY_PATTERN, STOPPED, Assignment, AssignmentState, parse_delivery_key
 from hub.model.case.state import Case
-from hub.model.rights import RUNNERS, Role
+from hub.model.rights import Role
 from hub.privacy.masks import mask_text
-from hub.surfaces.api.answers import Fresh, KeyHeader, answer, settle, utc_now
-from hub.surfaces.api.bodies import ReasonBody, ResendBody, read_body
+from hub.surfaces.api.answers import Answered, Fresh, KeyHeader, alike, answer, settle, utc_now
+from hub.surfaces.api.bodies import ReasonBody, ResendBody, reads
 from hub.surfaces.api.cases.kind import CASE_KIND
 from hub.surfaces.api.cases.present import Presenter, attempt_answer
 from hub.surfaces.api.matters.kinds import command_answer, execute
 from hub.surfaces.api.models import CommandAnswer, DeliveryAnswer, DeliveryList
-from hub.surfaces.api.openapi import gives, takes
-from hub.surfaces.api.people.auth import DELIVERY_READERS, Caller, CallerHere, ServicesHere
+from hub.surfaces.api.people.auth import Caller, DeliveryReader, Runner, ServicesHere
 from hub.surfaces.api.services import Services
 from hub.views.deliveries import SeenDelivery
 from hub.views.filters import DeliveryFilter
@@ -43,28 +41,26 @@ DeliveryKey = Annotated[
 ]
 
 
-@router.get("", summary="The delivery log", responses=gives(DeliveryList, 403))
+@router.get("", summary="The delivery log")
 async def deliveries(
     request: Request,
     services: ServicesHere,
-    caller: CallerHere,
+    caller: DeliveryReader,
     wanted: Annotated[DeliveryFilter, Query()],
     fresh: Fresh = False,
-) -> Response:
+) -> Answered[DeliveryList]:
     """Latest attempt first, every attempt with how it ended; a department's token sees its own unit's."""
-    caller.require(DELIVERY_READERS)
     await settle(request, caller, fresh=fresh)
     page = await services.views.deliveries(wanted, caller.scope)
     shown = Presenter(services.district(), caller, utc_now())
     return answer(DeliveryList(items=[_shown(item, shown) for item in page.items], cursor=page.cursor))
 
 
-@router.get("/{key}", summary="One delivery", responses=gives(DeliveryAnswer, 403))
+@router.get("/{key}", summary="One delivery")
 async def delivery(
-    request: Request, services: ServicesHere, caller: CallerHere, key: DeliveryKey, fresh: Fresh = False
-) -> Response:
+    request: Request, services: ServicesHere, caller: DeliveryReader, key: DeliveryKey, fresh: Fresh = False
+) -> Answered[DeliveryAnswer]:
     """Every attempt: when, how long, how it ended."""
-    caller.require(DELIVERY_READERS)
     await settle(request, caller, fresh=fresh)
     found = await services.views.delivery(*parse_delivery_key(key), scope=caller.scope)
     if found is None:
@@ -75,18 +71,19 @@ async def delivery(
 @router.post(
     "/{key}/resend",
     summary="Send it again",
-    responses=gives(CommandAnswer, 400, 403, 409, 413, 415),
-    openapi_extra=takes(ResendBody, {"reason": "我方系统已恢复，请重新推送"}),
 )
 async def resend(
-    request: Request, services: ServicesHere, caller: CallerHere, key: DeliveryKey, once: KeyHeader = None
-) -> Response:
+    request: Request,
+    services: ServicesHere,
+    caller: DeliveryReader,
+    key: DeliveryKey,
+    body: Annotated[ResendBody, reads(ResendBody)],
+    once: KeyHeader = None,
+) -> Answered[CommandAnswer]:
     """Under the same delivery key, so that nothing is filed twice: what is dead, refused or uncertain.
 
     What the department's system has already only if the department itself asks with `again: true` and takes the same key once.
     """
-    caller.require(DELIVERY_READERS)
-    body = await read_body(request, ResendBody)
     folded, found = await _its_own(services, caller, key)
     if body.again and found.state not in STOPPED:
         why = await _not_again(services, caller.token.role, found.adapter)
@@ -100,15 +97,16 @@ async def resend(
 @router.post(
     "/{key}/drop",
     summary="Give it up",
-    responses=gives(CommandAnswer, 400, 403, 409, 413, 415),
-    openapi_extra=takes(ReasonBody, {"reason": "改由电话通知"}),
 )
 async def drop(
-    request: Request, services: ServicesHere, caller: CallerHere, key: DeliveryKey, once: KeyHeader = None
-) -> Response:
+    request: Request,
+    services: ServicesHere,
+    caller: Runner,
+    key: DeliveryKey,
+    body: Annotated[ReasonBody, reads(ReasonBody, {"reason": "改由电话通知"})],
+    once: KeyHeader = None,
+) -> Answered[CommandAnswer]:
     """A dead, refused or uncertain delivery is not tried any more; its case is with the holder again."""
-    caller.require(RUNNERS)
-    body = await read_body(request, ReasonBody)
     folded, found = await _its_own(services, caller, key)
     command = Drop(assignment=found.id, reason=body.reason)
     outcome = await execute(services, CASE_KIND, caller, folded, command, once)
@@ -139,22 +137,18 @@ def _shown(item: SeenDelivery, shown: Presenter) -> DeliveryAnswer:
     part = item.assignment
     letter = part.letter if part.state in (AssignmentState.DEAD, AssignmentState.DROPPED) else None
     resend = "yes" if part.state in STOPPED else "again" if part.state is AssignmentState.DELIVERED else "no"
-    return DeliveryAnswer(
+    return alike(
+        DeliveryAnswer,
+        part,
         key=item.key,
         case=item.case,
         assignment=part.id,
         title=item.title,
         area=item.area,
-        unit=part.unit,
         unit_name=shown.unit_name(part.unit) or part.unit,
-        adapter=part.adapter or "",
-        role=part.role.value,
-        state=part.state.value,
         resend=resend,
-        made_at=part.made_at,
         tried_at=item.tried_at,
         outcome=part.attempts[-1].outcome if part.attempts else None,
-        ticket=part.ticket,
         delivered_at=item.delivered_at,
         attempts=[attempt_answer(attempt) for attempt in part.attempts],
         letter=letter and replace(letter, reason=mask_text(letter.reason)),

@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar, cast
 
 import msgspec
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Depends, Path, Query, Request
 from starlette.responses import Response
 
 from hub.errors import InvalidInput, NotAllowed
@@ -25,11 +25,22 @@ from hub.model.forms import Form
 from hub.observing import telemetry
 from hub.observing.case_trace import Tree, assemble
 from hub.spine.ledger.desk import Outcome
-from hub.surfaces.api.answers import REPLAYED, SEQUENCE, Fresh, KeyHeader, answer, command_id, needed, settle, utc_now, wrote
-from hub.surfaces.api.bodies import body_of, command_from, read_body
+from hub.surfaces.api.answers import (
+    REPLAYED,
+    SEQUENCE,
+    Answered,
+    Fresh,
+    KeyHeader,
+    answer,
+    command_id,
+    needed,
+    settle,
+    utc_now,
+    wrote,
+)
+from hub.surfaces.api.bodies import body_of, command_from, reads
 from hub.surfaces.api.models import MatterList, Result, Timeline
-from hub.surfaces.api.openapi import gives, takes
-from hub.surfaces.api.people.auth import Caller, CallerHere, Scoped, ServicesHere
+from hub.surfaces.api.people.auth import Caller, CallerHere, Having, Scoped, ServicesHere
 from hub.surfaces.api.problems import Failure
 
 if TYPE_CHECKING:
@@ -40,7 +51,7 @@ if TYPE_CHECKING:
     from hub.views.queries import TimelineEntry
 
 V = TypeVar("V", bound=Scoped)
-F = TypeVar("F", bound=Callable[..., Awaitable[Response]])
+F = TypeVar("F", bound=Callable[..., Awaitable[object]])
 
 MOST_IN_LIST = 200
 
@@ -102,53 +113,36 @@ def form_of(command: type[Command]) -> Form:
     return command.form
 
 
-def _named(kind: Kind[Any], route: F) -> F:
-    """The route with its `id` described as one of the kind, for checks and for the document."""
-    route.__annotations__["id"] = Annotated[str, Path(pattern=f"^{kind.aggregate.id_pattern}$", description=f"{kind.title} id")]
+def _typed(route: F, **types: Any) -> F:
+    """The route with what only a kind knows of its parameters and answer, for checks and for the document."""
+    route.__annotations__.update(types)
     return route
 
 
-def matter_router(kind: Kind[Any]) -> tuple[APIRouter, dict[str, type[msgspec.Struct]]]:
-    """The routes that every kind has, and each command's body by the command's name."""
+def _id_of(kind: Kind[Any]) -> Any:
+    return Annotated[str, Path(pattern=f"^{kind.aggregate.id_pattern}$", description=f"{kind.title} id")]
+
+
+def matter_router(kind: Kind[Any]) -> APIRouter:
+    """The routes that every kind has: one matter, its story, its traces, and each command."""
     router = APIRouter(prefix=f"/{kind.path}", tags=[kind.path])
     name = kind.aggregate.name
     one, timeline, trace = _readers(kind)
-    router.add_api_route(
-        "/{id}", one, methods=["GET"], summary=f"One {name}", responses=gives(kind.answer), operation_id=f"{name}_one"
-    )
-    router.add_api_route(
-        "/{id}/timeline",
-        timeline,
-        methods=["GET"],
-        summary="Its story",
-        responses=gives(Timeline),
-        operation_id=f"{name}_timeline",
-    )
-    router.add_api_route(
-        "/{id}/trace",
-        trace,
-        methods=["GET"],
-        summary="Its traces as one tree",
-        responses=gives(Tree, 403),
-        operation_id=f"{name}_trace",
-    )
-    bodies: dict[str, type[msgspec.Struct]] = {}
+    router.add_api_route("/{id}", one, methods=["GET"], summary=f"One {name}", operation_id=f"{name}_one")
+    router.add_api_route("/{id}/timeline", timeline, methods=["GET"], summary="Its story", operation_id=f"{name}_timeline")
+    router.add_api_route("/{id}/trace", trace, methods=["GET"], summary="Its traces as one tree", operation_id=f"{name}_trace")
     for command in kind.aggregate.given:
         tag = tag_of(command)
-        bodies[tag] = body = body_of(command)
-        optional = not any(item.required for item in msgspec.structs.fields(body))
         router.add_api_route(
             f"/{{id}}/{tag}",
-            _endpoint(kind, command, tag, body, optional=optional),
+            _endpoint(kind, command, tag),
             methods=["POST"],
             tags=["commands"],
             name=tag,
             summary=(command.__doc__ or tag).partition("\n")[0],
             operation_id=f"command_{tag}" if name == "case" else f"{name}_command_{tag}",
-            responses=gives(kind.result_type or Result, 400, 403, 409, 413, 415),
-            openapi_extra=takes(body, form_of(command).example, required=not optional),
         )
-    return router, bodies
+    return router
 
 
 def list_router(kind: Kind[Any]) -> APIRouter:
@@ -162,7 +156,7 @@ def list_router(kind: Kind[Any]) -> APIRouter:
         limit: Annotated[int, Query(ge=1, le=MOST_IN_LIST)] = 50,
         cursor: Annotated[int | None, Query(ge=1)] = None,
         fresh: Fresh = False,
-    ) -> Response:
+    ) -> Answered[MatterList]:
         await settle(request, caller, fresh=fresh)
         found = await services.views.matters(kind.projection, caller.scope.area, limit=limit, before=cursor)
         here = Showing(services.district(), caller, utc_now())
@@ -170,20 +164,20 @@ def list_router(kind: Kind[Any]) -> APIRouter:
         following = str(found[-1].opened) if len(found) == limit else None
         return answer(MatterList(items=items, cursor=following))
 
-    router.add_api_route("", listed, methods=["GET"], summary=f"List {kind.path}", responses=gives(MatterList))
+    router.add_api_route("", listed, methods=["GET"], summary=f"List {kind.path}")
     return router
 
 
-def opening_router(kind: Kind[Any], command: type[Command]) -> tuple[APIRouter, type[msgspec.Struct]]:
+def opening_router(kind: Kind[Any], command: type[Command]) -> APIRouter:
     """`POST /<path>`: opens a matter by a command that has a field `area`, once for each Idempotency-Key, from which the id is derived."""
     router = APIRouter(prefix=f"/{kind.path}", tags=[kind.path])
-    body = body_of(command)
 
-    async def opened(request: Request, services: ServicesHere, caller: CallerHere, key: KeyHeader = None) -> Response:
-        caller.require(form_of(command).roles)
+    async def opened(
+        request: Request, services: ServicesHere, caller: Caller, body: msgspec.Struct, key: KeyHeader = None
+    ) -> Response:
         identity = command_id(caller, needed(key))
         assert identity is not None
-        wanted: Any = command_from(command, await read_body(request, body))
+        wanted: Any = command_from(command, body)
         if not services.district().policy.is_area(wanted.area):
             raise InvalidInput(f"no such area: {wanted.area}", subject="area")
         if caller.scope.area is not None and not within(wanted.area, caller.scope.area):
@@ -196,15 +190,18 @@ def opening_router(kind: Kind[Any], command: type[Command]) -> tuple[APIRouter, 
     name = kind.aggregate.name
     router.add_api_route(
         "",
-        opened,
+        _typed(
+            opened,
+            caller=Annotated[Caller, Depends(Having(form_of(command).roles))],
+            body=Annotated[msgspec.Struct, reads(body_of(command), form_of(command).example)],
+            **{"return": Answered.of(kind.result_type or Result)},
+        ),
         methods=["POST"],
         status_code=201,
         summary=f"Open a {name}",
         operation_id=f"{name}_open",
-        responses=gives(kind.result_type or Result, 400, 403, 409, 413, 415, status=201),
-        openapi_extra=takes(body, form_of(command).example),
     )
-    return router, body
+    return router
 
 
 def _readers(kind: Kind[Any]) -> tuple[Any, Any, Any]:
@@ -246,22 +243,42 @@ def _readers(kind: Kind[Any]) -> tuple[Any, Any, Any]:
             raise NotAllowed(f"no such {kind.aggregate.name}")
         return found.folded, found.updated_at
 
-    return _named(kind, one), _named(kind, timeline), _named(kind, trace)
+    id_path = _id_of(kind)
+    return (
+        _typed(one, id=id_path, **{"return": Answered.of(kind.answer)}),
+        _typed(timeline, id=id_path, **{"return": Answered.of(Timeline)}),
+        _typed(trace, id=id_path, **{"return": Answered.of(Tree)}),
+    )
 
 
-def _endpoint(
-    kind: Kind[Any], command: type[Command], name: str, body: type[msgspec.Struct], *, optional: bool
-) -> Callable[..., Awaitable[Response]]:
-    async def give(request: Request, services: ServicesHere, caller: CallerHere, id: str, key: KeyHeader = None) -> Response:
+def _endpoint(kind: Kind[Any], command: type[Command], name: str) -> Callable[..., Awaitable[Response]]:
+    async def known(services: ServicesHere, caller: CallerHere, id: str) -> Folded[Any]:
+        """The matter, for somebody who sees it and may give the command: who may not learns nothing of what is wrong with a body."""
         folded = caller.must_see(await services.desks.load(id))
         file_under(id)
         caller.may_command(kind, name)
-        wanted = command_from(command, await read_body(request, body, optional=optional))
-        outcome = await execute(services, kind, caller, folded, wanted, key)
+        return folded
+
+    async def give(
+        request: Request,
+        services: ServicesHere,
+        caller: CallerHere,
+        folded: Folded[Any],
+        body: msgspec.Struct,
+        key: KeyHeader = None,
+    ) -> Response:
+        outcome = await execute(services, kind, caller, folded, command_from(command, body), key)
         return command_answer(request, services, kind, caller, outcome)
 
     give.__doc__ = command.__doc__
-    return _named(kind, give)
+    form = body_of(command)
+    optional = not any(field.required for field in msgspec.structs.fields(form))
+    return _typed(
+        give,
+        folded=Annotated[Folded, Depends(_typed(known, id=_id_of(kind)))],
+        body=Annotated[msgspec.Struct, reads(form, form_of(command).example, optional=optional)],
+        **{"return": Answered.of(kind.result_type or Result)},
+    )
 
 
 async def execute(
@@ -277,7 +294,7 @@ async def execute(
 
 def command_answer(
     request: Request, services: Services, kind: Kind[V], caller: Caller, outcome: Outcome[V], *, status: int = 200
-) -> Response:
+) -> Answered[Any]:
     """The answer to a command: the matter after it, even when it has just left the caller's scope."""
     wrote(request, caller, outcome.sequence)
     headers = {SEQUENCE: str(outcome.sequence)}

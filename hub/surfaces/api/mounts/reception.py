@@ -5,12 +5,13 @@ Rights, scopes and what is sensitive are looked after here, whatever a mount doe
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 from starlette.types import Scope
 
 from hub.contract import DistrictFacts, Filed, IncomingCase, News, Publishing, ReportedFile, ShownCase
@@ -130,9 +131,9 @@ class MountVisitor:
         """Open one case for a `ref`, or join the report to one."""
         if self._caller is not None and not self.may(KeyScope.CASES_REPORT):
             raise NotAllowed("the key may not report")
-        entry = entry_of(self._reception.source, replace(case, ref=f"{self.id}/{case.ref}"))
+        entry = entry_of(self._reception.source, msgspec.structs.replace(case, ref=f"{self.id}/{case.ref}"))
         actor = self._system(ANONYMOUS) if self._caller is None else self._caller.actor
-        outcome = await self._services.intake.report(replace(entry, files=tuple(map(_taken, files))), actor=actor)
+        outcome = await self._services.intake.report(dataclasses.replace(entry, files=tuple(map(_taken, files))), actor=actor)
         self._reception.wrote(outcome.sequence)
         return Filed(case=outcome.folded.id, attached=outcome.attached)
 

@@ -182,3 +182,29 @@ def caller_from(token: Token, district: District) -> Caller:
 
 
 CallerHere = Annotated[Caller, Depends(caller_of)]
+
+
+@dataclass(frozen=True, slots=True)
+class Having:
+    """The dependency that lets callers with some roles through; `everywhere`: only with a token for the whole district."""
+
+    roles: frozenset[Role]
+    everywhere: bool = False
+
+    async def __call__(self, caller: CallerHere) -> Caller:
+        """The caller; raises Failure(403)."""
+        caller.require(self.roles)
+        if self.everywhere:
+            caller.require_everywhere()
+        return caller
+
+
+Admin = Annotated[Caller, Depends(Having(ADMINS))]
+DistrictAdmin = Annotated[Caller, Depends(Having(ADMINS, everywhere=True))]
+Runner = Annotated[Caller, Depends(Having(RUNNERS))]
+DistrictRunner = Annotated[Caller, Depends(Having(RUNNERS, everywhere=True))]
+Worker = Annotated[Caller, Depends(Having(WORKERS))]
+PolicyReader = Annotated[Caller, Depends(Having(POLICY_READERS))]
+DeliveryReader = Annotated[Caller, Depends(Having(DELIVERY_READERS))]
+KeyKeeper = Annotated[Caller, Depends(Having(KEY_KEEPERS))]
+"""Callers with a role, as routes ask for them: whoever has another one is refused before anything is read."""

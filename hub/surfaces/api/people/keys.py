@@ -7,17 +7,17 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Path, Query
 from starlette.responses import Response
 
 from hub.errors import InvalidInput, NotAllowed
 from hub.model.district.areas import UnitKind, within
 from hub.model.rights import KeyScope, Role
-from hub.surfaces.api.answers import answer
-from hub.surfaces.api.bodies import KeyBody, read_body
+from hub.surfaces.api.answers import Answered, answer
+from hub.surfaces.api.bodies import KeyBody, reads
 from hub.surfaces.api.models import IssuedToken, TokenAnswer, TokenList
-from hub.surfaces.api.openapi import gives, refuses, takes
-from hub.surfaces.api.people.auth import KEY_KEEPERS, Caller, CallerHere, ServicesHere
+from hub.surfaces.api.openapi import refuses
+from hub.surfaces.api.people.auth import Caller, KeyKeeper, ServicesHere
 from hub.surfaces.api.people.routes import token_fields
 from hub.surfaces.api.people.scopes import parsed, rights_of
 from hub.surfaces.api.people.tokens import Token
@@ -29,14 +29,13 @@ MOST_KEYS = 50
 router = APIRouter(prefix="/keys", tags=["keys"])
 
 
-@router.get("", summary="Keys", responses=gives(TokenList, 403))
+@router.get("", summary="Keys")
 async def keys(
     services: ServicesHere,
-    caller: CallerHere,
+    caller: KeyKeeper,
     unit: Annotated[str | None, Query(max_length=64, description="Whose keys")] = None,
-) -> Response:
+) -> Answered[TokenList]:
     """The tokens and keys of the own unit (an administrator: of every department), without their secrets."""
-    caller.require(KEY_KEEPERS)
     items = [token for token in await _mine(services, caller) if unit is None or token.unit == unit]
     return answer(TokenList(items=[TokenAnswer(**token_fields(token)) for token in items]))
 
@@ -45,13 +44,13 @@ async def keys(
     "",
     status_code=201,
     summary="Issue a key",
-    responses=gives(IssuedToken, 400, 403, 413, 415, status=201),
-    openapi_extra=takes(KeyBody, {"name": "工单系统只读", "scopes": ["cases:read", "deliveries:read"]}),
 )
-async def issue(request: Request, services: ServicesHere, caller: CallerHere) -> Response:
+async def issue(
+    services: ServicesHere,
+    caller: KeyKeeper,
+    body: Annotated[KeyBody, reads(KeyBody, {"name": "工单系统只读", "scopes": ["cases:read", "deliveries:read"]})],
+) -> Answered[IssuedToken]:
     """The secret is in this answer and nowhere else. Scopes and expiry reach no further than those of the token that asks."""
-    caller.require(KEY_KEEPERS)
-    body = await read_body(request, KeyBody)
     scopes = parsed(body.scopes)
     wider = [scope.value for scope in scopes if scope not in caller.rights]
     if wider:
@@ -80,12 +79,11 @@ async def issue(request: Request, services: ServicesHere, caller: CallerHere) ->
 )
 async def revoke(
     services: ServicesHere,
-    caller: CallerHere,
+    caller: KeyKeeper,
     id: Annotated[str, Path(pattern="^[0-9a-f]{16}$")],
     issued: Annotated[bool, Query(description="Also every key that was issued with it, and with those")] = False,
 ) -> Response:
     """Counts in every hub of the bus at once. A key wider than the one that asks can't be revoked with it."""
-    caller.require(KEY_KEEPERS)
     mine = await _mine(services, caller)
     found = next((token for token in mine if token.id == id), None)
     if found is None or not rights_of(found) <= caller.rights:

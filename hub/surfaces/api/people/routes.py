@@ -4,30 +4,29 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Path
 from starlette.responses import Response
 
 from hub.errors import InvalidInput, NotAllowed
 from hub.model.district.areas import UnitKind, within
-from hub.surfaces.api.answers import answer
-from hub.surfaces.api.bodies import TokenBody, read_body
+from hub.surfaces.api.answers import Answered, answer
+from hub.surfaces.api.bodies import TokenBody, reads
 from hub.surfaces.api.models import (
     IssuedToken,
     TokenAnswer,
     TokenList,
 )
-from hub.surfaces.api.openapi import gives, refuses, takes
-from hub.surfaces.api.people.auth import ADMINS, Caller, CallerHere, ServicesHere
+from hub.surfaces.api.openapi import refuses
+from hub.surfaces.api.people.auth import Admin, Caller, ServicesHere
 from hub.surfaces.api.people.scopes import parsed
 from hub.surfaces.api.people.tokens import Token
 
 router = APIRouter(tags=["tokens"])
 
 
-@router.get("/tokens", summary="Tokens", responses=gives(TokenList, 403))
-async def tokens(services: ServicesHere, caller: CallerHere) -> Response:
+@router.get("/tokens", summary="Tokens")
+async def tokens(services: ServicesHere, caller: Admin) -> Answered[TokenList]:
     """Every token of the caller's area, without its secret."""
-    caller.require(ADMINS)
     found = [token for token in await services.tokens.list() if _owns(caller, token)]
     return answer(TokenList(items=[TokenAnswer(**token_fields(token)) for token in found]))
 
@@ -36,13 +35,15 @@ async def tokens(services: ServicesHere, caller: CallerHere) -> Response:
     "/tokens",
     status_code=201,
     summary="Issue a token",
-    responses=gives(IssuedToken, 400, 403, 413, 415, status=201),
-    openapi_extra=takes(TokenBody, {"name": "尧化街道 李", "role": "clerk", "area": "320113001", "unit": "320113001"}),
 )
-async def issue(request: Request, services: ServicesHere, caller: CallerHere) -> Response:
+async def issue(
+    services: ServicesHere,
+    caller: Admin,
+    body: Annotated[
+        TokenBody, reads(TokenBody, {"name": "尧化街道 李", "role": "clerk", "area": "320113001", "unit": "320113001"})
+    ],
+) -> Answered[IssuedToken]:
     """The secret is in this answer and nowhere else."""
-    caller.require(ADMINS)
-    body = await read_body(request, TokenBody)
     district = services.district()
     unit = district.directory.get(body.unit) if body.unit is not None else None
     if body.unit is not None and unit is None:
@@ -84,9 +85,8 @@ def _owns(caller: Caller, token: Token) -> bool:
     summary="Revoke a token",
     responses=refuses(403) | {204: {"description": "It is useless now"}},
 )
-async def revoke(services: ServicesHere, caller: CallerHere, id: Annotated[str, Path(pattern="^[0-9a-f]{16}$")]) -> Response:
+async def revoke(services: ServicesHere, caller: Admin, id: Annotated[str, Path(pattern="^[0-9a-f]{16}$")]) -> Response:
     """Counts in every hub of the bus at once, and ends the token's streams."""
-    caller.require(ADMINS)
     if caller.scope.area is not None and not any(
         token.id == id and _owns(caller, token) for token in await services.tokens.list()
     ):

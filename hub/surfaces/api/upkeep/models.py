@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import msgspec
 
@@ -14,6 +14,7 @@ from hub.platform.upkeep.crosswalk import CategoryRow, Concerned, FieldChange, T
 from hub.platform.upkeep.heard_words import HeardWord
 from hub.platform.upkeep.repairs import RepairItem
 from hub.platform.upkeep.run_log import Run
+from hub.surfaces.api.bodies import Body, Example
 from hub.surfaces.api.models import Answer
 
 
@@ -24,8 +25,10 @@ class RepairList(Answer, frozen=True, kw_only=True):
     cursor: str | None
 
 
-class EndRepairBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class EndRepairBody(Body, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Why it is put right. `apply`: take what the department says as the report that was missed, where the repair offers it."""
+
+    example: ClassVar[Example] = {"reason": "已与部门核实并补入对照表"}
 
     reason: Prose
     apply: bool = False
@@ -61,14 +64,22 @@ class CatalogueAnswer(Answer, frozen=True, kw_only=True):
     drift: Drift
 
 
-class AcceptCatalogueBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class AcceptCatalogueBody(Body, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Which catalogue was looked at (`seen` of the answer); another one is not accepted unseen."""
+
+    example: ClassVar[Example] = {"seen": "9f2c51d07ab3e864"}
 
     seen: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 
 
 class CrosswalkBody(Tables, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Tables of a crosswalk; one that is not given stays. `untried`: without asking the department's system first."""
+
+    example: ClassVar[Example] = {
+        "statuses": {"已转派": "progress"},
+        "categories": {"E04": "RQ-01"},
+        "note": "对方新增状态",
+    }
 
     note: Annotated[str, msgspec.Meta(max_length=500)] = ""
     untried: bool = False

@@ -5,20 +5,19 @@ For those who run the hub. See hub/platform/upkeep/reconciliation.py, hub/platfo
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request
-from starlette.responses import Response
+from typing import Annotated
+
+from fastapi import APIRouter
 
 from hub.errors import LedgerConflict, NotAllowed, TransitionRefused
-from hub.model.rights import RUNNERS
 from hub.platform.instances.registration import By, Patch
 from hub.platform.upkeep.crosswalk import Tables
 from hub.platform.upkeep.run_log import Run
 from hub.privacy.masks import mask_text
 from hub.surfaces.api.adapters.routes import NamePath
-from hub.surfaces.api.answers import answer
-from hub.surfaces.api.bodies import read_body
-from hub.surfaces.api.openapi import gives, takes
-from hub.surfaces.api.people.auth import Caller, CallerHere, ServicesHere
+from hub.surfaces.api.answers import Answered, alike, answer
+from hub.surfaces.api.bodies import reads
+from hub.surfaces.api.people.auth import DistrictRunner, ServicesHere
 from hub.surfaces.api.services import Services, Upkeep
 from hub.surfaces.api.upkeep.models import (
     AcceptCatalogueBody,
@@ -32,16 +31,11 @@ from hub.surfaces.api.upkeep.models import (
 
 router = APIRouter(prefix="/adapters/{name}", tags=["adapters"])
 
-_TABLES = takes(
-    CrosswalkBody,
-    {"statuses": {"已转派": "progress"}, "categories": {"E04": "RQ-01"}, "note": "对方新增状态"},
-)
 
-
-@router.get("/reconciliations", summary="Reconciliations of an adapter", responses=gives(RunList, 403))
-async def runs(services: ServicesHere, caller: CallerHere, name: NamePath) -> Response:
+@router.get("/reconciliations", summary="Reconciliations of an adapter")
+async def runs(services: ServicesHere, caller: DistrictRunner, name: NamePath) -> Answered[RunList]:
     """The last ones: what was compared, what disagreed, how long it took; and when the next night's is."""
-    upkeep = _of(services, caller)
+    upkeep = _of(services)
     return answer(RunList(items=await upkeep.reconciliation.runs(name), next_at=upkeep.reconciliation.next_at(name)))
 
 
@@ -49,32 +43,33 @@ async def runs(services: ServicesHere, caller: CallerHere, name: NamePath) -> Re
     "/reconciliations",
     status_code=202,
     summary="Reconcile now",
-    responses=gives(Run, 403, status=202),
 )
-async def reconcile(services: ServicesHere, caller: CallerHere, name: NamePath) -> Response:
+async def reconcile(services: ServicesHere, caller: DistrictRunner, name: NamePath) -> Answered[Run]:
     """Done by whichever hub process takes it; look for its `run` among the reconciliations. What disagrees becomes repairs."""
-    upkeep = _of(services, caller)
+    upkeep = _of(services)
     asked = await upkeep.reconciliation.ask(name, caller.token.name)
     run = next(run for run in await upkeep.reconciliation.runs(name) if run.run == asked)
     return answer(run, 202)
 
 
-@router.get("/catalogue", summary="The department's categories", responses=gives(CatalogueAnswer, 403))
-async def catalogue(services: ServicesHere, caller: CallerHere, name: NamePath) -> Response:
+@router.get("/catalogue", summary="The department's categories")
+async def catalogue(services: ServicesHere, caller: DistrictRunner, name: NamePath) -> Answered[CatalogueAnswer]:
     """The accepted ones, and what came, went and changed its name since; read with every reconciliation."""
-    return answer(await _catalogue(_of(services, caller), name))
+    return answer(await _catalogue(_of(services), name))
 
 
 @router.post(
     "/catalogue/accept",
     summary="Accept the department's categories",
-    responses=gives(CatalogueAnswer, 400, 403, 409, 413, 415),
-    openapi_extra=takes(AcceptCatalogueBody, {"seen": "9f2c51d07ab3e864"}),
 )
-async def accept(request: Request, services: ServicesHere, caller: CallerHere, name: NamePath) -> Response:
+async def accept(
+    services: ServicesHere,
+    caller: DistrictRunner,
+    name: NamePath,
+    body: Annotated[AcceptCatalogueBody, reads(AcceptCatalogueBody)],
+) -> Answered[CatalogueAnswer]:
     """Take over what was seen last, as the next version; the crosswalk is not changed by it."""
-    upkeep = _of(services, caller)
-    body = await read_body(request, AcceptCatalogueBody)
+    upkeep = _of(services)
     try:
         await upkeep.catalogues.accept(name, caller.token.name, digest=body.seen)
     except LedgerConflict as problem:
@@ -82,37 +77,41 @@ async def accept(request: Request, services: ServicesHere, caller: CallerHere, n
     return answer(await _catalogue(upkeep, name))
 
 
-@router.get("/crosswalk", summary="The crosswalk of an adapter", responses=gives(CrosswalkAnswer, 403))
-async def crosswalk(services: ServicesHere, caller: CallerHere, name: NamePath) -> Response:
+@router.get("/crosswalk", summary="The crosswalk of an adapter")
+async def crosswalk(services: ServicesHere, caller: DistrictRunner, name: NamePath) -> Answered[CrosswalkAnswer]:
     """What the department's words and our categories are taken as, and which words were heard how often."""
-    found = await _of(services, caller).crosswalks.show(name)
-    return answer(CrosswalkAnswer(**{field: getattr(found, field) for field in found.__struct_fields__}))
+    found = await _of(services).crosswalks.show(name)
+    return answer(alike(CrosswalkAnswer, found))
 
 
 @router.post(
     "/crosswalk/dry-run",
     summary="Try a crosswalk dry",
-    responses=gives(DryRunAnswer, 400, 403, 413, 415),
-    openapi_extra=_TABLES,
 )
-async def dry_run(request: Request, services: ServicesHere, caller: CallerHere, name: NamePath) -> Response:
+async def dry_run(
+    services: ServicesHere,
+    caller: DistrictRunner,
+    name: NamePath,
+    body: Annotated[CrosswalkBody, reads(CrosswalkBody)],
+) -> Answered[DryRunAnswer]:
     """What would have come out differently for the words heard and the cases handled so far; nothing is changed."""
-    upkeep = _of(services, caller)
-    body = await read_body(request, CrosswalkBody)
+    upkeep = _of(services)
     found = await upkeep.crosswalks.dry_run(name, _tables(body))
-    return answer(DryRunAnswer(**{field: getattr(found, field) for field in found.__struct_fields__}))
+    return answer(alike(DryRunAnswer, found))
 
 
 @router.post(
     "/crosswalk",
     summary="Change the crosswalk of an adapter",
-    responses=gives(CrosswalkAnswer, 400, 403, 409, 413, 415),
-    openapi_extra=_TABLES,
 )
-async def change(request: Request, services: ServicesHere, caller: CallerHere, name: NamePath) -> Response:
+async def change(
+    services: ServicesHere,
+    caller: DistrictRunner,
+    name: NamePath,
+    body: Annotated[CrosswalkBody, reads(CrosswalkBody)],
+) -> Answered[CrosswalkAnswer]:
     """A change of the instance, with version, who and why, taken back by `rollback`. Repairs of what is mapped now are resolved."""
-    upkeep = _of(services, caller)
-    body = await read_body(request, CrosswalkBody)
+    upkeep = _of(services)
     if services.instances is None:
         raise NotAllowed("no instances to change here")
     await upkeep.crosswalks.dry_run(name, _tables(body))  # refuses what it can't read before anything is changed
@@ -123,9 +122,7 @@ async def change(request: Request, services: ServicesHere, caller: CallerHere, n
     return await crosswalk(services, caller, name)
 
 
-def _of(services: Services, caller: Caller) -> Upkeep:
-    caller.require(RUNNERS)
-    caller.require_everywhere()
+def _of(services: Services) -> Upkeep:
     if services.upkeep is None:
         raise NotAllowed("nothing is reconciled here")
     return services.upkeep
@@ -137,10 +134,9 @@ def _tables(body: CrosswalkBody) -> Tables:
 
 async def _catalogue(upkeep: Upkeep, name: str) -> CatalogueAnswer:
     view = await upkeep.catalogues.show(name)
-    accepted = view.accepted
     return CatalogueAnswer(
         adapter=name,
-        accepted=AcceptedAnswer(version=accepted.version, at=accepted.at, by=accepted.by, codes=accepted.codes),
+        accepted=alike(AcceptedAnswer, view.accepted),
         seen=view.seen.digest,
         seen_at=view.seen.at,
         changed=view.drift.changed,

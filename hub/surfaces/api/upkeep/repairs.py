@@ -5,29 +5,25 @@ Operators and devops see all of them, a department those of its own unit's adapt
 
 from __future__ import annotations
 
-from typing import Annotated, TypeVar
+from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Request
-from starlette.responses import Response
+from fastapi import APIRouter, Path, Query
 
 from hub.errors import NotAllowed
-from hub.model.rights import RUNNERS, Role
+from hub.model.rights import Role
 from hub.platform.upkeep.repairs import RepairFilter, RepairItem, RepairKind, RepairState
-from hub.surfaces.api.answers import answer
-from hub.surfaces.api.bodies import ReasonBody, read_body
-from hub.surfaces.api.openapi import gives, takes
-from hub.surfaces.api.people.auth import DELIVERY_READERS, Caller, CallerHere, ServicesHere
+from hub.surfaces.api.answers import Answered, answer
+from hub.surfaces.api.bodies import ReasonBody, reads
+from hub.surfaces.api.people.auth import DELIVERY_READERS, Caller, CallerHere, DistrictRunner, ServicesHere
 from hub.surfaces.api.services import Services, Upkeep
 from hub.surfaces.api.upkeep.models import EndRepairBody, RepairList
-
-T = TypeVar("T")
 
 router = APIRouter(prefix="/repairs", tags=["repairs"])
 
 RepairId = Annotated[str, Path(pattern=r"^[0-9a-f]{16}$", description="The repair's id")]
 
 
-@router.get("", summary="What needs repair", responses=gives(RepairList, 403))
+@router.get("", summary="What needs repair")
 async def repairs(
     services: ServicesHere,
     caller: CallerHere,
@@ -37,7 +33,7 @@ async def repairs(
     case: Annotated[str | None, Query(max_length=42, description="Only what names this case")] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 100,
     cursor: Annotated[str | None, Query(max_length=100)] = None,
-) -> Response:
+) -> Answered[RepairList]:
     """The latest first; the same thing happening again is counted, not listed again."""
     upkeep = _of(services)
     own = _own(services, caller)
@@ -56,8 +52,8 @@ async def repairs(
     return answer(RepairList(items=list(page.items), cursor=page.cursor))
 
 
-@router.get("/{id}", summary="One repair", responses=gives(RepairItem, 403))
-async def repair(services: ServicesHere, caller: CallerHere, id: RepairId) -> Response:
+@router.get("/{id}", summary="One repair")
+async def repair(services: ServicesHere, caller: CallerHere, id: RepairId) -> Answered[RepairItem]:
     """What it is about, how often it happened, and who ended it."""
     own = _own(services, caller)
     return answer(_seen(await _of(services).repairs.get(id), own, caller))
@@ -66,12 +62,11 @@ async def repair(services: ServicesHere, caller: CallerHere, id: RepairId) -> Re
 @router.post(
     "/{id}/resolve",
     summary="Put right",
-    responses=gives(RepairItem, 400, 403, 409, 413, 415),
-    openapi_extra=takes(EndRepairBody, {"reason": "已与部门核实并补入对照表"}),
 )
-async def resolve(request: Request, services: ServicesHere, caller: CallerHere, id: RepairId) -> Response:
+async def resolve(
+    services: ServicesHere, caller: DistrictRunner, id: RepairId, body: Annotated[EndRepairBody, reads(EndRepairBody)]
+) -> Answered[RepairItem]:
     """Opens again when it happens again. With `apply` what the department says is first taken as the report that was missed."""
-    body = await _body(request, caller, EndRepairBody)
     upkeep = _of(services)
     if body.apply:
         await upkeep.corrections.take_over(await upkeep.repairs.get(id), caller.token.name)
@@ -81,19 +76,15 @@ async def resolve(request: Request, services: ServicesHere, caller: CallerHere, 
 @router.post(
     "/{id}/dismiss",
     summary="Leave it so",
-    responses=gives(RepairItem, 400, 403, 409, 413, 415),
-    openapi_extra=takes(ReasonBody, {"reason": "对方测试数据，无需处理"}),
 )
-async def dismiss(request: Request, services: ServicesHere, caller: CallerHere, id: RepairId) -> Response:
+async def dismiss(
+    services: ServicesHere,
+    caller: DistrictRunner,
+    id: RepairId,
+    body: Annotated[ReasonBody, reads(ReasonBody, {"reason": "对方测试数据，无需处理"})],
+) -> Answered[RepairItem]:
     """Stays so however often it happens, until its facts change or it had gone in between."""
-    body = await _body(request, caller, ReasonBody)
     return answer(await _of(services).repairs.dismiss(id, caller.token.name, body.reason))
-
-
-async def _body(request: Request, caller: Caller, kind: type[T]) -> T:
-    caller.require(RUNNERS)
-    caller.require_everywhere()
-    return await read_body(request, kind)
 
 
 def _of(services: Services) -> Upkeep:
