@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import signal
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -43,9 +44,27 @@ async def test_an_assignment_goes_out_and_what_the_department_says_comes_back(tm
             assert (seen.beat.plugin, seen.beat.version, seen.beat.ok) == ("office", "3", True)
 
 
-async def test_a_recalled_order_that_was_not_fetched_never_reaches_the_department(tmp_path: Path) -> None:
+@pytest.mark.parametrize("late", [False, True], ids=["stored long ago", "stored after its recall"])
+async def test_a_recalled_order_that_was_not_fetched_never_reaches_the_department(
+    tmp_path: Path, late: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     office = Office(tmp_path / "office.db")
     async with hub_with(tmp_path / "hub", away("police")) as hub:
+        store, withdraw, recalling, stored = hub.orders.deliver, hub.orders.withdraw, asyncio.Event(), 0
+
+        async def deliver(*given: Any) -> None:
+            nonlocal stored
+            stored += 1
+            if late and stored == 1:
+                await recalling.wait()
+            await store(*given)
+
+        async def withdrawn(*given: Any) -> None:
+            await withdraw(*given)
+            recalling.set()
+
+        monkeypatch.setattr(hub.orders, "deliver", deliver)
+        monkeypatch.setattr(hub.orders, "withdraw", withdrawn)
         creds = await credentials_for(hub, "police", tmp_path)
         recalled, kept = await report_gas(hub), await report_gas(hub, text="另一处楼道也有很浓的燃气味")
         for outcome in (recalled, kept):

@@ -66,6 +66,10 @@ class Afar:
         contact = department.can(Capability.NEEDS_CONTACT) and access(matter, department.name, "dispatch") is not None
         handed = self._means.handed(matter, assignment)
         await self._orders.deliver(task, handed, department.instance, assignment.attempts[-1].number, contact)
+        now = await self._means.desks.load(task.matter)
+        if now is None or not awaits_delivery(now.state.assignment(assignment.id)):
+            # Recalled while its order was being stored: the recall found nothing to withdraw.
+            await self._orders.withdraw(department.name, handed.key)
 
     async def _tell(self, department: Department, task: Task, matter: Assigned) -> None:
         about = self._means.about(task, matter)
