@@ -47,8 +47,6 @@ class Node(msgspec.Struct, kw_only=True):
     ms: float
     level: str | None = None
     department: str | None = None
-    unit: str | None = None
-    assignment: str | None = None
     attempt: int | None = None
     retry: bool = False
     status: int | None = None
@@ -308,8 +306,6 @@ def _node(
         ms=_ms(record.ended - record.started),
         level=_level(record, above, happenings, held, started),
         department=str(department) if department else (above.department if above and above.department else foreign),
-        unit=_text(values.get(telemetry.UNIT)),
-        assignment=_text(values.get(telemetry.ASSIGNMENT)),
         attempt=attempt if isinstance(attempt, int) else None,
         retry=values.get(telemetry.RETRY) is True or (isinstance(attempt, int) and attempt > 1),
         status=status if isinstance(status := values.get(telemetry.HTTP_STATUS), int) else None,
@@ -351,9 +347,8 @@ def _line(node: Node, start: datetime, zone: tzinfo) -> Text:
         line.append(f" [{LEVEL_WORDS[node.level]}]", _LEVEL_COLOURS[node.level])
     if node.service != "hub":
         line.append(f" @{node.service}", "yellow")
-    for word in (node.department, node.unit, node.assignment):
-        if word:
-            line.append(f" {word}")
+    if node.department:
+        line.append(f" {node.department}")
     line.append(f" {_length(node.ms)}", "dim")
     if node.status is not None and node.status >= 400:
         line.append(f" → {node.status}", "red" if node.status >= 500 else "yellow")
@@ -384,10 +379,6 @@ def _at(nanoseconds: int) -> datetime:
 
 def _ms(nanoseconds: int) -> float:
     return round(nanoseconds / 1_000_000, 3)
-
-
-def _text(value: object) -> str | None:
-    return str(value) if value not in (None, "") else None
 
 
 def _clock(at: datetime, start: datetime, zone: tzinfo) -> str:

@@ -25,6 +25,7 @@ LAMP, NOISE, SEWER, GAS = "P01", "E05", "E01", "E04"
 DEPARTMENTS = {"police": "police", "property": "property", "gas": "utilities", "water": None, "landscaping": None}
 """Departments and their adapters."""
 
+_LEVELS = {level.code_length: level for level in Level}
 _KINDS = {Level.DISTRICT: UnitKind.CENTRE, Level.STREET: UnitKind.STREET, Level.COMMUNITY: UnitKind.COMMUNITY}
 
 
@@ -32,7 +33,7 @@ def person(unit: str) -> Actor:
     """Somebody who works for a unit: a level's own, or a department's clerk."""
     if unit in DEPARTMENTS:
         return Actor(kind=ActorKind.PERSON, name="clerk", unit=UnitCode(unit))
-    return Actor(kind=ActorKind.PERSON, name="worker", unit=UnitCode(unit), level=Level.of_code(unit))
+    return Actor(kind=ActorKind.PERSON, name="worker", unit=UnitCode(unit), level=_LEVELS[len(unit)])
 
 
 def department(unit: str) -> Actor:
@@ -45,8 +46,8 @@ def _units() -> dict[str, Unit]:
         code: Unit(
             code=UnitCode(code),
             name=code,
-            kind=_KINDS.get(Level.of_code(code), UnitKind.GRID),
-            level=Level.of_code(code),
+            kind=_KINDS.get(_LEVELS[len(code)], UnitKind.GRID),
+            level=_LEVELS[len(code)],
             areas=(code,),
         )
         for code in (DISTRICT, STREET, COMMUNITY, GRID, OTHER_GRID, OTHER_STREET, OTHER_COMMUNITY)

@@ -52,12 +52,6 @@ def test_an_amount_that_ends_at_closing_time_ends_that_day() -> None:
     assert OFFICE.add_working(local("2026-03-03T09:00"), timedelta(hours=7)) == local("2026-03-03T17:30")
 
 
-def test_is_open_follows_hours_and_days() -> None:
-    assert OFFICE.is_open(local("2026-03-03T09:00"))
-    assert not OFFICE.is_open(local("2026-03-03T12:00"))
-    assert not OFFICE.is_open(local("2026-03-07T10:00"))
-
-
 @given(instants, amounts)
 def test_what_was_added_is_between(start: datetime, amount: timedelta) -> None:
     end = OFFICE.add_working(start, amount)

@@ -64,7 +64,7 @@ def story() -> tuple[list[dict[str, Any]], list[SpanRecord]]:
         entry(0, "case.reported", "a", "2", title="夜间扰民", text="楼下烧烤店"),
         entry(0.01, "case.held", "a", "2", level=1, unit="第3网格", cause="triage"),
         entry(30, "case.held", "b", "2", level=2, unit="320113001001", cause="escalated"),
-        entry(31, "delivery.delivered", "f", "9", assignment="a1", ticket="JW-1"),
+        entry(31, "delivery.delivered", "f", "9", ticket="JW-1"),
     ]
     spans = [
         rec("1", name="receive hotline", kind="consumer", ms=40),
@@ -121,7 +121,7 @@ def test_spans_are_nested_by_parent_down_into_the_departments_own() -> None:
     (commit,) = root.children
     first, second = commit.children
     assert [node.name for node in walk([second])] == ["process dispatch.police", "POST", "POST /soap"]
-    assert (first.error, first.attempt, first.retry, first.assignment) == ("unavailable", 1, False, "a1")
+    assert (first.error, first.attempt, first.retry) == ("unavailable", 1, False)
     assert (second.error, second.attempt, second.retry) == (None, 2, True)
     assert {node.department for node in walk([second])} == {"公安"}
 

@@ -41,14 +41,6 @@ class Level(IntEnum):
         except KeyError:
             raise ValueError(f"not a level: {word!r} (grid, community, street or district)") from None
 
-    @classmethod
-    def of_code(cls, code: str) -> Level:
-        """The level of an area code by its length; raises ValueError when no level has that length."""
-        for level in cls:
-            if level.code_length == len(code):
-                return level
-        raise ValueError(f"not an area code: {code!r} (6, 9, 12 or 15 digits)")
-
 
 class GridKind(StrEnum):
     """N+X: N residential grids and X commercial grids in a community."""

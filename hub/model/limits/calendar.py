@@ -79,11 +79,6 @@ class WorkingHours:
             self._days[day] = found
         return found
 
-    def is_open(self, at: datetime) -> bool:
-        """Whether `at` lies in working time."""
-        instant = at.astimezone(UTC)
-        return any(opens <= instant < closes for opens, closes in self.intervals(at.astimezone(self.zone).date()))
-
     def add_working(self, start: datetime, amount: timedelta) -> datetime:
         """The earliest instant with `amount` of working time between `start` and it; `start` itself for zero.
 
