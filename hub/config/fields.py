@@ -105,6 +105,8 @@ def _alone(value: object) -> object:
 
 
 def _distinct(items: tuple[Any, ...]) -> tuple[Any, ...]:
+    if len(set(items)) == len(items):
+        return items
     shown = ["+".join(item) if isinstance(item, tuple) else str(item) for item in items]
     refuse(((index,), f"{item!r} is listed twice") for index, item in enumerate(shown) if item in shown[:index])
     return items

@@ -337,18 +337,8 @@ class TestBucket:
     async def test_what_several_make_of_a_value_at_once_is_all_in_it(self, bucket: Bucket) -> None:
         await asyncio.gather(*(revise(bucket, "a", lambda before, n=n: (before or b"") + b"%d" % n) for n in range(6)))
         stored = await bucket.get("a")
-        assert stored is not None
-        assert sorted(stored.value) == sorted(b"012345")
-        assert await revise(bucket, "a", lambda before: before or b"") == stored.value
+        assert sorted(await revise(bucket, "a", lambda before: before or b"")) == sorted(b"012345")
         assert await bucket.get("a") == stored, "what stays as it is is not written"
-
-    async def test_what_a_change_raises_is_passed_on_and_nothing_is_written(self, bucket: Bucket) -> None:
-        def refusing(before: bytes | None) -> bytes:
-            raise InvalidInput("not so", subject="x")
-
-        with pytest.raises(InvalidInput, match="not so"):
-            await revise(bucket, "a", refusing)
-        assert await bucket.get("a") is None
 
     async def test_an_update_takes_the_place_of_its_own_revision_only(self, bucket: Bucket) -> None:
         with pytest.raises(LedgerConflict):

@@ -7,6 +7,7 @@ language: a condition is a conjunction of plain sets and words. Pure.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import product
 
 import msgspec
 
@@ -168,18 +169,14 @@ def unreachable(rules: Sequence[Rule], categories: Sequence[str]) -> list[tuple[
     found: list[tuple[Rule, str]] = []
     taken: set[tuple[str, Channel, Severity]] = set()
     for index, rule in enumerate(rules):
-        cells = {
-            (category, channel, severity)
-            for category in categories
-            if not rule.when.category or category.startswith(rule.when.category)
-            for channel in rule.when.channel or tuple(Channel)
-            for severity in rule.when.severity or tuple(Severity)
-        }
+        when = rule.when
+        fitting = [category for category in categories if not when.category or category.startswith(when.category)]
+        cells = fitting, when.channel or tuple(Channel), when.severity or tuple(Severity)
         earlier = next((before for before in rules[:index] if shadows(before.when, rule.when)), None)
         if earlier is not None:
             found.append((rule, f"rule {earlier.id} on line {earlier.line} takes everything it fits"))
-        elif cells and cells <= taken:
+        elif fitting and all(cell in taken for cell in product(*cells)):
             found.append((rule, "earlier rules together take everything it fits"))
-        if not (rule.when.area or rule.when.any or rule.when.all):
-            taken |= cells
+        if not (when.area or when.any or when.all):
+            taken.update(product(*cells))
     return found
