@@ -26,9 +26,9 @@ from rich.table import Table
 from hub.app import Hub
 from hub.bus import Bus
 from hub.bus.floor import raw_floor
-from hub.bus.streams import DISPATCH, KEYS, LEDGER, PLACES, REPORTS, TIMERS, stream_state
+from hub.bus.streams import DISPATCH, KEYS, LEDGER, PLACES, TIMERS, WAITING, stream_state
 from hub.config.district import load_district
-from hub.contract import Adapter, AdapterInstance, Assignment, Capability, Manifest, Plugin, Receipt, Report, ReportKind
+from hub.contract import Adapter, AdapterInstance, Assignment, Capability, Feedback, FeedbackKind, Manifest, Plugin, Receipt
 from hub.errors import ConfigError, HubError
 from hub.model.actors import SYSTEM
 from hub.model.case.commands import Visit
@@ -74,7 +74,7 @@ class Run:
     trouble: list[BaseException] = field(default_factory=list)
     """What kept a case from being reported: without it the run would wait for ever."""
     done: asyncio.Event = field(default_factory=asyncio.Event)
-    reports: asyncio.Queue[tuple[str, Report]] = field(default_factory=asyncio.Queue)
+    reports: asyncio.Queue[tuple[str, Feedback]] = field(default_factory=asyncio.Queue)
 
     def ended(self, task: asyncio.Task[None]) -> None:
         """Somebody's report went in, or not."""
@@ -83,7 +83,7 @@ class Run:
 
     def resolved(self, adapter: str, key: str) -> None:
         """The department says that it is done."""
-        report = Report(id=key, kind=ReportKind.RESOLVED, key=key, note="已处理", at=datetime.now(UTC))
+        report = Feedback(id=key, kind=FeedbackKind.RESOLVED, key=key, note="已处理", at=datetime.now(UTC))
         self.reports.put_nowait((adapter, report))
 
 
@@ -261,7 +261,7 @@ async def report(hub: Hub, category: str, area: AreaCode, *, title: str = "楼�
 async def _volume(bus: Bus) -> tuple[int, int]:
     """Messages ever stored and the ledger's bytes for all of them, over the hub's streams."""
     messages = 0
-    for stream in (LEDGER, DISPATCH, REPORTS, TIMERS, KEYS, PLACES):
+    for stream in (LEDGER, DISPATCH, WAITING, TIMERS, KEYS, PLACES):
         messages += (await stream_state(bus, stream)).last
     state = (await bus.api(f"STREAM.INFO.{LEDGER}"))["state"]
     return messages, int(state["bytes"] * messages / max(1, state["messages"]))

@@ -22,7 +22,7 @@ _KEY = re.compile(r"U[A-Z2-7]{55}")
 _EXPORTS = (
     ("$JS.API.CONSUMER.MSG.NEXT.ORDERS.*", True),
     ("$JS.ACK.ORDERS.>", False),
-    ("report.>", False),
+    ("answer.>", False),
     ("contact.*", False),
     ("beat.*", False),
 )
@@ -58,7 +58,7 @@ def permissions_of(adapter: str) -> dict[str, dict[str, list[str]]]:
     publish = [
         f"$JS.API.CONSUMER.MSG.NEXT.ORDERS.{durable}",
         f"$JS.ACK.ORDERS.{durable}.>",
-        f"report.{adapter}.>",
+        f"answer.{adapter}.>",
         f"contact.{adapter}",
         f"beat.{adapter}",
     ]

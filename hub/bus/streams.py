@@ -11,7 +11,8 @@ LEDGER = "LEDGER"
 DISPATCH = "DISPATCH"
 ORDERS = "ORDERS"
 REACTIONS = "REACTIONS"
-REPORTS = "REPORTS"
+WAITING = "WAITING"
+"""What units said and what came in, while its case is not known or the hub is busy."""
 TIMERS = "TIMERS"
 KEYS = "KEYS"
 PLACES = "PLACES"
@@ -23,8 +24,8 @@ ACK_WAIT = 10.0
 """Seconds without a sign of life after which a message in hand is given to another process."""
 
 _MIB = 1024 * 1024
-REPORT_BYTES = 128 * _MIB
-"""Most bytes of reports of one adapter that wait to be taken."""
+ANSWER_BYTES = 128 * _MIB
+"""Most bytes of answers of one adapter that wait to be taken."""
 _SECOND = 1_000_000_000
 
 
@@ -77,7 +78,7 @@ def stream_configs(*, replicas: int, ledger_bytes: int) -> list[dict[str, Any]]:
         },
         common
         | {
-            "name": REPORTS,
+            "name": WAITING,
             "subjects": ["waiting.>"],
             "retention": "workqueue",
             "max_bytes": 1024 * _MIB,
@@ -154,19 +155,19 @@ async def _ensure_stream(bus: Bus, config: dict[str, Any]) -> None:
         await bus.api(f"STREAM.UPDATE.{config['name']}", config)
 
 
-async def ensure_report_stream(bus: Bus, adapter: str, *, replicas: int = 1) -> str:
-    """The stream of what one adapter that runs elsewhere reports, made when it is missing; returns its name.
+async def ensure_answer_stream(bus: Bus, adapter: str, *, replicas: int = 1) -> str:
+    """The stream of what one adapter that runs elsewhere answers, made when it is missing; returns its name.
 
-    One each, so that a flood fills only its own: what does not fit is refused, and waits with whoever reports it.
+    One each, so that a flood fills only its own: what does not fit is refused, and waits with whoever sent it.
     """
     config: dict[str, Any] = {
-        "name": f"{REPORTS}-{adapter}",
-        "subjects": [f"report.{adapter}.>"],
+        "name": f"ANSWERS-{adapter}",
+        "subjects": [f"answer.{adapter}.>"],
         "storage": "file",
         "num_replicas": replicas,
         "discard": "new",
         "retention": "workqueue",
-        "max_bytes": REPORT_BYTES,
+        "max_bytes": ANSWER_BYTES,
         "duplicate_window": 600 * _SECOND,
     }
     await _ensure_stream(bus, config)

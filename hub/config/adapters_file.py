@@ -14,7 +14,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
 from hub.config.documents import Document, Form, Place, Scalar, refuse
 from hub.config.fields import ClockSpan, Count, Known, Text, matching
-from hub.contract import AdapterInstance, Crosswalk, ReportKind
+from hub.contract import AdapterInstance, Crosswalk, FeedbackKind
 from hub.contract.instances import NAME
 
 _MEANT: dict[str, Callable[[str], object]] = {
@@ -104,7 +104,7 @@ class _Breaker(Form):
 
 
 class _Crosswalk(Form):
-    statuses: dict[str, ReportKind] = Field(default_factory=dict)
+    statuses: dict[str, FeedbackKind] = Field(default_factory=dict)
     categories: dict[str, Text] = Field(default_factory=dict)
     fields: dict[str, Text] = Field(default_factory=dict)
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from hub.contract.values import ReportKind
+from hub.contract.values import FeedbackKind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +18,7 @@ class Crosswalk:
     """Three tables and their version."""
 
     version: int = 0
-    statuses: Mapping[str, ReportKind] = field(default_factory=dict)
+    statuses: Mapping[str, FeedbackKind] = field(default_factory=dict)
     """The department's status → what it reports. Complete: every status its interface documents."""
     categories: Mapping[str, str] = field(default_factory=dict)
     """Our category code (or a prefix of it that ends the code's level) → theirs."""
@@ -38,7 +38,7 @@ class Crosswalk:
 class Words(Protocol):
     """What an adapter asks its crosswalk by (`self.words`)."""
 
-    def kind(self, status: str, *, about: str | None = None) -> ReportKind:
+    def kind(self, status: str, *, about: str | None = None) -> FeedbackKind:
         """What a status of the department reports; PROGRESS and a repair item when it is not mapped. `about`: key or ticket."""
         ...
 
@@ -62,7 +62,7 @@ class Unmapped(Protocol):
 class Heard(Protocol):
     """Told of every status word an adapter asks for, mapped or not."""
 
-    def __call__(self, word: str, result: ReportKind | None, about: str | None) -> None:
+    def __call__(self, word: str, result: FeedbackKind | None, about: str | None) -> None:
         """Count it; must not raise. `result` None: it is not mapped."""
         ...
 
@@ -71,7 +71,7 @@ def _silent(table: str, word: str, about: str | None) -> None:
     """Nobody is told (in tests of a plugin)."""
 
 
-def _unheard(word: str, result: ReportKind | None, about: str | None) -> None:
+def _unheard(word: str, result: FeedbackKind | None, about: str | None) -> None:
     """Nobody counts."""
 
 
@@ -83,13 +83,13 @@ class WordTable:
         self._unmapped = unmapped or _silent
         self._heard = heard or _unheard
 
-    def kind(self, status: str, *, about: str | None = None) -> ReportKind:
+    def kind(self, status: str, *, about: str | None = None) -> FeedbackKind:
         """What a status of the department reports; PROGRESS and a repair item when it is not mapped."""
         found = self.crosswalk.statuses.get(status)
         self._heard(status, found, about)
         if found is None:
             self._unmapped("statuses", status, about)
-            return ReportKind.PROGRESS
+            return FeedbackKind.PROGRESS
         return found
 
     def category(self, code: str) -> str | None:

@@ -54,7 +54,7 @@ class AdapterInstance:
     """Delays before the second, third … attempt instead of the exponential ones, each ±10 %; its length bounds the attempts."""
     rate_per_second: float | None = None
     """Most requests a second to the department's system through `Context.http`; None: no limit."""
-    reports_per_second: float = 100.0
+    items_per_second: float = 100.0
     """Most reports a second it may bring in; what comes faster waits (polls) or is told to come later (callbacks: 429)."""
     memory_mib: int = 1024
     """Most memory of its worker process."""

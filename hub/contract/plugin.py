@@ -14,12 +14,12 @@ from hub.contract.values import (
     Audit,
     CallbackRequest,
     CaseText,
+    Feedback,
     Health,
     IncomingCase,
     Notice,
     Poll,
     Receipt,
-    Report,
     Suggestion,
 )
 
@@ -97,7 +97,7 @@ class Bringing(Plugin):
         """Fetch what is new since `cursor` (None: from the beginning)."""
         raise AdapterContractError(f"{type(self).__name__} declares poll but does not define it")
 
-    async def parse_callback(self, request: CallbackRequest) -> Sequence[Report | IncomingCase]:
+    async def parse_callback(self, request: CallbackRequest) -> Sequence[Feedback | IncomingCase]:
         """Verify and read a callback; raises CallbackRejected."""
         raise AdapterContractError(f"{type(self).__name__} declares callback but does not define it")
 

@@ -104,7 +104,7 @@ class Receipt(Value, frozen=True, omit_defaults=True, kw_only=True):
     """The department's own number for it."""
 
 
-class ReportKind(StrEnum):
+class FeedbackKind(StrEnum):
     """What a unit says later 反馈. VISITED: whoever took the call made the callback visit (then the rating fields count)."""
 
     ACCEPTED = "accepted"
@@ -142,7 +142,7 @@ class Said(Value, frozen=True, omit_defaults=True, kw_only=True, forbid_unknown_
     """1 to 5; from 3 upwards is satisfied."""
 
 
-class Report(Said, frozen=True, omit_defaults=True, kw_only=True):
+class Feedback(Said, frozen=True, omit_defaults=True, kw_only=True):
     """One thing a department's system says about an assignment (or, VISITED, about a case it brought in).
 
     Give `key` if the system echoes ours, else `ticket` (its own number). `id` must be the same when the same report
@@ -150,7 +150,7 @@ class Report(Said, frozen=True, omit_defaults=True, kw_only=True):
     """
 
     id: Name
-    kind: ReportKind
+    kind: FeedbackKind
 
 
 class IncomingCase(Value, frozen=True, omit_defaults=True, kw_only=True, forbid_unknown_fields=True):
@@ -179,7 +179,7 @@ class IncomingCase(Value, frozen=True, omit_defaults=True, kw_only=True, forbid_
 class Poll(Value, frozen=True, omit_defaults=True, kw_only=True):
     """What one poll brought. The hub stores `cursor` once every item is committed, and hands it to the next poll."""
 
-    items: Sequence[Report | IncomingCase]
+    items: Sequence[Feedback | IncomingCase]
     cursor: Cursor | None
     more: bool = False
     """True: poll again at once."""

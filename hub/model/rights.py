@@ -27,7 +27,7 @@ class KeyScope(StrEnum):
     CASES_READ = "cases:read"
     CASES_REPORT = "cases:report"
     CONTACT_READ = "contact:read"
-    REPORTS_WRITE = "reports:write"
+    FEEDBACK_WRITE = "feedback:write"
     DELIVERIES_READ = "deliveries:read"
     DELIVERIES_RESEND = "deliveries:resend"
     KEYS = "keys"

@@ -77,7 +77,7 @@ ACTOR: Final = "hub.actor"
 COMMAND: Final = "hub.command"
 COMMIT: Final = "hub.commit"
 EFFECT: Final = "hub.effect"
-REPORT: Final = "hub.report"
+FEEDBACK: Final = "hub.feedback"
 RETRY: Final = "hub.retry"
 """True on a span that repeats an earlier one."""
 

@@ -15,11 +15,11 @@ from hub.contract import (
     Assignment,
     CallbackRequest,
     Capability,
+    Feedback,
     IncomingCase,
     Manifest,
     Notice,
     Receipt,
-    Report,
 )
 from hub.errors import HubError
 from hub.model.effects import Verb
@@ -114,7 +114,7 @@ class Department(Protocol):
 class Brought:
     """What a poll or callback brought: what can be taken, and what can't with the reason."""
 
-    items: Sequence[Report | IncomingCase]
+    items: Sequence[Feedback | IncomingCase]
     rejected: Sequence[tuple[str, str]] = ()
     """(its id as far as it has one, what is wrong)."""
     cursor: str | None = None

@@ -26,7 +26,17 @@ from typing import Any, ClassVar
 import pytest
 from msgspec.structs import replace
 
-from hub.contract import Adapter, Assignment, CallbackRejected, Capability, Receipt, Report, ReportKind, Standing, StandingState
+from hub.contract import (
+    Adapter,
+    Assignment,
+    CallbackRejected,
+    Capability,
+    Feedback,
+    FeedbackKind,
+    Receipt,
+    Standing,
+    StandingState,
+)
 from hub.errors import CredentialsRejected, OutcomeUnknown, Refused, Unavailable
 from hub.testing.kit import PATIENCE, Inbox, open_inbox, running_adapter, sample_assignment
 from hub.testing.poisoned import SECRET, Poisoned, tickets_of
@@ -314,7 +324,7 @@ class AdapterContract(Poisoned):
         adapter = _adapter(inbox)
         assignment = self.assignment()
         receipt = await adapter.deliver(assignment)
-        reports = await self.heard(inbox, assignment, receipt, {ReportKind.ACCEPTED, ReportKind.RESOLVED})
+        reports = await self.heard(inbox, assignment, receipt, {FeedbackKind.ACCEPTED, FeedbackKind.RESOLVED})
         assert all(report.at is None or report.at.tzinfo is not None for report in reports), "times must be aware"
 
     async def test_attached_files_come_whole(self, inbox: Inbox, quick_department: SimulatorProcess) -> None:
@@ -322,10 +332,10 @@ class AdapterContract(Poisoned):
         adapter = _adapter(inbox)
         assignment = self.assignment()
         receipt = await adapter.deliver(assignment)
-        await self.heard(inbox, assignment, receipt, {ReportKind.RESOLVED})
+        await self.heard(inbox, assignment, receipt, {FeedbackKind.RESOLVED})
         attached = {file["sha256"] for file in quick_department.files() if file["ticket"] == receipt.ticket}
         # What is attached after the resolution comes after it: all of it has to come, not all of it at once.
-        await self.heard(inbox, assignment, receipt, {ReportKind.RESOLVED}, files=attached)
+        await self.heard(inbox, assignment, receipt, {FeedbackKind.RESOLVED}, files=attached)
 
     async def test_repeated_and_out_of_order_reports_keep_their_ids(
         self, inbox: Inbox, quick_department: SimulatorProcess
@@ -336,12 +346,12 @@ class AdapterContract(Poisoned):
         quick_department.fault("reorder_callbacks", share=0.5)
         assignment = self.assignment()
         receipt = await adapter.deliver(assignment)
-        reports = await self.heard(inbox, assignment, receipt, {ReportKind.ACCEPTED, ReportKind.RESOLVED})
+        reports = await self.heard(inbox, assignment, receipt, {FeedbackKind.ACCEPTED, FeedbackKind.RESOLVED})
         said: dict[str, tuple[object, ...]] = {}
         for report in reports:
             content = (report.kind, report.note, report.at)
             assert said.setdefault(report.id, content) == content, "one id, two contents"
-        for kind in (ReportKind.ACCEPTED, ReportKind.RESOLVED):
+        for kind in (FeedbackKind.ACCEPTED, FeedbackKind.RESOLVED):
             assert len({report.id for report in reports if report.kind is kind}) == 1, f"{kind} has several ids"
 
     async def test_poll_goes_on_where_it_was(self, inbox: Inbox) -> None:
@@ -351,12 +361,12 @@ class AdapterContract(Poisoned):
         adapter = _adapter(inbox)
         assignment = self.assignment()
         receipt = await adapter.deliver(assignment)
-        await self.heard(inbox, assignment, receipt, {ReportKind.RESOLVED})
+        await self.heard(inbox, assignment, receipt, {FeedbackKind.RESOLVED})
         poll = await adapter.poll(None)
         while poll.more:
             poll = await adapter.poll(poll.cursor)
         again = await adapter.poll(poll.cursor)
-        assert [item for item in again.items if isinstance(item, Report) and _about(item, assignment, receipt)] == []
+        assert [item for item in again.items if isinstance(item, Feedback) and _about(item, assignment, receipt)] == []
 
     async def test_tampered_callback_is_rejected(self, inbox: Inbox) -> None:
         """Another body, no signature, or an old time stamp: 401."""
@@ -365,7 +375,7 @@ class AdapterContract(Poisoned):
         adapter = _adapter(inbox)
         assignment = self.assignment()
         receipt = await adapter.deliver(assignment)
-        await self.heard(inbox, assignment, receipt, {ReportKind.ACCEPTED}, polling=False)
+        await self.heard(inbox, assignment, receipt, {FeedbackKind.ACCEPTED}, polling=False)
         genuine = inbox.requests[-1]
         assert await adapter.parse_callback(genuine), "the genuine callback is taken, again too"
         unsigned = {name: genuine.headers[name] for name in ("content-type", "content-length")}
@@ -385,22 +395,22 @@ class AdapterContract(Poisoned):
         inbox: Inbox,
         assignment: Assignment,
         receipt: Receipt,
-        kinds: set[ReportKind],
+        kinds: set[FeedbackKind],
         *,
         files: Set[str] = frozenset(),
         polling: bool = True,
-    ) -> list[Report]:
+    ) -> list[Feedback]:
         """Wait until reports of all `kinds` and `files` (SHA-256, hex) came about the assignment; all reports about it so far."""
         adapter = _adapter(inbox)
-        polled: list[Report] = []
+        polled: list[Feedback] = []
         cursor: str | None = None
         give_up = time.monotonic() + self.patience
         while time.monotonic() < give_up:
             if polling and self.declares(Capability.POLL):
                 poll = await adapter.poll(cursor)
                 cursor = poll.cursor
-                polled += [item for item in poll.items if isinstance(item, Report)]
-            called = [item for item in inbox.items if isinstance(item, Report)]
+                polled += [item for item in poll.items if isinstance(item, Feedback)]
+            called = [item for item in inbox.items if isinstance(item, Feedback)]
             reports = [report for report in called + polled if _about(report, assignment, receipt)]
             came = {hashlib.sha256(file.content).hexdigest() for report in reports for file in report.files}
             if kinds <= {report.kind for report in reports} and files <= came:
@@ -425,7 +435,7 @@ async def audited(adapter: Adapter) -> dict[str, Standing]:
     raise AssertionError("the audit has no end")
 
 
-def _about(report: Report, assignment: Assignment, receipt: Receipt) -> bool:
+def _about(report: Feedback, assignment: Assignment, receipt: Receipt) -> bool:
     return report.key == assignment.key if report.key is not None else report.ticket == receipt.ticket
 
 

@@ -25,7 +25,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from hub.contract import Adapter, AdapterStore, Assignment, CallbackRejected, CallbackRequest, Context, IncomingCase, Report
+from hub.contract import Adapter, AdapterStore, Assignment, CallbackRejected, CallbackRequest, Context, Feedback, IncomingCase
 from hub.model.assignments.state import Role, delivery_key
 from hub.model.case.state import Severity, case_id
 from hub.platform.adapters.outbound import departmental_client
@@ -99,7 +99,7 @@ class Inbox:
 
     url: str
     requests: list[CallbackRequest] = field(default_factory=list)
-    items: list[Report | IncomingCase] = field(default_factory=list)
+    items: list[Feedback | IncomingCase] = field(default_factory=list)
     rejections: list[CallbackRejected] = field(default_factory=list)
     adapter: Adapter | None = None
     """Reads the callbacks; until set the answer is 503, so the department tries again."""

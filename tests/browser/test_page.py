@@ -10,7 +10,7 @@ from hub_page import PageAdapter
 from hub_page.simulator import adapter_settings
 from playwright.async_api import Page, expect
 
-from hub import Adapter, Report, ReportKind
+from hub import Adapter, Feedback, FeedbackKind
 from hub.testing.kit import Inbox, eventually, open_inbox, running_adapter, sample_assignment
 from hub.testing.process import SimulatorProcess
 
@@ -90,8 +90,8 @@ async def test_result_is_taken_back_and_reported_once(
     await _look(phone, tmp_path, "5-resolved")
 
     await eventually(lambda: len(inbox.items) >= 2)
-    reports = [item for item in inbox.items if isinstance(item, Report)]
-    assert [report.kind for report in reports] == [ReportKind.ACCEPTED, ReportKind.RESOLVED]
+    reports = [item for item in inbox.items if isinstance(item, Feedback)]
+    assert [report.kind for report in reports] == [FeedbackKind.ACCEPTED, FeedbackKind.RESOLVED]
     assert reports[1].note == "树木已清运，人行道恢复通行"
     (file,) = reports[1].files
     assert file.media_type == "image/jpeg"

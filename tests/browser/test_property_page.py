@@ -12,7 +12,7 @@ from hub_property import PropertyAdapter
 from hub_property.simulator import adapter_settings
 from playwright.async_api import Page, expect
 
-from hub import Adapter, Assignment, Report, ReportKind, Severity
+from hub import Adapter, Assignment, Feedback, FeedbackKind, Severity
 from hub.testing.kit import Inbox, eventually, open_inbox, running_adapter, sample_assignment
 from hub.testing.process import SimulatorProcess
 
@@ -113,8 +113,8 @@ async def test_manager_accepts_uploads_a_photo_and_resolves(
     await _look(phone, tmp_path, "5-resolved")
 
     await eventually(lambda: len(inbox.items) == 3)
-    reports = [item for item in inbox.items if isinstance(item, Report)]
-    assert [report.kind for report in reports] == [ReportKind.ACCEPTED, ReportKind.PROGRESS, ReportKind.RESOLVED]
+    reports = [item for item in inbox.items if isinstance(item, Feedback)]
+    assert [report.kind for report in reports] == [FeedbackKind.ACCEPTED, FeedbackKind.PROGRESS, FeedbackKind.RESOLVED]
     assert {(report.key, report.ticket) for report in reports} == {(assignment.key, receipt.ticket)}
     assert (reports[2].note, reports[2].by) == ("管道已疏通，污水已清理", "金尧花园物业服务处")
     (photo,) = reports[2].files
@@ -139,8 +139,8 @@ async def test_manager_gives_an_order_back_with_a_reason(
     await expect(phone.get_by_text("本工单已退回")).to_be_visible()
     await eventually(lambda: len(inbox.items) == 1)
     report = inbox.items[0]
-    assert isinstance(report, Report)
-    assert (report.kind, report.note) == (ReportKind.RETURNED, "该路段由市政养护")
+    assert isinstance(report, Feedback)
+    assert (report.kind, report.note) == (FeedbackKind.RETURNED, "该路段由市政养护")
 
 
 async def test_urged_order_has_a_red_mark_and_comes_first(

@@ -21,7 +21,7 @@ import httpx
 from hub.app import Hub
 from hub.bus.connection import Bus
 from hub.bus.pull import Delivery
-from hub.contract import Adapter, AdapterInstance, Assignment, Capability, Manifest, Receipt, Report, ReportKind
+from hub.contract import Adapter, AdapterInstance, Assignment, Capability, Feedback, FeedbackKind, Manifest, Receipt
 from hub.errors import OutcomeUnknown
 from hub.model.actors import SYSTEM
 from hub.model.assignments.state import AssignmentState
@@ -120,7 +120,7 @@ async def main() -> None:
                 if assignment.state is AssignmentState.DELIVERED:
                     key = f"{case.id}.{assignment.id}"
                     await hub.reportback.take(
-                        assignment.adapter or "", Report(id=f"{key}/done", kind=ReportKind.RESOLVED, key=key, note="已处理")
+                        assignment.adapter or "", Feedback(id=f"{key}/done", kind=FeedbackKind.RESOLVED, key=key, note="已处理")
                     )
             if case.stage is Stage.RESOLVED:
                 await hub.desk.execute(

@@ -52,7 +52,7 @@ async function report(kind, id, data, cause) {
     specversion: "1.0",
     id,
     source: `/adapters/${name}`,
-    type: `city-hub.report.${kind}.v1`,
+    type: `city-hub.answer.${kind}.v1`,
     time: new Date().toISOString(),
     datacontenttype: "application/json",
     subject: data.key,
@@ -60,12 +60,12 @@ async function report(kind, id, data, cause) {
   };
   if (event.subject === undefined) delete event.subject;
   if (cause) event.traceparent = cause;
-  checked(`report.${kind}`, event);
+  checked(`answer.${kind}`, event);
   const marked = headers();
   marked.set("Nats-Msg-Id", `${name}:${kind}:${id}`);
   for (;;) {
     try {
-      const stored = (await bus.request(`report.${name}.${kind}`, JSON.stringify(event), { timeout: 5000, headers: marked })).json();
+      const stored = (await bus.request(`answer.${name}.${kind}`, JSON.stringify(event), { timeout: 5000, headers: marked })).json();
       if (stored.error) throw new Error(stored.error.description);
       says({ did: kind, key: data.key });
       return;

@@ -17,9 +17,9 @@ from hub.contract import (
     Audit,
     Capability,
     Crosswalk,
+    FeedbackKind,
     Manifest,
     Receipt,
-    ReportKind,
     Standing,
     StandingState,
 )
@@ -194,4 +194,4 @@ async def bench(
             await repairs.close()
 
 
-__all__ = ["NAME", "Bench", "Office", "ReportKind", "audited", "bench"]
+__all__ = ["NAME", "Bench", "FeedbackKind", "Office", "audited", "bench"]

@@ -17,6 +17,8 @@ from hub.contract import (
     AdapterInstance,
     Assignment,
     Capability,
+    Feedback,
+    FeedbackKind,
     Health,
     IncomingCase,
     Manifest,
@@ -24,8 +26,6 @@ from hub.contract import (
     Plugin,
     Poll,
     Receipt,
-    Report,
-    ReportKind,
 )
 from hub.errors import OutcomeUnknown
 from hub.model.actors import SYSTEM
@@ -49,7 +49,7 @@ class Department:
     recalled: list[str] = field(default_factory=list)
     urged: list[str] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
-    items: list[Report | IncomingCase] = field(default_factory=list)
+    items: list[Feedback | IncomingCase] = field(default_factory=list)
     contacts: list[Any] = field(default_factory=list)
     healthy: bool = True
     numbers: Any = field(default_factory=itertools.count)
@@ -168,11 +168,11 @@ async def report_gas(hub: Hub, **changes: Any) -> Outcome:
     )
 
 
-def accepted(key: str, number: int = 1) -> Report:
+def accepted(key: str, number: int = 1) -> Feedback:
     """A report that a unit took it."""
-    return Report(id=f"{key}/{number}", kind=ReportKind.ACCEPTED, key=key, at=datetime.now(UTC))
+    return Feedback(id=f"{key}/{number}", kind=FeedbackKind.ACCEPTED, key=key, at=datetime.now(UTC))
 
 
-def resolved(key: str, number: int = 2) -> Report:
+def resolved(key: str, number: int = 2) -> Feedback:
     """A report that it is done."""
-    return Report(id=f"{key}/{number}", kind=ReportKind.RESOLVED, key=key, note="已处理", at=datetime.now(UTC))
+    return Feedback(id=f"{key}/{number}", kind=FeedbackKind.RESOLVED, key=key, note="已处理", at=datetime.now(UTC))

@@ -21,13 +21,13 @@ from hub.contract import (
     CallbackRejected,
     CallbackRequest,
     Capability,
+    Feedback,
+    FeedbackKind,
     Health,
     IncomingCase,
     Manifest,
     Poll,
     Receipt,
-    Report,
-    ReportKind,
 )
 from hub.errors import OutcomeUnknown, Refused, Unavailable
 
@@ -115,16 +115,16 @@ class OfficeAdapter(Adapter):
         rows = self._do("SELECT number, key, kind FROM said WHERE number > ? ORDER BY number", int(cursor or 0))
         if rows:
             self._do("INSERT INTO heard (what) VALUES (?)", f"polled {len(rows)}")
-        items: list[Report | IncomingCase] = [
-            Report(id=f"S-{number}", key=str(key), kind=ReportKind(str(kind)), note="已到场") for number, key, kind in rows
+        items: list[Feedback | IncomingCase] = [
+            Feedback(id=f"S-{number}", key=str(key), kind=FeedbackKind(str(kind)), note="已到场") for number, key, kind in rows
         ]
         return Poll(items=items, cursor=str(rows[-1][0]) if rows else cursor)
 
-    async def parse_callback(self, request: CallbackRequest) -> list[Report | IncomingCase]:
+    async def parse_callback(self, request: CallbackRequest) -> list[Feedback | IncomingCase]:
         if request.headers.get("x-secret") != "open":
             raise CallbackRejected("wrong secret")
         key, kind = request.body.decode().split()
-        return [Report(id=f"C-{key}-{kind}", key=key, kind=ReportKind(kind), note="回调")]
+        return [Feedback(id=f"C-{key}-{kind}", key=key, kind=FeedbackKind(kind), note="回调")]
 
     async def health(self) -> Health:
         return Health(ok=bool(self._do("SELECT 1")))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hub.bus import Bucket, Bus
-from hub.contract import Capability, Crosswalk, ReportKind
+from hub.contract import Capability, Crosswalk, FeedbackKind
 from hub.errors import InvalidInput, LedgerConflict, NotAllowed
 from hub.model.actors import SYSTEM
 from hub.platform.instances.registration import By, Patch
@@ -19,7 +19,7 @@ from tests.system.audited import NAME, Office, bench
 
 CODES = {"RQ01": "燃气泄漏", "RQ02": "燃气停供", "SD01": "水管爆裂"}
 OWN = Crosswalk(
-    statuses={"处理中": ReportKind.PROGRESS, "办结": ReportKind.RESOLVED},
+    statuses={"处理中": FeedbackKind.PROGRESS, "办结": FeedbackKind.RESOLVED},
     categories={"E04": "RQ01", "E0102": "SD01"},
     fields={"title": "subject"},
 )
@@ -106,7 +106,7 @@ async def test_dry_run_says_what_would_come_out_differently_and_changes_nothing(
             Tables(statuses={"已转派": "accepted"}, categories={"E0401": "RQ02", "E04": "RQ01"}, fields={"text": "content"}),
         )
         (change,) = found.words
-        assert (change.word, change.before, change.after, change.count) == ("已转派", None, ReportKind.ACCEPTED, 3)
+        assert (change.word, change.before, change.after, change.count) == ("已转派", None, FeedbackKind.ACCEPTED, 3)
         assert [(one.key, one.case, one.state) for one in change.concerned] == [(key, case.id, "delivered")]
         assert found.unmapped_words == []
         (row,) = found.categories
@@ -131,7 +131,7 @@ async def test_a_changed_crosswalk_is_a_version_and_resolves_the_words_it_maps(t
         assert [item.subject for item in await made.open_repairs()] == ["挂账"]
         shown = await made.crosswalks.show(NAME)
         assert (shown.version, shown.own["statuses"]) == (1, ["已转派"])
-        assert shown.statuses["办结"] is ReportKind.RESOLVED
+        assert shown.statuses["办结"] is FeedbackKind.RESOLVED
 
 
 async def test_words_are_counted_coarsely_by_every_process_and_bounded(bus: Bus) -> None:
@@ -139,7 +139,7 @@ async def test_words_are_counted_coarsely_by_every_process_and_bounded(bus: Bus)
     bucket = await Bucket.open(bus, "RECONCILIATION")
     one, other = (HeardWords(bucket, clock=lambda: at, hold=3600) for _ in range(2))
     for number in range(50):
-        one.heard("lamps", "处理中", ReportKind.PROGRESS, f"T-{number}")
+        one.heard("lamps", "处理中", FeedbackKind.PROGRESS, f"T-{number}")
     assert await bucket.get("words.lamps") is None
     other.heard("lamps", "处理中", None, "T-99")
     await one.close()

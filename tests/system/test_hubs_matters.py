@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from hub.bus.streams import TIMERS
-from hub.contract import Report, ReportKind
+from hub.contract import Feedback, FeedbackKind
 from hub.model.actors import SYSTEM, Actor, ActorKind
 from hub.model.assignments.commands import Accept, Dispatch, Resolve, Target
 from hub.model.assignments.state import AssignmentState
@@ -55,7 +55,7 @@ async def test_report_through_one_dispatch_through_the_other_accept_through_the_
 
         await eventually(delivered)
         assert department.filed == [key]
-        await a.reportback.take("police", Report(id="done", kind=ReportKind.RESOLVED, key=key, note="已处理"))
+        await a.reportback.take("police", Feedback(id="done", kind=FeedbackKind.RESOLVED, key=key, note="已处理"))
         after = await case_of(a, case.id)
         assert after is not None
         assert [item.state for item in after.assignments if item.id == part.id] == [AssignmentState.RESOLVED]
@@ -68,7 +68,7 @@ async def test_a_report_back_through_a_hub_that_knows_an_older_case_finds_its_as
         await b.desk.load(case.id)
         given = await a.desk.execute(case.id, Dispatch(targets=(Target(unit=UnitCode("police")),)), actor=SYSTEM)
         key = f"{case.id}.{given.state.assignments[-1].id}"
-        outcome = await b.reportback.take("police", Report(id="r1", kind=ReportKind.ACCEPTED, key=key, ticket="T-1"))
+        outcome = await b.reportback.take("police", Feedback(id="r1", kind=FeedbackKind.ACCEPTED, key=key, ticket="T-1"))
         assert outcome is not None
         assert outcome.events
 

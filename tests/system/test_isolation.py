@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from hub.contract import Adapter, Assignment, Capability, Health, Manifest, Poll, Receipt, Report, ReportKind
+from hub.contract import Adapter, Assignment, Capability, Feedback, FeedbackKind, Health, Manifest, Poll, Receipt
 from hub.model.actors import SYSTEM
 from hub.model.assignments.state import AssignmentState
 from hub.platform.instances.registration import By, Patch
@@ -76,7 +76,7 @@ class Poisoned(Adapter):
     seen: ClassVar[set[int]]
     polls: ClassVar[Iterator[int]]
     released: ClassVar[asyncio.Event]
-    flood: ClassVar[list[Report]]
+    flood: ClassVar[list[Feedback]]
 
     async def deliver(self, assignment: Assignment) -> Receipt:
         ways = (
@@ -171,7 +171,7 @@ def fresh() -> Iterator[None]:
     Poisoned.turn, Poisoned.polls = itertools.count(), itertools.count()
     Poisoned.seen = set()
     now = datetime.now(UTC)
-    Poisoned.flood = [Report(id=f"f{n}", kind=ReportKind.ACCEPTED, key="nobody's", at=now) for n in range(20_000)]
+    Poisoned.flood = [Feedback(id=f"f{n}", kind=FeedbackKind.ACCEPTED, key="nobody's", at=now) for n in range(20_000)]
     Poisoned.released = asyncio.Event()
     yield
     Poisoned.released.set()

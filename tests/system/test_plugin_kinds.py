@@ -17,14 +17,14 @@ from hub.contract import (
     Capability,
     CaseText,
     Classifier,
+    Feedback,
+    FeedbackKind,
     IncomingCase,
     IntakeChannel,
     Manifest,
     Notifier,
     Plugin,
     Poll,
-    Report,
-    ReportKind,
     Suggestion,
 )
 from hub.errors import Refused, Unavailable
@@ -82,8 +82,8 @@ class Sensors(IntakeChannel):
 class Doorbell(IntakeChannel):
     manifest = Manifest(name="doorbell", department="", version="1", capabilities=frozenset({Capability.CALLBACK}))
 
-    async def parse_callback(self, request: CallbackRequest) -> list[Report | IncomingCase]:
-        return [Report(id="R", kind=ReportKind.ACCEPTED, key="320113001001001-0000000000000000.a1")]
+    async def parse_callback(self, request: CallbackRequest) -> list[Feedback | IncomingCase]:
+        return [Feedback(id="R", kind=FeedbackKind.ACCEPTED, key="320113001001001-0000000000000000.a1")]
 
 
 class Blocking(Notifier):
@@ -162,7 +162,7 @@ async def test_a_channel_brings_cases_in_and_rubbish_among_them_is_put_aside(hub
     now = datetime.now(UTC)
     good = IncomingCase(ref="S-1", channel=Channel.DEVICE, title="水位超限", text="三号井水位超限", reported_at=now, area=GRID)
     late = IncomingCase(ref="S-2", channel=Channel.DEVICE, title="x", text="y", reported_at=now + timedelta(days=30), area=GRID)
-    foreign = Report(id="R-1", kind=ReportKind.ACCEPTED, key="320113001001001-0000000000000000.a1", at=now)
+    foreign = Feedback(id="R-1", kind=FeedbackKind.ACCEPTED, key="320113001001001-0000000000000000.a1", at=now)
     Sensors.items = [good, "rubbish", late, foreign]
     await hub.registration.add("sensors", "sensors", Patch(), BY)
 
@@ -193,7 +193,7 @@ async def test_a_plugin_that_spins_is_named_and_isolated(hub: Hub) -> None:
 
 
 async def test_a_flood_of_callbacks_is_told_to_come_later(hub: Hub) -> None:
-    await hub.registration.add("doorbell", "doorbell", Patch(reports_per_second=1.0), BY)
+    await hub.registration.add("doorbell", "doorbell", Patch(items_per_second=1.0), BY)
     request = CallbackRequest(method="POST", path="", headers={}, query={}, body=b"")
     for _ in range(5):
         assert await hub.reportback.callback("doorbell", request) == 1

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from hub.app import Hub
 from hub.bus import Bus, PullConsumer
-from hub.bus.streams import DISPATCH, ensure_consumer, ensure_report_stream, stream_state
+from hub.bus.streams import DISPATCH, ensure_answer_stream, ensure_consumer, stream_state
 from hub.contract import Alert, AlertKind
 from hub.errors import BusUnavailable
 from hub.model.assignments.state import AssignmentState
@@ -68,7 +68,7 @@ async def test_reports_that_wait_for_their_case_go_on(tmp_path: Path, police: De
     async with running_hub(tmp_path, {"police": scripted("police", police)}) as hub:
         for raw in POISON:
             await hub.bus.publish(subject, raw)
-        check(await put_aside(hub), "REPORTS", subject, adapter)
+        check(await put_aside(hub), "WAITING", subject, adapter)
         outcome = await report_gas(hub)
         delivered = await until(hub, outcome, "police", AssignmentState.DELIVERED)
         early = replace(accepted("x"), key=None, ticket=delivered.ticket)
@@ -94,11 +94,11 @@ async def test_what_an_adapter_elsewhere_reports_is_counted_once_a_kind_and_its_
     office = Office(tmp_path / "office.db")
     async with hub_with(tmp_path / "hub", away("police")) as hub:
         creds = await credentials_for(hub, "police", tmp_path)
-        await ensure_report_stream(hub.bus, "police")
+        await ensure_answer_stream(hub.bus, "police")
         for raw in POISON:
             await hub.bus.publish("report.police.accepted", raw)
         (item,) = await put_aside(hub, 1)
-        assert (item.adapter, item.subject, item.details["stream"]) == ("police", "accepted: unreadable", "REPORTS-police")
+        assert (item.adapter, item.subject, item.details["stream"]) == ("police", "accepted: unreadable", "ANSWERS-police")
         async with process("police", creds, office, tmp_path / "remote"):
             outcome = await report_gas(hub)
             await until(hub, outcome, "police", AssignmentState.DELIVERED)

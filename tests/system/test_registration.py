@@ -16,12 +16,12 @@ from hub.contract import (
     CallbackRejected,
     CallbackRequest,
     Capability,
+    Feedback,
     Health,
     IncomingCase,
     Manifest,
     Placement,
     Receipt,
-    Report,
 )
 from hub.errors import InvalidInput, LedgerConflict, NotAllowed
 from hub.model.actors import SYSTEM
@@ -73,7 +73,7 @@ class DeskAdapter(Adapter):
         Desk.delivered.append((self.settings.url, assignment.key))
         return Receipt(ticket=f"{self.settings.url}-{assignment.key}")
 
-    async def parse_callback(self, request: CallbackRequest) -> list[Report | IncomingCase]:
+    async def parse_callback(self, request: CallbackRequest) -> list[Feedback | IncomingCase]:
         if request.headers.get("secret") != self.settings.secret.get_secret_value():
             raise CallbackRejected("wrong secret")
         return []

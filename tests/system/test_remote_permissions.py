@@ -120,7 +120,7 @@ SHUT: list[tuple[str, object]] = [
     ("order.police.deliver.x.a1", b"{}"),
     ("dispatch.police.x", b"{}"),
     ("timer.set.x", b"x"),
-    ("report.property.accepted", b"{}"),
+    ("answer.property.accepted", b"{}"),
     ("contact.property", b"{}"),
     ("beat.property", b"{}"),
     ("$SYS.REQ.SERVER.PING", b""),
@@ -142,7 +142,7 @@ async def test_it_hears_nothing_but_answers_to_its_own_questions(hub: Hub) -> No
         async def hear(message: Any) -> None:
             heard.append(message)
 
-        subjects = (">", "ledger.>", "order.>", "report.>", "contact.*", "_INBOX.>", "_INBOX_property.>", "$KV.>")
+        subjects = (">", "ledger.>", "order.>", "answer.>", "contact.*", "_INBOX.>", "_INBOX_property.>", "$KV.>")
         for subject in subjects:
             await police.nc.subscribe(subject, cb=hear)
         await police.nc.flush()
@@ -155,23 +155,23 @@ async def test_answers_can_not_be_sent_to_where_they_would_be_stored(hub: Hub) -
     """The server checks what a client publishes to, not what it names as the reply; only the account of its own holds this off."""
     outcome = await report_gas(hub)
     await eventually(lambda: _backlog(hub, "police"))
-    before = {stream: await _stored(hub, stream) for stream in ("LEDGER", "ORDERS", "DISPATCH", "REPORTS-property")}
+    before = {stream: await _stored(hub, stream) for stream in ("LEDGER", "ORDERS", "DISPATCH", "ANSWERS-property")}
     async with intruder(hub, "police") as police:
         for target in (
             f"ledger.case.320113.{outcome.state.id}",
             "order.property.deliver.x.a1",
-            "report.property.accepted",
+            "answer.property.accepted",
             "dispatch.property.x",
             "contact.property",
             "$JS.API.STREAM.DELETE.LEDGER",
             "$JS.ACK.ORDERS.remote-property.1.1.1.1.0",
         ):
-            await police.nc.publish("report.police.accepted", b"{}", reply=target)
+            await police.nc.publish("answer.police.accepted", b"{}", reply=target)
             await police.nc.publish("$JS.API.CONSUMER.MSG.NEXT.ORDERS.remote-police", b"", reply=target)
             await police.nc.publish("contact.police", b"{}", reply=target)
             await police.nc.publish("beat.police", b"{}", reply=target)
         await police.nc.flush()
-        await police.is_answered("report.police.accepted", b"{}")  # everything before it has been worked on
+        await police.is_answered("answer.police.accepted", b"{}")  # everything before it has been worked on
     await hub.bus.api("STREAM.INFO.LEDGER")
     assert before == {stream: await _stored(hub, stream) for stream in before}
 
@@ -226,8 +226,8 @@ async def test_a_revoked_key_is_cut_off_at_once_and_the_others_go_on(hub: Hub) -
         (first, *_), connected = await hub.credentials.list("police"), hub.bus.nc.stats["reconnects"]
         assert await hub.credentials.revoke("police", first.key) == 1
         await eventually(lambda: not police.nc.is_connected)
-        assert await second.is_answered("report.police.accepted", b"{}")
-        assert await other.is_answered("report.property.accepted", b"{}")
+        assert await second.is_answered("answer.police.accepted", b"{}")
+        assert await other.is_answered("answer.property.accepted", b"{}")
         assert hub.bus.nc.stats["reconnects"] == connected
         with pytest.raises(NotAllowed):
             await hub.credentials.revoke("police", first.key)
@@ -250,11 +250,11 @@ async def test_garbage_is_put_aside_and_a_flood_of_it_delays_nobody_else(hub: Hu
         key = f"{outcome.state.id}.{assignment.id}"
         event = {"specversion": "1.0", "id": "r1", "source": "x", "type": "city-hub.report.receipt.v1"}
         foreign = {**event, "id": "r2", "data": {"key": key, "ticket": "X-1"}}
-        assert await police.asks("report.police.receipt", foreign) is not None
+        assert await police.asks("answer.police.receipt", foreign) is not None
         for number in range(2000):
-            await police.nc.publish("report.police.accepted", f"garbage {number} ".encode() * 100)
+            await police.nc.publish("answer.police.accepted", f"garbage {number} ".encode() * 100)
         await police.nc.flush()
-        await other.asks("report.property.receipt", {**event, "data": {"key": key, "ticket": "P-1", "attempt": 1}})
+        await other.asks("answer.property.receipt", {**event, "data": {"key": key, "ticket": "P-1", "attempt": 1}})
         await until(hub, outcome, "property", AssignmentState.DELIVERED)
 
         async def both() -> bool:

@@ -1,4 +1,4 @@
-"""Report-back against a real server: any order, repeated, late, unknown tickets, visits, incoming cases."""
+"""Feedback-back against a real server: any order, repeated, late, unknown tickets, visits, incoming cases."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from hub.app import Hub
-from hub.contract import CallbackRequest, Capability, Contact, IncomingCase, Notice, Report, ReportedFile, ReportKind
+from hub.contract import CallbackRequest, Capability, Contact, Feedback, FeedbackKind, IncomingCase, Notice, ReportedFile
 from hub.errors import Unavailable
 from hub.model.actors import SYSTEM, Actor, ActorKind
 from hub.model.assignments.commands import Recall, Resolve
-from hub.model.assignments.events import ReportConflicted
+from hub.model.assignments.events import FeedbackConflicted
 from hub.model.assignments.state import AssignmentState
 from hub.model.case.commands import Void
 from hub.model.case.state import Case, Channel, Stage
@@ -67,7 +67,7 @@ async def test_repeated_late_and_contradicting_reports_never_move_a_state_back_a
         assert again.number == folded.number
         late = await hub.reportback.take("police", accepted(key))
         assert late is not None
-        assert isinstance(late.events[0], ReportConflicted)
+        assert isinstance(late.events[0], FeedbackConflicted)
         assert (await assignment_of(hub, outcome, "police")).state is AssignmentState.RESOLVED
 
 
@@ -80,7 +80,7 @@ async def test_a_report_on_a_recalled_assignment_is_recorded(tmp_path: Path) -> 
         key = f"{outcome.state.id}.{assignment.id}"
         late = await hub.reportback.take("police", resolved(key))
         assert late is not None
-        assert isinstance(late.events[0], ReportConflicted)
+        assert isinstance(late.events[0], FeedbackConflicted)
 
 
 async def test_who_reports_and_the_names_of_files_are_kept_without_phone_numbers(tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ async def test_who_reports_and_the_names_of_files_are_kept_without_phone_numbers
         assignment = await until(hub, outcome, "police", AssignmentState.DELIVERED)
         photo = ReportedFile(name="../13987654321_现场.jpg", media_type="image/jpeg", content=b"\xff\xd8\xff")
         key = f"{outcome.state.id}.{assignment.id}"
-        report = Report(id="1", kind=ReportKind.RESOLVED, key=key, by="刘警官13987654321", note="好了", files=(photo,))
+        report = Feedback(id="1", kind=FeedbackKind.RESOLVED, key=key, by="刘警官13987654321", note="好了", files=(photo,))
         await hub.reportback.take("police", report)
         (kept,) = (await stands(hub, outcome)).attachments
         assert kept.name == "139****4321_现场.jpg"
@@ -105,7 +105,7 @@ async def test_a_report_that_overtakes_the_receipt_proves_the_delivery(tmp_path:
         outcome = await report_gas(hub)
         assignment = await assignment_of(hub, outcome, "police")
         key = f"{outcome.state.id}.{assignment.id}"
-        report = Report(id="1", kind=ReportKind.ACCEPTED, key=key, ticket="T-77")
+        report = Feedback(id="1", kind=FeedbackKind.ACCEPTED, key=key, ticket="T-77")
         await hub.reportback.take("police", report)
         found = await assignment_of(hub, outcome, "police")
         assert (found.state, found.ticket) == (AssignmentState.ACCEPTED, "T-77")
@@ -114,7 +114,10 @@ async def test_a_report_that_overtakes_the_receipt_proves_the_delivery(tmp_path:
 async def test_a_report_by_ticket_waits_until_the_ticket_is_known(tmp_path: Path) -> None:
     department = Department()
     async with running_hub(tmp_path, {"police": scripted("police", department)}) as hub:
-        assert await hub.reportback.take("police", Report(id="e1", kind=ReportKind.RESOLVED, ticket="T-0", note="好了")) is None
+        assert (
+            await hub.reportback.take("police", Feedback(id="e1", kind=FeedbackKind.RESOLVED, ticket="T-0", note="好了"))
+            is None
+        )
         outcome = await report_gas(hub)
         await until(hub, outcome, "police", AssignmentState.RESOLVED)
 
@@ -219,12 +222,12 @@ async def test_a_visit_nobody_can_use_is_put_aside_and_the_source_goes_on(
     department = Department()
 
     class Hotline(scripted("hotline", department, (Capability.POLL, Capability.CALLBACK))):  # type: ignore[misc]
-        async def parse_callback(self, request: CallbackRequest) -> list[Report | IncomingCase]:
+        async def parse_callback(self, request: CallbackRequest) -> list[Feedback | IncomingCase]:
             return department.items
 
     now = datetime.now(UTC)
     brought = [
-        Report(id="V-1", kind=ReportKind.VISITED, ticket="H-0", reached=True, **odd),
+        Feedback(id="V-1", kind=FeedbackKind.VISITED, ticket="H-0", reached=True, **odd),
         IncomingCase(ref="H-1", channel=Channel.HOTLINE, title="路灯不亮", text="北门路灯不亮", reported_at=now, area=GRID),
     ]
     async with running_hub(tmp_path, {"hotline": Hotline}) as hub:
@@ -240,20 +243,20 @@ async def test_a_visit_nobody_can_use_is_put_aside_and_the_source_goes_on(
         assert (item.adapter, item.subject) == ("hotline", "V-1")
 
 
-@pytest.mark.parametrize("kind", ReportKind)
-async def test_report_the_lifecycle_refuses_is_put_aside_whatever_it_says(tmp_path: Path, kind: ReportKind) -> None:
+@pytest.mark.parametrize("kind", FeedbackKind)
+async def test_report_the_lifecycle_refuses_is_put_aside_whatever_it_says(tmp_path: Path, kind: FeedbackKind) -> None:
     department = Department()
     async with running_hub(tmp_path, {"police": scripted("police", department)}) as hub:
         outcome = await report_gas(hub, source=Source(adapter="police", ref="W-1"))
         assignment = await until(hub, outcome, "police", AssignmentState.DELIVERED)
         key = f"{outcome.state.id}.{assignment.id}"
-        if kind is ReportKind.VISITED:
+        if kind is FeedbackKind.VISITED:
             await eventually(lambda: hub.views.case_of_source("police", "W-1"))
             for one in (await stands(hub, outcome)).assignments:
                 done = Actor(kind=ActorKind.DEPARTMENT, name=one.unit, unit=UnitCode(one.unit))
                 await hub.desk.execute(outcome.state.id, Resolve(assignment=one.id, note="办结"), actor=done)
         # A time without offset and such a rating do not come from a plugin; a later hub may be stricter than its soundness check.
-        odd = Report(id="R-1", kind=kind, key=key, ticket="W-1", at=datetime(2026, 1, 1), reached=True, rating=9)  # noqa: DTZ001
+        odd = Feedback(id="R-1", kind=kind, key=key, ticket="W-1", at=datetime(2026, 1, 1), reached=True, rating=9)  # noqa: DTZ001
         before = await stands(hub, outcome)
         for _ in range(2):
             await hub.reportback.take("police", odd)
@@ -266,7 +269,7 @@ async def test_report_the_lifecycle_refuses_is_put_aside_whatever_it_says(tmp_pa
 async def test_report_that_waited_and_is_refused_then_is_put_aside(tmp_path: Path) -> None:
     department = Department()
     async with running_hub(tmp_path, {"police": scripted("police", department)}) as hub:
-        early = Report(id="R-1", kind=ReportKind.ACCEPTED, ticket="T-0", at=datetime(2026, 1, 1))  # noqa: DTZ001
+        early = Feedback(id="R-1", kind=FeedbackKind.ACCEPTED, ticket="T-0", at=datetime(2026, 1, 1))  # noqa: DTZ001
         assert await hub.reportback.take("police", early) is None
         await report_gas(hub)
 
@@ -281,6 +284,6 @@ async def test_a_return_that_says_nothing_but_spaces_is_taken(tmp_path: Path) ->
     async with running_hub(tmp_path, {"police": scripted("police", department)}) as hub:
         outcome = await report_gas(hub)
         assignment = await until(hub, outcome, "police", AssignmentState.DELIVERED)
-        blank = Report(id="R-1", kind=ReportKind.RETURNED, key=f"{outcome.state.id}.{assignment.id}", by=" ", note=" \n ")
+        blank = Feedback(id="R-1", kind=FeedbackKind.RETURNED, key=f"{outcome.state.id}.{assignment.id}", by=" ", note=" \n ")
         await hub.reportback.take("police", blank)
         assert (await assignment_of(hub, outcome, "police")).state is AssignmentState.RETURNED

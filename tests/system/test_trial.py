@@ -15,7 +15,7 @@ import httpx
 import pytest
 from hub_utilities.simulator import adapter_settings
 
-from hub.contract import AdapterInstance, Report, ReportKind
+from hub.contract import AdapterInstance, Feedback, FeedbackKind
 from hub.serving import Running, serve
 from hub.settings import Settings
 from hub.testing.cassette import Cassette
@@ -245,6 +245,6 @@ async def test_an_instance_that_refuses_the_sample_takes_no_traffic(api: httpx.A
 async def test_what_a_department_says_about_a_sample_is_dropped(tmp_path: Path) -> None:
     async with running_hub(tmp_path, {"police": scripted("police", Department())}) as hub_:
         key = "000000000000000-abcdefgh23456789.a1"
-        report = Report(id="e1", kind=ReportKind.ACCEPTED, key=key, ticket="T-1")
+        report = Feedback(id="e1", kind=FeedbackKind.ACCEPTED, key=key, ticket="T-1")
         assert await hub_.reportback.take("police", report) is None
-        assert await hub_.bus.all_of("REPORTS", "waiting.>") == []
+        assert await hub_.bus.all_of("WAITING", "waiting.>") == []

@@ -16,7 +16,7 @@ import httpx
 import uvicorn
 from typer.testing import CliRunner, Result
 
-from hub.contract import Capability, Crosswalk, ReportKind, StandingState
+from hub.contract import Capability, Crosswalk, FeedbackKind, StandingState
 from hub.model.assignments.state import AssignmentState
 from hub.platform.upkeep.repairs import Repair, RepairKind
 from hub.serving import services_of
@@ -26,7 +26,7 @@ from hub.testing.kit import QuietServer, eventually
 from tests.system.audited import NAME, Bench, Office, bench
 
 CODES = {"RQ01": "燃气泄漏", "RQ02": "燃气停供"}
-OWN = Crosswalk(statuses={"处理中": ReportKind.PROGRESS}, categories={"E04": "RQ01"})
+OWN = Crosswalk(statuses={"处理中": FeedbackKind.PROGRESS}, categories={"E04": "RQ01"})
 LOGGED = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \[\w+ *\] .*\n", re.MULTILINE)
 """What the hub, which runs in the same process here, logs meanwhile."""
 

@@ -12,12 +12,12 @@ from hub.contract import (
     Audit,
     CallbackRejected,
     Contact,
+    Feedback,
+    FeedbackKind,
     IncomingCase,
     Poll,
     Receipt,
-    Report,
     ReportedFile,
-    ReportKind,
     Standing,
     StandingState,
 )
@@ -134,8 +134,8 @@ async def test_cancelling_the_caller_cancels_the_call() -> None:
     assert caller.cancelled()
 
 
-def report(**changes: Any) -> Report:
-    return Report(**{"id": "1", "kind": ReportKind.PROGRESS, "key": "k", "at": NOW} | changes)
+def report(**changes: Any) -> Feedback:
+    return Feedback(**{"id": "1", "kind": FeedbackKind.PROGRESS, "key": "k", "at": NOW} | changes)
 
 
 def case(**changes: Any) -> IncomingCase:
@@ -247,7 +247,7 @@ class Late(datetime):
 def test_a_subclass_of_text_or_time_becomes_plain_without_a_step_of_its_code() -> None:
     at = Late(2026, 3, 2, 14, tzinfo=UTC)
     found = soundness.item(report(note=Mined("到场"), by=Mined("值班室"), at=at), NOW)
-    assert isinstance(found, Report)
+    assert isinstance(found, Feedback)
     assert [type(value) for value in (found.note, found.by, found.at)] == [str, str, datetime]
     assert found == report(note="到场", by="值班室", at=NOW - timedelta(hours=1))
 

@@ -77,9 +77,9 @@ async def test_key_does_what_its_scopes_name_and_nothing_else(world: World) -> N
 
 async def test_key_is_never_wider_than_what_issued_it(world: World) -> None:
     await made(world, "narrow", scopes=["keys", "cases:read"])
-    wider = await issue(world, "narrow", scopes=["cases:read", "reports:write"])
+    wider = await issue(world, "narrow", scopes=["cases:read", "feedback:write"])
     assert wider.status_code == 422
-    assert wider.json()["errors"][0] == {"field": "scopes", "message": "wider than your own token: reports:write"}
+    assert wider.json()["errors"][0] == {"field": "scopes", "message": "wider than your own token: feedback:write"}
     assert (await issue(world, "narrow", scopes=["cases:read"])).status_code == 201
     other = await issue(world, "narrow", scopes=["cases:read"], unit="property")
     assert other.json()["errors"][0]["field"] == "unit"

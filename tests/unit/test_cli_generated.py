@@ -15,7 +15,7 @@ from hub.surfaces.cli.session import Session
     ("events", "fields", "said"),
     [
         (["assignment.returned"], {}, "✓ C return 已派单"),
-        (["assignment.report_conflicted"], {}, "! C return 已派单 （与现状不符，已记录，未改变）"),
+        (["assignment.feedback_conflicted"], {}, "! C return 已派单 （与现状不符，已记录，未改变）"),
         ([], {}, "✓ C return 已派单 （无变化）"),
         (["permission.asked"], {"asked": [{"id": "q1"}]}, "✓ C ask 已派单 （申请 q1）"),
     ],

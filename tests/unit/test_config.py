@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from hub.config.district import OutsideValue, check_district, load
-from hub.contract import ReportKind
+from hub.contract import FeedbackKind
 from hub.errors import ConfigError
 from hub.model.district.areas import Unit, UnitKind
 
@@ -273,7 +273,7 @@ def test_a_departments_words_are_read_into_a_crosswalk(directory: Path) -> None:
     (parks,) = [found for found in load(directory, environ={}).adapters if found.name == "parks"]
     assert (parks.schedule, parks.attempts) == ((timedelta(seconds=5), timedelta(minutes=5)), 3)
     assert parks.crosswalk is not None
-    assert parks.crosswalk.statuses == {"05": ReportKind.RESOLVED}
+    assert parks.crosswalk.statuses == {"05": FeedbackKind.RESOLVED}
     assert (parks.crosswalk.categories, parks.crosswalk.fields) == ({"P01": "LH"}, {"title": "bt"})
     edit(directory, "adapters.yaml", '"05": resolved', '"05": finished')
     with pytest.raises(ConfigError, match="'finished' is not one of 'accepted'"):

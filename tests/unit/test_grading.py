@@ -21,7 +21,7 @@ ADAPTER = '''
 """An adapter that is as it should be."""
 from datetime import timedelta
 from pydantic import Field, SecretStr
-from hub import Adapter, AdapterSettings, Assignment, Capability, Crosswalk, Health, Manifest, Receipt, ReportKind
+from hub import Adapter, AdapterSettings, Assignment, Capability, Crosswalk, Health, Manifest, Receipt, FeedbackKind
 
 class Settings(AdapterSettings):
     """Settings."""
@@ -33,7 +33,7 @@ class Lamps(Adapter):
     manifest = Manifest(
         name="graded_lamps", department="路灯", version="1", owner="Lamps team", concurrency=4,
         capabilities=frozenset({Capability.IDEMPOTENT, Capability.LOOKUP, Capability.POLL, Capability.AUDIT, Capability.CATALOGUE}),
-        crosswalk=Crosswalk(statuses={"DONE": ReportKind.RESOLVED}),
+        crosswalk=Crosswalk(statuses={"DONE": FeedbackKind.RESOLVED}),
     )
     Settings = Settings
 
@@ -112,7 +112,7 @@ def test_a_plugin_that_is_as_it_should_be_reaches_platinum(make: Callable[..., S
         ('url: str = Field(description="Where.")', "url: str", "typed-settings", None),
         ("    async def health(self) -> Health:\n", "    async def well(self) -> Health:\n", "tried-before-use", None),
         ("    manifest = Manifest(", "    seen: dict = {}\n    manifest = Manifest(", "unique-instance", None),
-        ('statuses={"DONE": ReportKind.RESOLVED}', "statuses={}", "complete-state-map", None),
+        ('statuses={"DONE": FeedbackKind.RESOLVED}', "statuses={}", "complete-state-map", None),
         ('version="1",', 'version="1", attempt_timeout=timedelta(minutes=5),', "bounded-time", None),
         ('owner="Lamps team", ', "", "owner", Tier.BRONZE),
         ("concurrency=4,", "", "declared-concurrency", Tier.BRONZE),

@@ -186,13 +186,17 @@ def test_reports_never_move_an_assignment_backwards_and_what_conflicts_is_record
     play = resolved()
     late = play.now - timedelta(hours=1)
     events = play.do(c.Accept(assignment="a1", note="签收", reported_at=late), department("property"))
-    conflict = only(events, e.ReportConflicted)
+    conflict = only(events, e.FeedbackConflicted)
     assert (conflict.kind, conflict.note, conflict.reported_at) == ("accepted", "签收", late)
     assert play.part("a1").state is S.RESOLVED
     assert play.do(c.Resolve(assignment="a1", note="办结"), department("property")) == (), "the same again"
-    assert names(play.do(c.Resolve(assignment="a1", note="又办结"), department("property"))) == ["assignment.report_conflicted"]
-    assert names(play.do(c.Return(assignment="a1", reason="退"), department("property"))) == ["assignment.report_conflicted"]
-    assert names(play.do(c.Progress(assignment="a1", note="还在"), department("property"))) == ["assignment.report_conflicted"]
+    assert names(play.do(c.Resolve(assignment="a1", note="又办结"), department("property"))) == [
+        "assignment.feedback_conflicted"
+    ]
+    assert names(play.do(c.Return(assignment="a1", reason="退"), department("property"))) == ["assignment.feedback_conflicted"]
+    assert names(play.do(c.Progress(assignment="a1", note="还在"), department("property"))) == [
+        "assignment.feedback_conflicted"
+    ]
     assert play.case.stage is Stage.RESOLVED
 
 
@@ -200,7 +204,9 @@ def test_a_report_on_a_recalled_assignment_is_recorded() -> None:
     play = dispatched()
     play.deliver("a1")
     play.do(c.Recall(assignment="a1", reason="误派"), person(COMMUNITY))
-    assert names(play.do(c.Resolve(assignment="a1", note="办完了"), department("property"))) == ["assignment.report_conflicted"]
+    assert names(play.do(c.Resolve(assignment="a1", note="办完了"), department("property"))) == [
+        "assignment.feedback_conflicted"
+    ]
     assert play.part("a1").state is S.RECALLED
 
 

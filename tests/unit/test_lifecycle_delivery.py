@@ -80,14 +80,14 @@ def test_a_receipt_is_taken_once() -> None:
 def test_a_second_ticket_is_recorded_as_a_conflict() -> None:
     play = sending()
     play.do(c.RecordDelivered(assignment="a1", ticket="P-1", attempt=1))
-    conflict = only(play.do(c.RecordDelivered(assignment="a1", ticket="P-2", via="lookup")), e.ReportConflicted)
+    conflict = only(play.do(c.RecordDelivered(assignment="a1", ticket="P-2", via="lookup")), e.FeedbackConflicted)
     assert (conflict.kind, conflict.note) == ("delivered", "P-2")
     assert play.part("a1").ticket == "P-1"
 
 
 def test_a_ticket_replaces_our_own_key_that_stood_in_for_it() -> None:
     play = sending()
-    play.do(c.RecordDelivered(assignment="a1", ticket=f"{play.id}.a1", via="report"), department("police"))
+    play.do(c.RecordDelivered(assignment="a1", ticket=f"{play.id}.a1", via="feedback"), department("police"))
     play.do(c.Accept(assignment="a1"), department("police"))
     play.do(c.RecordDelivered(assignment="a1", ticket="P-1", attempt=1))
     assert (play.part("a1").state, play.part("a1").ticket) == (S.ACCEPTED, "P-1")
@@ -104,8 +104,8 @@ def test_a_receipt_after_a_report_keeps_the_state() -> None:
 def test_a_department_records_a_receipt_for_itself_only() -> None:
     play = sending()
     with pytest.raises(TransitionRefused, match="only the hub itself"):
-        play.do(c.RecordDelivered(assignment="a1", ticket="P-1", via="report"), department("gas"))
-    play.do(c.RecordDelivered(assignment="a1", ticket="P-1", via="report"), department("police"))
+        play.do(c.RecordDelivered(assignment="a1", ticket="P-1", via="feedback"), department("gas"))
+    play.do(c.RecordDelivered(assignment="a1", ticket="P-1", via="feedback"), department("police"))
 
 
 def test_a_receipt_for_a_recalled_assignment_tells_the_department_again() -> None:
@@ -113,7 +113,7 @@ def test_a_receipt_for_a_recalled_assignment_tells_the_department_again() -> Non
     play.do(c.Recall(assignment="a1", reason="误派"), person(STREET))
     receipt = c.RecordDelivered(assignment="a1", ticket="P-1", attempt=1)
     events = play.do(receipt)
-    assert names(events) == ["delivery.delivered", "assignment.report_conflicted", "assignment.recalled"]
+    assert names(events) == ["delivery.delivered", "assignment.feedback_conflicted", "assignment.recalled"]
     recalled = only(events, e.AssignmentRecalled)
     assert (recalled.tell, recalled.reason) == (True, "误派")
     assert (play.part("a1").state, play.part("a1").ticket) == (S.RECALLED, "P-1")
@@ -151,7 +151,7 @@ def test_a_refusal_after_a_report_is_a_conflict() -> None:
     play = sending()
     play.do(c.Accept(assignment="a1"), department("police"))
     events = play.do(c.RecordRefused(assignment="a1", attempt=1, reason="不在辖区"))
-    assert names(events) == ["delivery.refused", "assignment.report_conflicted"]
+    assert names(events) == ["delivery.refused", "assignment.feedback_conflicted"]
     assert play.part("a1").state is S.ACCEPTED
     assert play.part("a1").attempts[0].outcome is AttemptOutcome.REFUSED
 
@@ -279,7 +279,7 @@ def test_another_ticket_for_what_was_sent_again_is_kept_and_said() -> None:
     play.do(c.Resend(assignment="a1", reason="查无此单", again=True))
     play.do(c.StartDelivery(assignment="a1"))
     events = play.do(c.RecordDelivered(assignment="a1", ticket="P-2", attempt=2))
-    assert names(events) == ["delivery.delivered", "assignment.report_conflicted"]
+    assert names(events) == ["delivery.delivered", "assignment.feedback_conflicted"]
     assert (play.part("a1").state, play.part("a1").ticket) == (S.DELIVERED, "P-2")
 
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from hub.contract import Report, ReportKind
+from hub.contract import Feedback, FeedbackKind
 from hub.errors import InvalidInput, TransitionRefused
 from hub.model.case import commands as c
 from hub.model.case import events as e
@@ -175,7 +175,7 @@ def test_a_visit_that_a_department_reports_is_unsound_exactly_when_it_is_refused
     """Else the source would bring it again and again."""
     for rating in (None, -1, 0, 1, 3, 5, 6, 10):
         said = {"solved": solved, "satisfied": satisfied, "rating": rating}
-        report = Report(id="v", kind=ReportKind.VISITED, ticket="W-1", reached=reached, **said)  # type: ignore[arg-type]
+        report = Feedback(id="v", kind=FeedbackKind.VISITED, ticket="W-1", reached=reached, **said)  # type: ignore[arg-type]
         visit = c.Visit(reached=bool(reached), **said)  # type: ignore[arg-type]
         assert _refused(lambda: soundness.item(report, START)) == _refused(lambda: resolved().do(visit)), report  # noqa: B023
 

@@ -27,9 +27,9 @@ from hub.platform.remote import messages
 from hub.platform.remote.credentials import new_key
 from hub.platform.remote.credentials_file import CredentialsFile, parse_credentials, read_credentials, write_credentials
 from hub.platform.remote.far.saying import Saying
+from hub.platform.remote.messages import ANSWERS, AnswerName
 from hub.platform.remote.messages import ORDERS as MODELS
-from hub.platform.remote.messages import REPORTS, ReportName
-from hub.platform.remote.protocol import decode_order, decode_report, encode
+from hub.platform.remote.protocol import decode_answer, decode_order, encode
 
 NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
 KEY = "320113001001001-1m837dmgsajfceht.a2"
@@ -48,24 +48,24 @@ ASSIGNED: dict[str, Any] = {
     "area_path": ("栖霞区", "尧化街道"),
     "reported_at": NOW,
 }
-EXAMPLES: dict[ReportName, msgspec.Struct] = {
-    ReportName.STARTED: messages.Started(key=KEY, attempt=2),
-    ReportName.RECEIPT: messages.Filed(key=KEY, ticket="W-1", attempt=1),
-    ReportName.REFUSED: messages.Refusal(key=KEY, attempt=1, reason="不属于本单位", status=422),
-    ReportName.FAILED: messages.Failure(key=KEY, attempt=1, error="unavailable", reason="closed", retry_at=NOW),
-    ReportName.UNCERTAIN: messages.Doubt(key=KEY, attempt=1, reason="no answer"),
-    ReportName.DEAD: messages.Buried(
+EXAMPLES: dict[AnswerName, msgspec.Struct] = {
+    AnswerName.STARTED: messages.Started(key=KEY, attempt=2),
+    AnswerName.RECEIPT: messages.Filed(key=KEY, ticket="W-1", attempt=1),
+    AnswerName.REFUSED: messages.Refusal(key=KEY, attempt=1, reason="不属于本单位", status=422),
+    AnswerName.FAILED: messages.Failure(key=KEY, attempt=1, error="unavailable", reason="closed", retry_at=NOW),
+    AnswerName.UNCERTAIN: messages.Doubt(key=KEY, attempt=1, reason="no answer"),
+    AnswerName.DEAD: messages.Buried(
         key=KEY, order="o1", attempts=8, first_at=NOW, last_at=NOW, error="unavailable", reason="closed"
     ),
-    ReportName.EFFECT: messages.Effect(case=ASSIGNED["case"], effect="recall:a2"),
-    ReportName.ACCEPTED: Said(key=KEY, at=NOW, by="值班室"),
-    ReportName.PROGRESS: Said(ticket="W-1", note="已到场"),
-    ReportName.RESOLVED: Said(
+    AnswerName.EFFECT: messages.Effect(case=ASSIGNED["case"], effect="recall:a2"),
+    AnswerName.ACCEPTED: Said(key=KEY, at=NOW, by="值班室"),
+    AnswerName.PROGRESS: Said(ticket="W-1", note="已到场"),
+    AnswerName.RESOLVED: Said(
         ticket="W-1", files=(contract.ReportedFile(name="a.jpg", media_type="image/jpeg", content=b"x"),)
     ),
-    ReportName.RETURNED: Said(key=KEY, note="非本单位管辖"),
-    ReportName.VISITED: Said(ticket="W-9", reached=True, solved=True, satisfied=False, rating=3),
-    ReportName.CASE: contract.IncomingCase(
+    AnswerName.RETURNED: Said(key=KEY, note="非本单位管辖"),
+    AnswerName.VISITED: Said(ticket="W-9", reached=True, solved=True, satisfied=False, rating=3),
+    AnswerName.CASE: contract.IncomingCase(
         ref="W-9",
         channel=Channel.HOTLINE,
         title="停水",
@@ -73,8 +73,8 @@ EXAMPLES: dict[ReportName, msgspec.Struct] = {
         reported_at=NOW,
         contact=contract.Contact(phone="1"),
     ),
-    ReportName.UNMAPPED: messages.Unmapped(table="statuses", word="挂账"),
-    ReportName.ASIDE: messages.Aside(item="x", reason="rating is a number from 0 to 10"),
+    AnswerName.UNMAPPED: messages.Unmapped(table="statuses", word="挂账"),
+    AnswerName.ASIDE: messages.Aside(item="x", reason="rating is a number from 0 to 10"),
 }
 ORDERS: dict[Verb, msgspec.Struct] = {
     Verb.DELIVER: messages.Deliver(
@@ -93,12 +93,12 @@ def written(family: str, kind: str, data: msgspec.Struct) -> bytes:
     return encode(family, kind, data, id="e1", source="/x", at=NOW, subject=KEY, traceparent=trace)
 
 
-@pytest.mark.parametrize("kind", list(ReportName))
-def test_a_report_is_read_as_it_was_written_and_fits_its_published_schema(kind: ReportName) -> None:
-    raw = written("report", kind.value, EXAMPLES[kind])
-    event = decode_report(raw, kind.value)
+@pytest.mark.parametrize("kind", list(AnswerName))
+def test_a_report_is_read_as_it_was_written_and_fits_its_published_schema(kind: AnswerName) -> None:
+    raw = written("answer", kind.value, EXAMPLES[kind])
+    event = decode_answer(raw, kind.value)
     assert (event.id, event.kind, event.data, event.time) == ("e1", kind.value, EXAMPLES[kind], NOW)
-    validator(f"report.{kind.value}").validate(json.loads(raw))
+    validator(f"answer.{kind.value}").validate(json.loads(raw))
 
 
 @pytest.mark.parametrize("kind", list(MODELS))
@@ -117,7 +117,7 @@ def event(**changes: Any) -> bytes:
         "specversion": "1.0",
         "id": "1",
         "source": "x",
-        "type": "city-hub.report.receipt.v1",
+        "type": "city-hub.answer.receipt.v1",
         "data": {"key": KEY, "ticket": "W-1"},
     }
     return json.dumps({name: value for name, value in (base | changes).items() if value is not None}).encode()
@@ -133,9 +133,9 @@ def event(**changes: Any) -> bytes:
         (event(id=""), "id"),
         (event(specversion="0.3"), "specversion"),
         (event(type="other.report.receipt.v1"), "type"),
-        (event(type="city-hub.report.receipt.v2"), "type"),
-        (event(type="city-hub.report.nothing.v1"), "type"),
-        (event(type="city-hub.report.accepted.v1"), "type"),
+        (event(type="city-hub.answer.receipt.v2"), "type"),
+        (event(type="city-hub.answer.nothing.v1"), "type"),
+        (event(type="city-hub.answer.accepted.v1"), "type"),
         (event(time="yesterday"), "time"),
         (event(time="2026-11-23T08:00:00"), "time"),
         (event(traceparent="x"), "traceparent"),
@@ -149,22 +149,22 @@ def event(**changes: Any) -> bytes:
 )
 def test_what_is_wrong_is_named(raw: bytes, field: str) -> None:
     with pytest.raises(InvalidInput) as refused:
-        decode_report(raw, "receipt")
+        decode_answer(raw, "receipt")
     assert refused.value.subject == field
 
 
 def test_unknown_attributes_of_an_event_are_ignored_as_the_standard_asks() -> None:
-    assert decode_report(event(partitionkey="7"), "receipt").data == messages.Filed(key=KEY, ticket="W-1")
+    assert decode_answer(event(partitionkey="7"), "receipt").data == messages.Filed(key=KEY, ticket="W-1")
 
 
 def test_a_report_of_a_plugin_comes_through_whole() -> None:
     file = contract.ReportedFile(name="a.jpg", media_type="image/jpeg", content=b"\x00\xff")
-    report = contract.Report(
-        id="7", kind=contract.ReportKind.RESOLVED, key=KEY, ticket="W-1", at=NOW, by="班组", note="完", files=(file,)
+    report = contract.Feedback(
+        id="7", kind=contract.FeedbackKind.RESOLVED, key=KEY, ticket="W-1", at=NOW, by="班组", note="完", files=(file,)
     )
     out = Saying("water", lambda: NOW).item(report)
-    read = decode_report(out.body, out.kind)
-    assert contract.Report.of(read.data, id=read.id, kind=contract.ReportKind(read.kind)) == report
+    read = decode_answer(out.body, out.kind)
+    assert contract.Feedback.of(read.data, id=read.id, kind=contract.FeedbackKind(read.kind)) == report
     assert base64.b64decode(json.loads(out.body)["data"]["files"][0]["content"]) == file.content
 
 
@@ -186,7 +186,7 @@ def test_nothing_personal_is_in_an_order() -> None:
 )
 def test_what_is_out_of_bounds_in_a_report_is_named(data: dict[str, Any], field: str) -> None:
     with pytest.raises(InvalidInput) as refused:
-        decode_report(event(type="city-hub.report.progress.v1", data=data), "progress")
+        decode_answer(event(type="city-hub.answer.progress.v1", data=data), "progress")
     assert refused.value.subject == field
 
 
@@ -195,7 +195,7 @@ def test_every_message_is_published_and_named_by_the_asyncapi_document() -> None
     named = set(re.findall(r"\./schemas/([\w.-]+)\.json", text))
     published = {file.stem for file in (DOCS / "protocol" / "schemas").glob("*.json")}
     assert named == published
-    assert {f"report.{kind.value}" for kind in REPORTS} <= published
+    assert {f"answer.{kind.value}" for kind in ANSWERS} <= published
     assert yaml.safe_load(text)["asyncapi"] == "3.0.0"
 
 

@@ -93,7 +93,7 @@ def story() -> tuple[list[dict[str, Any]], list[SpanRecord]]:
         ),
         rec("5", parent="4", name="POST", at=6.1, kind="client"),
         rec("6", parent="5", name="POST /soap", at=6.2, service="police-simulator", kind="server"),
-        rec("1", trace="b", name="receive report.police", at=30, links=(traceparent("a", "2"),), adapter="police"),
+        rec("1", trace="b", name="receive feedback.police", at=30, links=(traceparent("a", "2"),), adapter="police"),
         rec("2", trace="b", parent="1", name="send ledger.case", at=30.1),
     ]
     return timeline, spans
@@ -109,7 +109,7 @@ def printed(tree: Tree, width: int = 160) -> str:
 def test_stimuli_are_in_order_of_time_and_say_what_caused_them() -> None:
     timeline, spans = story()
     tree = assemble(CASE, timeline, spans[::-1])
-    assert [stimulus.nodes[0].name for stimulus in tree.stimuli] == ["receive hotline", "receive report.police"]
+    assert [stimulus.nodes[0].name for stimulus in tree.stimuli] == ["receive hotline", "receive feedback.police"]
     assert tree.stimuli[1].caused_by == ["a" * 32]
     assert tree.stimuli[0].started == START
     assert tree.stimuli[0].ms == 6900

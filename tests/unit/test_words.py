@@ -7,7 +7,7 @@ from enum import StrEnum
 
 import pytest
 
-from hub.contract import ReportKind
+from hub.contract import FeedbackKind
 from hub.model import words
 from hub.model.assignments.state import AssignmentState, Role
 from hub.model.case.state import Channel, Severity, Stage
@@ -22,7 +22,7 @@ from hub.model.limits.state import DeadlineKind
         (Channel, words.CHANNELS),
         (DeadlineKind, words.LIMITS),
         (GridKind, words.GRIDS),
-        (ReportKind, words.SAYINGS),
+        (FeedbackKind, words.SAYINGS),
         (Role, words.ROLES),
         (Severity, words.SEVERITIES),
         (Stage, words.STAGES),

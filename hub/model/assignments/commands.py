@@ -72,7 +72,7 @@ class Recall(Command, frozen=True, tag="recall"):
 class Accept(Command, frozen=True, tag="accept"):
     """A unit takes its assignment 签收."""
 
-    form = Form(roles=WORKERS, example={"assignment": "a1", "note": "已安排人员"}, scope=KeyScope.REPORTS_WRITE)
+    form = Form(roles=WORKERS, example={"assignment": "a1", "note": "已安排人员"}, scope=KeyScope.FEEDBACK_WRITE)
 
     assignment: AssignmentRef
     by: SaidBy | None = None
@@ -83,7 +83,7 @@ class Accept(Command, frozen=True, tag="accept"):
 class Progress(Command, frozen=True, tag="progress"):
     """A unit tells of progress 进展."""
 
-    form = Form(roles=WORKERS, example={"assignment": "a1", "note": "正在抢修"}, scope=KeyScope.REPORTS_WRITE)
+    form = Form(roles=WORKERS, example={"assignment": "a1", "note": "正在抢修"}, scope=KeyScope.FEEDBACK_WRITE)
 
     assignment: AssignmentRef
     note: Note
@@ -95,7 +95,7 @@ class Progress(Command, frozen=True, tag="progress"):
 class Resolve(Command, frozen=True, tag="resolve"):
     """A unit says its assignment is done 办结."""
 
-    form = Form(roles=WORKERS, example={"assignment": "a1", "note": "管道已疏通"}, scope=KeyScope.REPORTS_WRITE)
+    form = Form(roles=WORKERS, example={"assignment": "a1", "note": "管道已疏通"}, scope=KeyScope.FEEDBACK_WRITE)
 
     assignment: AssignmentRef
     note: Note | None = None
@@ -107,7 +107,7 @@ class Resolve(Command, frozen=True, tag="resolve"):
 class Return(Command, frozen=True, tag="return"):
     """A unit gives its assignment back 退单."""
 
-    form = Form(roles=WORKERS, example={"assignment": "a1", "reason": "不属本单位管辖"}, scope=KeyScope.REPORTS_WRITE)
+    form = Form(roles=WORKERS, example={"assignment": "a1", "reason": "不属本单位管辖"}, scope=KeyScope.FEEDBACK_WRITE)
 
     assignment: AssignmentRef
     reason: Reason

@@ -62,18 +62,18 @@ def delivered(d: WorkDeciding[Any], command: c.RecordDelivered) -> None:
         if again:
             # Sent once more on request: the attempt has to end, and the department works with the newer number.
             d.emit(received)
-        d.emit(e.ReportConflicted(assignment=found.id, kind="delivered", reason=reason, note=ticket))
+        d.emit(e.FeedbackConflicted(assignment=found.id, kind="delivered", reason=reason, note=ticket))
         return
     d.emit(received)
     if found.state in _NOT_WANTED:
         reason = f"the department has it as {ticket}, but it was {found.state.value}"
         d.emit(
-            e.ReportConflicted(assignment=found.id, kind="delivered", reason=reason, note=ticket),
+            e.FeedbackConflicted(assignment=found.id, kind="delivered", reason=reason, note=ticket),
             e.AssignmentRecalled(assignment=found.id, reason=found.note or reason, tell=True),
         )
     elif found.state is S.REFUSED:
         reason = f"the department refused it and has it as {ticket}"
-        d.emit(e.ReportConflicted(assignment=found.id, kind="delivered", reason=reason, note=ticket))
+        d.emit(e.FeedbackConflicted(assignment=found.id, kind="delivered", reason=reason, note=ticket))
 
 
 def _attempt(found: Assignment, number: int) -> Attempt:
@@ -115,7 +115,7 @@ def refused(d: WorkDeciding[Any], command: c.RecordRefused) -> None:
         d.after_change()
     elif found.state not in _NOT_WANTED:
         reason = f"refused by the department, but the assignment is {found.state.value}"
-        d.emit(e.ReportConflicted(assignment=found.id, kind="refused", reason=reason, note=command.reason))
+        d.emit(e.FeedbackConflicted(assignment=found.id, kind="refused", reason=reason, note=command.reason))
 
 
 @DECIDES.on(c.RecordUncertain)

@@ -42,7 +42,7 @@ class DeliveryFailed(Event, frozen=True, tag="delivery.failed"):
 
 
 class Delivered(Event, frozen=True, tag="delivery.delivered"):
-    """The department's system has it. `via`: deliver, lookup (found by key) or report (it reported before we knew)."""
+    """The department's system has it. `via`: deliver, lookup (found by key) or feedback (it spoke before we knew)."""
 
     assignment: str
     ticket: str
@@ -134,7 +134,7 @@ class AssignmentRecalled(Event, frozen=True, tag="assignment.recalled"):
     tell: bool = False
 
 
-class ReportConflicted(Event, frozen=True, tag="assignment.report_conflicted"):
+class FeedbackConflicted(Event, frozen=True, tag="assignment.feedback_conflicted"):
     """A report that does not fit the state (late, out of order, contradictory): recorded, the state stays."""
 
     assignment: str

@@ -21,7 +21,7 @@ from hub.model.limits.events import Supervised, Urged
 from hub.model.limits.state import Asked, Deadline, DeadlineKind
 
 EVOLVES: Final[ByKind[Event]] = ByKind(
-    on_limits.EVOLVES | dict.fromkeys((e.ReportConflicted, e.EffectDone, e.EffectFailed), on_limits.told)
+    on_limits.EVOLVES | dict.fromkeys((e.FeedbackConflicted, e.EffectDone, e.EffectFailed), on_limits.told)
 )
 """How each event of the part changes the state; an aggregate adds what it means for the matter itself."""
 

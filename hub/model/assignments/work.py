@@ -133,7 +133,7 @@ def _take_up(d: WorkDeciding[Any], found: Assignment, by: str | None, note: str 
 
 def _conflict(d: WorkDeciding[Any], found: Assignment, kind: str, note: str | None) -> None:
     d.emit(
-        e.ReportConflicted(
+        e.FeedbackConflicted(
             assignment=found.id,
             kind=kind,
             reason=f"the assignment is {found.state.value}",

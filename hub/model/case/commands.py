@@ -145,7 +145,7 @@ class Reopen(Command, frozen=True, tag="reopen"):
 class Comment(Command, frozen=True, tag="comment"):
     """Add a remark."""
 
-    form = Form(roles=WORKERS | {Role.DEVOPS}, example={"text": "居民补充：夜间更严重"}, scope=KeyScope.REPORTS_WRITE)
+    form = Form(roles=WORKERS | {Role.DEVOPS}, example={"text": "居民补充：夜间更严重"}, scope=KeyScope.FEEDBACK_WRITE)
 
     text: Remark
 

@@ -26,7 +26,7 @@ from hub.model.assignments.events import (
     DeliveryUncertain,
     EffectDone,
     EffectFailed,
-    ReportConflicted,
+    FeedbackConflicted,
 )
 from hub.model.case.state import CaseId, Channel, Severity
 from hub.model.district.areas import AreaCode, Level, UnitCode
@@ -247,6 +247,7 @@ __all__ = [
     "EffectDone",
     "EffectFailed",
     "Event",
+    "FeedbackConflicted",
     "FirstResponded",
     "MergeAsked",
     "MergeRefused",
@@ -254,7 +255,6 @@ __all__ = [
     "PermissionAsked",
     "PermissionDeclined",
     "ReportAttached",
-    "ReportConflicted",
     "Resumed",
     "Supervised",
     "Suspended",

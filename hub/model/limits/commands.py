@@ -27,7 +27,7 @@ class Ask(Command, frozen=True, tag="ask"):
             "kind": "finish",
             "until": "2026-03-01T10:00:00Z",
         },
-        scope=KeyScope.REPORTS_WRITE,
+        scope=KeyScope.FEEDBACK_WRITE,
     )
 
     what: Permission

@@ -17,7 +17,7 @@ from typing import Any
 import structlog
 
 from hub.bus.buckets import AdapterBucketStore, Bucket
-from hub.contract import AdapterInstance, Capability, Classifier, Manifest, Notifier, Placement, Plugin, ReportKind
+from hub.contract import AdapterInstance, Capability, Classifier, FeedbackKind, Manifest, Notifier, Placement, Plugin
 from hub.errors import (
     BusUnavailable,
     CredentialsRejected,
@@ -68,7 +68,7 @@ class Adapters:
         backlog: Callable[[str], Awaitable[tuple[int, int]]],
         bound: Callable[[tuple[Binding, ...]], None] = lambda bindings: None,
         note: Note = _nobody,
-        heard: Callable[[str, str, ReportKind | None, str | None], None] = lambda instance, word, result, about: None,
+        heard: Callable[[str, str, FeedbackKind | None, str | None], None] = lambda instance, word, result, about: None,
         in_hand: Callable[[str], int] = lambda name: 0,
         isolate: Isolate | None = None,
         tier: Callable[[type[Plugin]], str] = lambda kind: "",

@@ -32,6 +32,7 @@ from hub.contract import (
     Classifier,
     Context,
     Crosswalk,
+    Feedback,
     Health,
     IncomingCase,
     Manifest,
@@ -40,7 +41,6 @@ from hub.contract import (
     Placement,
     Plugin,
     Receipt,
-    Report,
     Suggestion,
     WordTable,
 )
@@ -101,7 +101,7 @@ class Instance:
             open_for=instance.breaker_open_for.total_seconds(),
             clock=time.monotonic,
         )
-        self.reports = Rate(instance.reports_per_second, instance.reports_per_second * BURST_SECONDS, time.monotonic)
+        self.reports = Rate(instance.items_per_second, instance.items_per_second * BURST_SECONDS, time.monotonic)
 
     @property
     def name(self) -> str:
@@ -311,9 +311,9 @@ class Running(Instance):
 
 def _name_of(one: object) -> str | None:
     """The id of a report or the number of a matter, where it has a plain one."""
-    if type(one) not in (Report, IncomingCase):
+    if type(one) not in (Feedback, IncomingCase):
         return None
-    name = getattr(one, "id" if type(one) is Report else "ref")
+    name = getattr(one, "id" if type(one) is Feedback else "ref")
     return plain(name[:200]) if type(name) is str else None
 
 

@@ -19,12 +19,12 @@ from msgspec import Meta
 from hub.contract import (
     Audit,
     Contact,
+    Feedback,
+    FeedbackKind,
     IncomingCase,
     Poll,
     Receipt,
-    Report,
     ReportedFile,
-    ReportKind,
     Standing,
     Suggestion,
 )
@@ -44,7 +44,7 @@ LONGEST = timedelta(days=365)
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 """NUL and halves of surrogate pairs: neither JSON in UTF-8 nor every database holds them."""
 _AS_THEY_ARE = frozenset({NoneType, bool, int, float, bytes})
-_VALUES = frozenset({Audit, Contact, IncomingCase, Receipt, Report, ReportedFile, Standing, Suggestion})
+_VALUES = frozenset({Audit, Contact, IncomingCase, Receipt, Feedback, ReportedFile, Standing, Suggestion})
 _Catalogue = dict[Annotated[str, Meta(min_length=1, max_length=200)], Annotated[str, Meta(max_length=500)]]
 
 
@@ -75,13 +75,13 @@ def poll(found: object) -> Poll:
     return Poll(items=items(found.items), cursor=cursor, more=found.more is True)  # type: ignore[arg-type]
 
 
-def item(found: object, now: datetime) -> Report | IncomingCase:
+def item(found: object, now: datetime) -> Feedback | IncomingCase:
     """A report or an incoming case all of whose fields are what they should be."""
-    if type(found) is Report:
-        report = _sound(found, Report)
+    if type(found) is Feedback:
+        report = _sound(found, Feedback)
         _near(report.at, "at", now)
         if (
-            report.kind is ReportKind.VISITED
+            report.kind is FeedbackKind.VISITED
             and report.reached
             and (report.solved, report.satisfied, report.rating) == (None,) * 3
         ):

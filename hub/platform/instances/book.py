@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from hub.contract import AdapterInstance, Crosswalk, Manifest, Placement, ReportKind
+from hub.contract import AdapterInstance, Crosswalk, FeedbackKind, Manifest, Placement
 from hub.contract.instances import NAME
 from hub.errors import InvalidInput, NotAllowed
 from hub.model.actors import Actor
@@ -38,9 +38,9 @@ class Spec(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     backoff_cap: timedelta | None = None
     schedule: tuple[timedelta, ...] | None = None
     rate_per_second: float | None = None
-    reports_per_second: float | None = None
+    items_per_second: float | None = None
     memory_mib: int | None = None
-    statuses: dict[str, ReportKind] = {}
+    statuses: dict[str, FeedbackKind] = {}
     categories: dict[str, str] = {}
     fields: dict[str, str] = {}
 
@@ -276,7 +276,7 @@ def _sound(spec: Spec) -> Spec:
         ("concurrency", spec.concurrency, 1, 1000),
         ("attempts", spec.attempts, 1, 100),
         ("rate_per_second", spec.rate_per_second, 0.01, 100_000),
-        ("reports_per_second", spec.reports_per_second, 0.01, 100_000),
+        ("items_per_second", spec.items_per_second, 0.01, 100_000),
         ("memory_mib", spec.memory_mib, 64, 1_000_000),
         ("backoff_base", spec.backoff_base.total_seconds() if spec.backoff_base else None, 0.001, 86_400),
         ("backoff_cap", spec.backoff_cap.total_seconds() if spec.backoff_cap else None, 0.001, 7 * 86_400),

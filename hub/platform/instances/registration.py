@@ -72,7 +72,7 @@ class Patch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     backoff_cap: float | msgspec.UnsetType | None = msgspec.UNSET
     schedule: tuple[float, ...] | msgspec.UnsetType | None = msgspec.UNSET
     rate_per_second: float | msgspec.UnsetType | None = msgspec.UNSET
-    reports_per_second: float | msgspec.UnsetType | None = msgspec.UNSET
+    items_per_second: float | msgspec.UnsetType | None = msgspec.UNSET
     memory_mib: int | msgspec.UnsetType | None = msgspec.UNSET
     statuses: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
     categories: dict[str, str] | msgspec.UnsetType = msgspec.UNSET

@@ -22,8 +22,8 @@ from hub.bus.connection import Bus
 from hub.bus.exchange import Listening, Reply
 from hub.bus.lease import Lease
 from hub.bus.pull import Delivery, PullConsumer
-from hub.bus.streams import ensure_consumer, ensure_report_stream
-from hub.contract import Contact, IncomingCase, Report, ReportKind
+from hub.bus.streams import ensure_answer_stream, ensure_consumer
+from hub.contract import Contact, Feedback, FeedbackKind, IncomingCase
 from hub.contract.values import Said
 from hub.errors import BusUnavailable, CredentialsRejected, InvalidInput, LedgerConflict, NotAllowed, Withdrawn
 from hub.model.aggregate import MatterId
@@ -35,14 +35,14 @@ from hub.platform.remote.contacts import Contacts
 from hub.platform.remote.messages import Beat, Terms
 from hub.platform.remote.orders import Orders
 from hub.platform.remote.outcomes import Outcomes
-from hub.platform.remote.protocol import Event, decode_report, read
+from hub.platform.remote.protocol import Event, decode_answer, read
 from hub.spine.aside.put_aside import Note, read_or_put_aside
 from hub.spine.aside.repair_items import Repair, RepairKind
 from hub.spine.ledger.desk import Desks, utc_now
 
 log = structlog.get_logger("hub.remote")
 
-T = TypeVar("T", Report, IncomingCase)
+T = TypeVar("T", Feedback, IncomingCase)
 
 IN_HAND = 8
 """Reports of one adapter in work at once; each may hold 15 MiB."""
@@ -74,7 +74,7 @@ class Answers:
         adapters: Adapters,
         orders: Orders,
         *,
-        take: Callable[[str, Report], Awaitable[object]],
+        take: Callable[[str, Feedback], Awaitable[object]],
         incoming: Callable[[str, IncomingCase], Awaitable[None]],
         open_contact: Callable[[MatterId], Awaitable[Contact | None]],
         note: Note,
@@ -129,13 +129,13 @@ class Answers:
 
     async def _in_turn(self, name: str) -> None:
         """Take one adapter's reports whenever no other hub of the bus does: two would not keep their order, nor the rate."""
-        await Lease(self._bus, f"reports.{name}").keep(lambda: self._serve(name))
+        await Lease(self._bus, f"answers.{name}").keep(lambda: self._serve(name))
 
     async def _serve(self, name: str) -> None:
         """Take one adapter's reports in their order, no faster than it may bring them."""
         await self._orders.ensure(name)
-        stream = await ensure_report_stream(self._bus, name, replicas=self._replicas)
-        await ensure_consumer(self._bus, stream, "hub", subject=f"report.{name}.>", most_pending=1000)
+        stream = await ensure_answer_stream(self._bus, name, replicas=self._replicas)
+        await ensure_consumer(self._bus, stream, "hub", subject=f"answer.{name}.>", most_pending=1000)
         chains: dict[str, asyncio.Task[None]] = {}
         async with PullConsumer(self._bus, stream, "hub", capacity=IN_HAND) as consumer, asyncio.TaskGroup() as group:
             while True:
@@ -149,7 +149,7 @@ class Answers:
                     await asyncio.sleep(wait)
                 kind = delivery.subject.split(".", 2)[-1]
                 event = await read_or_put_aside(
-                    delivery, partial(decode_report, kind=kind), self._note, adapter=name, subject=f"{kind}: unreadable"
+                    delivery, partial(decode_answer, kind=kind), self._note, adapter=name, subject=f"{kind}: unreadable"
                 )
                 if event is None:
                     continue
@@ -167,10 +167,10 @@ class Answers:
             raise_if_cancelled()
             try:
                 with telemetry.span(
-                    f"receive report.{name}",
+                    f"receive feedback.{name}",
                     kind="consumer",
                     parent=event.traceparent,
-                    attributes={telemetry.ADAPTER: name, "hub.report": event.kind, telemetry.MESSAGE_ID: event.id},
+                    attributes={telemetry.ADAPTER: name, "hub.feedback": event.kind, telemetry.MESSAGE_ID: event.id},
                 ):
                     await self._commit_or_put_aside(name, event)
                 break
@@ -192,7 +192,7 @@ class Answers:
         data = event.data
         match data:
             case Said():
-                report = Report.of(data, id=event.id, kind=ReportKind(event.kind))
+                report = Feedback.of(data, id=event.id, kind=FeedbackKind(event.kind))
                 await self._take(name, _sound(report, self._clock()))
             case IncomingCase():
                 await self._incoming(name, _sound(data, self._clock()))
@@ -252,7 +252,7 @@ class Answers:
         instance = away.instance
         return Terms(
             concurrency=instance.concurrency,
-            reports_per_second=instance.reports_per_second,
+            items_per_second=instance.items_per_second,
             paused=away.pause is not None,
             crosswalk=instance.crosswalk,
         )

@@ -17,7 +17,7 @@ from msgspec import Struct
 from hub.bus.permissions import durable_of, inbox_of, permissions_of
 from hub.contract import Adapter, crosswalk, values
 from hub.platform.remote import messages
-from hub.platform.remote.messages import ORDERS, REPORTS, VERSION
+from hub.platform.remote.messages import ANSWERS, ORDERS, VERSION
 from hub.platform.remote.protocol import MEDIA_TYPE, type_of
 
 _DRAFT = "https://json-schema.org/draft/2020-12/schema"
@@ -62,7 +62,7 @@ def permissions_table() -> str:
 
 def _events() -> dict[str, type[Struct]]:
     orders = {f"order.{kind.value}": model for kind, model in ORDERS.items()}
-    return orders | {f"report.{kind.value}": model for kind, model in REPORTS.items()}
+    return orders | {f"answer.{kind.value}": model for kind, model in ANSWERS.items()}
 
 
 def _event_schema(family: str, kind: str, model: type[Struct]) -> dict[str, Any]:
@@ -137,7 +137,7 @@ def _described() -> dict[str, dict[str, str]]:
 def _asyncapi() -> dict[str, Any]:
     adapter = {"adapter": {"description": "Name of the adapter instance; the key fits no other."}}
     orders = {kind.value: _message(f"order.{kind.value}", ORDERS[kind]) for kind in ORDERS}
-    reports = {kind.value: _message(f"report.{kind.value}", REPORTS[kind]) for kind in REPORTS}
+    answers = {kind.value: _message(f"answer.{kind.value}", ANSWERS[kind]) for kind in ANSWERS}
     return {
         "asyncapi": "3.0.0",
         "info": {
@@ -168,11 +168,11 @@ def _asyncapi() -> dict[str, Any]:
                 },
                 "messages": orders,
             },
-            "reports": {
-                "address": "report.{adapter}.{kind}",
+            "answers": {
+                "address": "answer.{adapter}.{kind}",
                 "description": "A JetStream publish: the server's answer says that it is stored.",
-                "parameters": {**adapter, "kind": {"enum": [kind.value for kind in REPORTS]}},
-                "messages": reports,
+                "parameters": {**adapter, "kind": {"enum": [kind.value for kind in ANSWERS]}},
+                "messages": answers,
             },
             "beats": {
                 "address": "beat.{adapter}",
@@ -184,7 +184,7 @@ def _asyncapi() -> dict[str, Any]:
                 "parameters": adapter,
                 "messages": {"question": _message("contact-question", messages.Question, "application/json")},
             },
-            "answers": {
+            "replies": {
                 "address": None,
                 "description": f"Subjects below `{inbox_of('{adapter}')}.`, named as the reply of a request.",
                 "messages": {
@@ -195,21 +195,21 @@ def _asyncapi() -> dict[str, Any]:
         },
         "operations": {
             "takeOrders": {"action": "receive", "channel": {"$ref": "#/channels/orders"}},
-            "report": {"action": "send", "channel": {"$ref": "#/channels/reports"}},
+            "answer": {"action": "send", "channel": {"$ref": "#/channels/answers"}},
             "beat": {
                 "action": "send",
                 "channel": {"$ref": "#/channels/beats"},
                 "reply": {
-                    "channel": {"$ref": "#/channels/answers"},
-                    "messages": [{"$ref": "#/channels/answers/messages/terms"}],
+                    "channel": {"$ref": "#/channels/replies"},
+                    "messages": [{"$ref": "#/channels/replies/messages/terms"}],
                 },
             },
             "askForContact": {
                 "action": "send",
                 "channel": {"$ref": "#/channels/contacts"},
                 "reply": {
-                    "channel": {"$ref": "#/channels/answers"},
-                    "messages": [{"$ref": "#/channels/answers/messages/contact"}],
+                    "channel": {"$ref": "#/channels/replies"},
+                    "messages": [{"$ref": "#/channels/replies/messages/contact"}],
                 },
             },
         },

@@ -22,7 +22,7 @@ Seconds = Annotated[float, Meta(ge=0)]
 Number = Annotated[int, Meta(ge=1, le=1_000_000)]
 
 
-class ReportName(StrEnum):
+class AnswerName(StrEnum):
     """What is said to the hub."""
 
     STARTED = "started"
@@ -194,7 +194,7 @@ class Terms(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """How the hub wants an instance to work."""
 
     concurrency: int = 8
-    reports_per_second: float = 100.0
+    items_per_second: float = 100.0
     paused: bool = False
     crosswalk: contract.Crosswalk | None = None
     """The instance's entries of the crosswalk."""
@@ -216,20 +216,20 @@ class Answer(Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 ORDERS: Mapping[Verb, type[Struct]] = {**dict.fromkeys(Verb, Tell), Verb.DELIVER: Deliver, Verb.INFORM: Inform}
 """What is ordered by which message; the order says what the contract's method by that name does."""
-REPORTS: Mapping[ReportName, type[Struct]] = {
-    ReportName.STARTED: Started,
-    ReportName.RECEIPT: Filed,
-    ReportName.REFUSED: Refusal,
-    ReportName.FAILED: Failure,
-    ReportName.UNCERTAIN: Doubt,
-    ReportName.DEAD: Buried,
-    ReportName.EFFECT: Effect,
-    ReportName.ACCEPTED: Said,
-    ReportName.PROGRESS: Said,
-    ReportName.RESOLVED: Said,
-    ReportName.RETURNED: Said,
-    ReportName.VISITED: Said,
-    ReportName.CASE: contract.IncomingCase,
-    ReportName.UNMAPPED: Unmapped,
-    ReportName.ASIDE: Aside,
+ANSWERS: Mapping[AnswerName, type[Struct]] = {
+    AnswerName.STARTED: Started,
+    AnswerName.RECEIPT: Filed,
+    AnswerName.REFUSED: Refusal,
+    AnswerName.FAILED: Failure,
+    AnswerName.UNCERTAIN: Doubt,
+    AnswerName.DEAD: Buried,
+    AnswerName.EFFECT: Effect,
+    AnswerName.ACCEPTED: Said,
+    AnswerName.PROGRESS: Said,
+    AnswerName.RESOLVED: Said,
+    AnswerName.RETURNED: Said,
+    AnswerName.VISITED: Said,
+    AnswerName.CASE: contract.IncomingCase,
+    AnswerName.UNMAPPED: Unmapped,
+    AnswerName.ASIDE: Aside,
 }

@@ -16,7 +16,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from hub.contract.values import Moment
 from hub.errors import InvalidInput
-from hub.platform.remote.messages import ORDERS, REPORTS, VERSION
+from hub.platform.remote.messages import ANSWERS, ORDERS, VERSION
 
 MEDIA_TYPE = "application/cloudevents+json"
 PREFIX = "city-hub"
@@ -88,9 +88,9 @@ def decode_order(raw: bytes) -> Event:
     return _decode(raw, "order", {kind.value: model for kind, model in ORDERS.items()})
 
 
-def decode_report(raw: bytes, kind: str) -> Event:
-    """A report on `report.<adapter>.<kind>`; raises InvalidInput naming the field."""
-    event = _decode(raw, "report", {name.value: model for name, model in REPORTS.items()})
+def decode_answer(raw: bytes, kind: str) -> Event:
+    """A report on `answer.<adapter>.<kind>`; raises InvalidInput naming the field."""
+    event = _decode(raw, "answer", {name.value: model for name, model in ANSWERS.items()})
     if event.kind != kind:
         raise InvalidInput(f"type: {event.kind} came on the subject of {kind}", subject="type")
     return event

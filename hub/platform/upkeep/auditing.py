@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import structlog
 
-from hub.contract import Capability, Report, ReportKind
+from hub.contract import Capability, Feedback, FeedbackKind
 from hub.errors import BusUnavailable, HubError, InvalidInput, NotAllowed
 from hub.model.assignments.state import parse_delivery_key
 from hub.platform.upkeep.comparison import Auditor, Comparison, Pass
@@ -119,7 +119,7 @@ class Auditing:
 class Corrections:
     """Puts right what reconciliation found. `take` is report-back's way in."""
 
-    def __init__(self, comparison: Comparison, take: Callable[[str, Report], Awaitable[object]]) -> None:
+    def __init__(self, comparison: Comparison, take: Callable[[str, Feedback], Awaitable[object]]) -> None:
         self._comparison = comparison
         self._take = take
 
@@ -140,8 +140,8 @@ class Corrections:
             return
         if before.state not in HANDED_OVER:
             raise InvalidInput(f"the assignment is {before.state.value}", subject="apply")
-        note = f"对账补记：部门系统已{'办结' if wanted is ReportKind.RESOLVED else '退回'}，反馈未到达本中枢（操作人：{by}）"
-        await self._take(item.adapter, Report(id=f"reconciliation:{key}:{wanted.value}", kind=wanted, key=key, note=note))
+        note = f"对账补记：部门系统已{'办结' if wanted is FeedbackKind.RESOLVED else '退回'}，反馈未到达本中枢（操作人：{by}）"
+        await self._take(item.adapter, Feedback(id=f"reconciliation:{key}:{wanted.value}", kind=wanted, key=key, note=note))
         after = await self._comparison.part(case, part)
         if after is not None and after.open:
             raise InvalidInput("the report was not taken: see what was put aside", subject="apply")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from hub.contract import Crosswalk, ReportKind
+from hub.contract import Crosswalk, FeedbackKind
 from hub.errors import InvalidInput
 from hub.model.assignments.state import delivery_key, parse_delivery_key
 from hub.model.case.state import CaseId
@@ -54,8 +54,8 @@ class WordChange(msgspec.Struct, frozen=True, kw_only=True):
     """A status word that was heard and would mean something else; None: not mapped (taken as progress, with a repair)."""
 
     word: str
-    before: ReportKind | None
-    after: ReportKind | None
+    before: FeedbackKind | None
+    after: FeedbackKind | None
     count: int
     last_at: datetime
     concerned: list[Concerned] = []
@@ -97,7 +97,7 @@ class CrosswalkView(msgspec.Struct, frozen=True, kw_only=True):
 
     adapter: str
     version: int
-    statuses: dict[str, ReportKind]
+    statuses: dict[str, FeedbackKind]
     categories: dict[str, str]
     fields: dict[str, str]
     own: dict[str, list[str]]
@@ -255,13 +255,13 @@ def _with(own: Crosswalk, tables: Tables) -> Crosswalk:
     )
 
 
-def _kinds(statuses: Mapping[str, str]) -> dict[str, ReportKind]:
+def _kinds(statuses: Mapping[str, str]) -> dict[str, FeedbackKind]:
     found = {}
     for word, kind in statuses.items():
         try:
-            found[word] = ReportKind(kind)
+            found[word] = FeedbackKind(kind)
         except ValueError:
-            raise InvalidInput(f"{kind} is none of {', '.join(ReportKind)}", subject=f"statuses.{word}") from None
+            raise InvalidInput(f"{kind} is none of {', '.join(FeedbackKind)}", subject=f"statuses.{word}") from None
     return found
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from hub.contract import ReportKind, Standing, StandingState
+from hub.contract import FeedbackKind, Standing, StandingState
 from hub.model.assignments.state import Assignment, AssignmentState, delivery_key
 from hub.model.case.state import Case, CaseId
 from hub.model.words import ASSIGNMENTS
@@ -17,7 +17,7 @@ HANDED_OVER = frozenset({AssignmentState.DELIVERED, AssignmentState.ACCEPTED, As
 NOT_ARRIVED = frozenset({AssignmentState.UNCERTAIN, AssignmentState.DEAD})
 """We say: nobody knows whether it arrived, or it did not."""
 OPEN_THERE = frozenset({StandingState.FILED, StandingState.ACCEPTED})
-FIXES = {StandingState.RESOLVED: ReportKind.RESOLVED, StandingState.RETURNED: ReportKind.RETURNED}
+FIXES = {StandingState.RESOLVED: FeedbackKind.RESOLVED, StandingState.RETURNED: FeedbackKind.RETURNED}
 """What they say can be taken as a report that we missed."""
 
 _THEIRS = {

@@ -15,7 +15,7 @@ import msgspec
 import structlog
 
 from hub.bus.buckets import Bucket, revise
-from hub.contract import ReportKind
+from hub.contract import FeedbackKind
 from hub.errors import HubError
 from hub.privacy.marks import plain
 from hub.privacy.masks import mask_text
@@ -40,7 +40,7 @@ class HeardWord(msgspec.Struct, frozen=True, kw_only=True):
     count: int
     first_at: datetime
     last_at: datetime
-    result: ReportKind | None = None
+    result: FeedbackKind | None = None
     about: tuple[str, ...] = ()
 
 
@@ -57,7 +57,7 @@ class HeardWords:
         self._fresh: dict[str, dict[str, HeardWord]] = {}
         self._writer: asyncio.Task[None] | None = None
 
-    def heard(self, instance: str, word: str, result: ReportKind | None, about: str | None) -> None:
+    def heard(self, instance: str, word: str, result: FeedbackKind | None, about: str | None) -> None:
         """Count a word; never raises, writes nothing now."""
         now = self._clock()
         shown = mask_text(plain(str(word)[:MOST_LETTERS]))

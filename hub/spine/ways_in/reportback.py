@@ -1,4 +1,4 @@
-"""Report-back: what departments' systems say and bring in, by callback or poll.
+"""Feedback-back: what departments' systems say and bring in, by callback or poll.
 
 Owns the poll loops, one hub's at a time, with their durable cursors. What units say goes to `Taking`, new matters go to intake.
 Called by the API; started by the composition root.
@@ -16,7 +16,7 @@ from hub.bus.buckets import Bucket, Entry
 from hub.bus.cancellation import raise_if_cancelled
 from hub.bus.connection import Bus
 from hub.bus.lease import Lease
-from hub.contract import CallbackRejected, CallbackRequest, Capability, IncomingCase, Report
+from hub.contract import CallbackRejected, CallbackRequest, Capability, Feedback, IncomingCase
 from hub.errors import (
     CredentialsRejected,
     HubError,
@@ -97,16 +97,16 @@ class ReportBack:
             else:
                 await self.take(department.name, item)
 
-    async def take(self, adapter: str, report: Report) -> Outcome[Any] | None:
+    async def take(self, adapter: str, report: Feedback) -> Outcome[Any] | None:
         """Take one report, see `Taking.take`. Raises BusUnavailable, and NotAllowed when there is no such adapter."""
         return await self._taking.take(adapter, report, self._departments.get(adapter).manifest.department)
 
     async def _take_case(self, department: DepartmentHere, item: IncomingCase) -> None:
         actor = Actor(kind=ActorKind.SYSTEM, name=department.name)
         with telemetry.span(
-            f"receive report.{department.name}",
+            f"receive feedback.{department.name}",
             kind="consumer",
-            attributes={telemetry.ADAPTER: department.name, telemetry.REPORT: "case"},
+            attributes={telemetry.ADAPTER: department.name, telemetry.FEEDBACK: "case"},
         ):
             try:
                 await self._incoming(department.name, item, actor, telemetry.traceparent())

@@ -1,7 +1,7 @@
-"""Taking what units say: each report becomes a command on the right matter, once.
+"""Taking what units say: it becomes a command on the right matter, once.
 
-A report is never dropped. What can't be matched yet waits in REPORTS, what conflicts is recorded on the matter, what nobody can use is put
-aside for an operator. Called by report-back, reconciliation and the answers of adapters elsewhere.
+Nothing is ever dropped. What can't be matched yet waits in a queue, what conflicts is recorded on the matter, what nobody can use is
+put aside for an operator. Called by report-back, reconciliation and the answers of adapters elsewhere.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from hub.bus.buckets import Objects
 from hub.bus.cancellation import raise_if_cancelled
 from hub.bus.connection import Bus
 from hub.bus.pull import Delivery, PullConsumer
-from hub.bus.streams import REPORTS, ensure_consumer
-from hub.contract import Report, ReportedFile, ReportKind
+from hub.bus.streams import WAITING, ensure_consumer
+from hub.contract import Feedback, FeedbackKind, ReportedFile
 from hub.contract.instances import NAME
 from hub.contract.values import Value
 from hub.errors import (
@@ -48,9 +48,9 @@ from hub.spine.ledger.desk import Desks, Outcome, utc_now
 
 log = structlog.get_logger("hub.reportback")
 
-DURABLE = "waiting-reports"
+DURABLE = "waiting-feedback"
 KEEP_TRYING = timedelta(days=3)
-"""How long a report waits for its case before it is put aside for an operator."""
+"""How long it waits for its case before it is put aside for an operator."""
 MOST_FILE = 10 * 1024 * 1024
 MOST_BY = 100
 MOST_NOTE = 2000
@@ -69,17 +69,17 @@ class TicketIndex(Protocol):
 
 
 class Unmatched(HubError):
-    """The case of a report is not known (yet)."""
+    """Its case is not known (yet)."""
 
     code = "unmatched_report"
 
 
 class Taken(Value, frozen=True, omit_defaults=True, kw_only=True):
-    """A report as the hub keeps it, also in the REPORTS queue: text masked, files already in the object store."""
+    """What a unit said as the hub keeps it, also in the WAITING queue: text masked, files already in the object store."""
 
     adapter: str
     id: str
-    kind: ReportKind
+    kind: FeedbackKind
     since: Aware
     key: str | None = None
     ticket: str | None = None
@@ -97,7 +97,7 @@ _read_taken = msgspec.json.Decoder(Taken).decode
 
 
 class Taking:
-    """Takes reports onto their matters."""
+    """Takes what units say onto its matter."""
 
     def __init__(
         self,
@@ -120,81 +120,81 @@ class Taking:
         self._clock = clock
 
     async def run(self) -> None:
-        """Work the queue of reports that wait for their matter, for ever."""
-        await ensure_consumer(self._bus, REPORTS, DURABLE, subject="waiting.>", most_pending=10_000)
-        async with PullConsumer(self._bus, REPORTS, DURABLE, capacity=16) as consumer, asyncio.TaskGroup() as group:
+        """Work the queue of what waits for its matter, for ever."""
+        await ensure_consumer(self._bus, WAITING, DURABLE, subject="waiting.>", most_pending=10_000)
+        async with PullConsumer(self._bus, WAITING, DURABLE, capacity=16) as consumer, asyncio.TaskGroup() as group:
             while True:
                 raise_if_cancelled()
                 group.create_task(self._again(await consumer.next()))
 
-    async def take(self, adapter: str, report: Report, department: str) -> Outcome[Any] | None:
-        """Take one report: committed on its case, or stored to wait for it (then None). One about a trial's sample is dropped.
+    async def take(self, adapter: str, feedback: Feedback, department: str) -> Outcome[Any] | None:
+        """Take one: committed on its case, or stored to wait for it (then None). One about a trial's sample is dropped.
 
         `department` is the code in the adapter's manifest. What the lifecycle refuses is put aside. Raises BusUnavailable.
         """
-        if report.key is not None and self._dropped(report.key):
-            log.info("report on a trial's sample dropped", adapter=adapter, report=report.id, kind=report.kind.value)
+        if feedback.key is not None and self._dropped(feedback.key):
+            log.info("feedback on a trial's sample dropped", adapter=adapter, feedback=feedback.id, kind=feedback.kind.value)
             return None
         with telemetry.span(
-            f"receive report.{adapter}",
+            f"receive feedback.{adapter}",
             kind="consumer",
             attributes={
                 telemetry.ADAPTER: adapter,
-                telemetry.REPORT: report.kind.value,
+                telemetry.FEEDBACK: feedback.kind.value,
                 telemetry.DEPARTMENT: department,
             },
         ) as span:
-            taken = await self._keep(adapter, report)
+            taken = await self._keep(adapter, feedback)
             try:
                 return await self._commit(taken, span)
             except (Unmatched, LedgerConflict) as problem:
-                log.info("report waits", adapter=adapter, report=report.id, reason=problem.message)
+                log.info("feedback waits", adapter=adapter, feedback=feedback.id, reason=problem.message)
                 await self._bus.publish(
-                    f"waiting.{adapter}.{report.kind.value}",
+                    f"waiting.{adapter}.{feedback.kind.value}",
                     msgspec.json.encode(taken),
-                    message_id=f"{adapter}:{hashlib.sha256(report.id.encode()).hexdigest()[:24]}",
+                    message_id=f"{adapter}:{hashlib.sha256(feedback.id.encode()).hexdigest()[:24]}",
                     headers={"traceparent": span.traceparent} if span.traceparent else None,
                 )
                 return None
 
-    async def _keep(self, adapter: str, report: Report) -> Taken:
+    async def _keep(self, adapter: str, feedback: Feedback) -> Taken:
         return Taken.of(
-            report,
+            feedback,
             adapter=adapter,
             since=self._clock(),
-            by=_said(report.by, MOST_BY),
-            note=_said(report.note, MOST_NOTE),
-            files=await self._files(report.files),
+            by=_said(feedback.by, MOST_BY),
+            note=_said(feedback.note, MOST_NOTE),
+            files=await self._files(feedback.files),
         )
 
-    async def _commit(self, report: Taken, span: telemetry.ActiveSpan) -> Outcome[Any]:
-        adapter = report.adapter
-        if report.kind is ReportKind.VISITED:
-            return await self._visited(report, span)
-        folded, found = await self._match(report)
+    async def _commit(self, feedback: Taken, span: telemetry.ActiveSpan) -> Outcome[Any]:
+        adapter = feedback.adapter
+        if feedback.kind is FeedbackKind.VISITED:
+            return await self._visited(feedback, span)
+        folded, found = await self._match(feedback)
         span.set(telemetry.CONVERSATION, folded.id)
         actor = Actor(kind=ActorKind.DEPARTMENT, name=adapter, unit=UnitCode(found.unit))
         try:
             if awaits_delivery(found):
-                arrived = RecordDelivered(assignment=found.id, ticket=report.ticket or report.key or "", via="report")
+                arrived = RecordDelivered(assignment=found.id, ticket=feedback.ticket or feedback.key or "", via="feedback")
                 await self._desks.execute(folded.id, arrived, actor=actor, cause=folded.last_trace)
-            return await self._execute(folded, report, _command(report, found.id), actor)
+            return await self._execute(folded, feedback, _command(feedback, found.id), actor)
         except InvalidInput as problem:
-            return await self._refused(folded, report, problem)
+            return await self._refused(folded, feedback, problem)
 
-    async def _execute(self, folded: Folded[Any], report: Taken, command: Command, actor: Actor) -> Outcome[Any]:
+    async def _execute(self, folded: Folded[Any], feedback: Taken, command: Command, actor: Actor) -> Outcome[Any]:
         return await self._desks.execute(
-            folded.id, command, actor=actor, command_id=_command_id(report), cause=folded.last_trace, strict=False
+            folded.id, command, actor=actor, command_id=_command_id(feedback), cause=folded.last_trace, strict=False
         )
 
-    async def _refused(self, folded: Folded[Any], report: Taken, problem: InvalidInput) -> Outcome[Any]:
+    async def _refused(self, folded: Folded[Any], feedback: Taken, problem: InvalidInput) -> Outcome[Any]:
         """The lifecycle will not have it, and would not have it next time: put aside with its reason, for an operator."""
-        await self.put_aside(report.adapter, report.id, problem.message, case=folded.id)
+        await self.put_aside(feedback.adapter, feedback.id, problem.message, case=folded.id)
         return Outcome(folded)
 
-    async def _visited(self, report: Taken, span: telemetry.ActiveSpan) -> Outcome[Any]:
-        adapter = report.adapter
-        ref = report.ticket or ""
+    async def _visited(self, feedback: Taken, span: telemetry.ActiveSpan) -> Outcome[Any]:
+        adapter = feedback.adapter
+        ref = feedback.ticket or ""
         found = await self._tickets.case_of_source(adapter, ref)
         if found is None:
             raise Unmatched("no case came from this number (yet)", subject=ref)
@@ -204,22 +204,22 @@ class Taking:
         span.set(telemetry.CONVERSATION, folded.id)
         actor = Actor(kind=ActorKind.SYSTEM, name=adapter)
         command = Visit(
-            reached=bool(report.reached),
-            solved=report.solved,
-            satisfied=report.satisfied,
-            rating=report.rating,
-            note=report.note,
+            reached=bool(feedback.reached),
+            solved=feedback.solved,
+            satisfied=feedback.satisfied,
+            rating=feedback.rating,
+            note=feedback.note,
         )
         try:
-            return await self._execute(folded, report, command, actor)
+            return await self._execute(folded, feedback, command, actor)
         except TransitionRefused as problem:
             # A visit that comes too late (the case is closed by then) changes nothing any more; it stays on the timeline.
-            log.info("visit noted only", adapter=adapter, report=report.id, case=folded.id, reason=problem.message)
+            log.info("visit noted only", adapter=adapter, feedback=feedback.id, case=folded.id, reason=problem.message)
             return await self._execute(
-                folded, report, Comment(text=f"回访结果（{_content(report)}）未计入：{problem.rule}"), actor
+                folded, feedback, Comment(text=f"回访结果（{_content(feedback)}）未计入：{problem.rule}"), actor
             )
         except InvalidInput as problem:
-            return await self._refused(folded, report, problem)
+            return await self._refused(folded, feedback, problem)
 
     async def _last(self, id: str) -> Folded[Any] | None:
         """The case, or the one it went on in, over any number of merges."""
@@ -230,27 +230,27 @@ class Taking:
             folded = await self._desks.load(into)
         return folded
 
-    async def _match(self, report: Taken) -> tuple[Folded[Any], Assignment]:
-        """The matter and assignment of a report; raises Unmatched."""
-        adapter = report.adapter
+    async def _match(self, feedback: Taken) -> tuple[Folded[Any], Assignment]:
+        """The matter and assignment it is about; raises Unmatched."""
+        adapter = feedback.adapter
         place: tuple[str, str] | None = None
-        if report.key:
+        if feedback.key:
             try:
-                place = parse_delivery_key(report.key)
+                place = parse_delivery_key(feedback.key)
                 self._desks.of(place[0])
             except ValueError:
                 place = None
-                log.warning("report with a foreign key", adapter=adapter, report=report.id)
-        if place is None and report.ticket:
-            place = await self._tickets.case_of_ticket(adapter, report.ticket)
+                log.warning("feedback with a foreign key", adapter=adapter, feedback=feedback.id)
+        if place is None and feedback.ticket:
+            place = await self._tickets.case_of_ticket(adapter, feedback.ticket)
         if place is None:
-            raise Unmatched("neither our key nor a known ticket", subject=report.id)
+            raise Unmatched("neither our key nor a known ticket", subject=feedback.id)
         for look in (self._desks.known, self._desks.load):  # what this process knows may be older than the assignment
             folded = await look(place[0])
             found: Assignment | None = folded.state.assignment(place[1]) if folded is not None else None
             if folded is not None and found is not None and found.adapter == adapter:
                 return folded, found
-        raise Unmatched("the assignment is not this adapter's, or there is no such matter", subject=report.id)
+        raise Unmatched("the assignment is not this adapter's, or there is no such matter", subject=feedback.id)
 
     async def _files(self, files: Sequence[ReportedFile]) -> tuple[Attachment, ...]:
         stored = []
@@ -271,7 +271,7 @@ class Taking:
 
     async def put_aside(self, adapter: str, id: str, reason: str, *, case: str | None = None) -> None:
         """Keep what can't be used where an operator finds it: among the repairs. Raises BusUnavailable."""
-        log.error("report put aside", adapter=adapter, report=id, case=case, reason=reason)
+        log.error("feedback put aside", adapter=adapter, feedback=id, case=case, reason=reason)
         text = f"上报 {id} 无法采用，已搁置：{reason}"
         await self._note(Repair(kind=RepairKind.PUT_ASIDE, adapter=adapter, subject=id[:300], text=text, case=case))
 
@@ -282,12 +282,12 @@ class Taking:
         async with delivery.handling():
             try:
                 with telemetry.span(
-                    f"receive report.{waiting.adapter}",
+                    f"receive feedback.{waiting.adapter}",
                     kind="consumer",
                     parent=delivery.headers.get("traceparent"),
                     attributes={
                         telemetry.ADAPTER: waiting.adapter,
-                        telemetry.REPORT: waiting.kind.value,
+                        telemetry.FEEDBACK: waiting.kind.value,
                         telemetry.RETRY: True,
                     },
                 ) as span:
@@ -303,7 +303,7 @@ class Taking:
 
 
 def _adapter_of(subject: str) -> str:
-    """Whose queue of waiting reports it is."""
+    """Whose queue it is."""
     name = subject.split(".")[1]
     return name if NAME.fullmatch(name) else NO_ADAPTER
 
@@ -313,38 +313,40 @@ def _said(text: str | None, most: int) -> str | None:
     return mask_text(text)[:most] if text and text.strip() else None
 
 
-def _content(report: Taken) -> str:
+def _content(feedback: Taken) -> str:
     """Whether the reporter was reached and content, in words."""
-    if not report.reached:
+    if not feedback.reached:
         return "未接通"
-    return {True: "满意", False: "不满意", None: "未评价"}[report.satisfied] + (f"，{report.note}" if report.note else "")
+    return {True: "满意", False: "不满意", None: "未评价"}[feedback.satisfied] + (f"，{feedback.note}" if feedback.note else "")
 
 
-def _command_id(report: Taken) -> str:
-    """The same report gives the same command id, whatever length the department's own number has."""
-    return f"report:{report.adapter}:{hashlib.sha256(report.id.encode()).hexdigest()[:24]}"
+def _command_id(feedback: Taken) -> str:
+    """The same one gives the same command id, whatever length the department's own number has."""
+    return f"feedback:{feedback.adapter}:{hashlib.sha256(feedback.id.encode()).hexdigest()[:24]}"
 
 
-def _command(report: Taken, assignment: str) -> Command:
-    """The command a report stands for."""
-    match report.kind:
-        case ReportKind.ACCEPTED:
-            return Accept(assignment=assignment, by=report.by, note=report.note, reported_at=report.at)
-        case ReportKind.PROGRESS:
+def _command(feedback: Taken, assignment: str) -> Command:
+    """The command it stands for."""
+    match feedback.kind:
+        case FeedbackKind.ACCEPTED:
+            return Accept(assignment=assignment, by=feedback.by, note=feedback.note, reported_at=feedback.at)
+        case FeedbackKind.PROGRESS:
             return Progress(
                 assignment=assignment,
-                note=report.note or "（无说明）",
-                by=report.by,
-                reported_at=report.at,
-                attachments=report.files,
+                note=feedback.note or "（无说明）",
+                by=feedback.by,
+                reported_at=feedback.at,
+                attachments=feedback.files,
             )
-        case ReportKind.RESOLVED:
+        case FeedbackKind.RESOLVED:
             return Resolve(
-                assignment=assignment, note=report.note, by=report.by, reported_at=report.at, attachments=report.files
+                assignment=assignment, note=feedback.note, by=feedback.by, reported_at=feedback.at, attachments=feedback.files
             )
-        case ReportKind.RETURNED:
-            return Return(assignment=assignment, reason=report.note or "（未说明原因）", by=report.by, reported_at=report.at)
-        case ReportKind.VISITED:
+        case FeedbackKind.RETURNED:
+            return Return(
+                assignment=assignment, reason=feedback.note or "（未说明原因）", by=feedback.by, reported_at=feedback.at
+            )
+        case FeedbackKind.VISITED:
             raise InvalidInput("a visit is not about an assignment", subject="kind")
 
 

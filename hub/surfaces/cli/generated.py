@@ -72,7 +72,7 @@ def told(command: str, id: str, answer: Any) -> str:
     after = values.get("case", values.get("matter"))
     after = after if isinstance(after, dict) else {}
     events = values.get("events") or ()
-    contradicts = any(str(name).endswith(".report_conflicted") for name in events)
+    contradicts = any(str(name).endswith(".feedback_conflicted") for name in events)
     words = [f"{'!' if contradicts else '✓'} {after.get('id') or id} {command}"]
     if after.get("stage"):
         words.append(word("stage", after["stage"]))

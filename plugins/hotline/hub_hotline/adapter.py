@@ -27,6 +27,7 @@ from hub import (
     CallbackRequest,
     Capability,
     Crosswalk,
+    Feedback,
     Health,
     IncomingCase,
     Manifest,
@@ -34,7 +35,6 @@ from hub import (
     Poll,
     Receipt,
     Refused,
-    Report,
 )
 from hub_hotline.messages import (
     STATUSES,
@@ -150,7 +150,7 @@ class HotlineAdapter(Adapter):
             items=[change.event.item(self.words) for change in changes.items], cursor=str(changes.next), more=changes.more
         )
 
-    async def parse_callback(self, request: CallbackRequest) -> Sequence[Report | IncomingCase]:
+    async def parse_callback(self, request: CallbackRequest) -> Sequence[Feedback | IncomingCase]:
         """Check signature and time, read one event."""
         timestamp, event = request.headers.get(TIMESTAMP, ""), request.headers.get(EVENT, "")
         if not fresh(timestamp, time.time()):

@@ -8,14 +8,14 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Discriminator, Field, Tag
 
-from hub import Channel, Contact, IncomingCase, Report, ReportKind, Severity, Standing, StandingState, Words
+from hub import Channel, Contact, Feedback, FeedbackKind, IncomingCase, Severity, Standing, StandingState, Words
 
 _URGENCY = {"特急": Severity.URGENT, "紧急": Severity.MAJOR}
 STATUSES = {
-    "consultation.accepted": ReportKind.ACCEPTED,
-    "consultation.progress": ReportKind.PROGRESS,
-    "consultation.answered": ReportKind.RESOLVED,
-    "consultation.returned": ReportKind.RETURNED,
+    "consultation.accepted": FeedbackKind.ACCEPTED,
+    "consultation.progress": FeedbackKind.PROGRESS,
+    "consultation.answered": FeedbackKind.RESOLVED,
+    "consultation.returned": FeedbackKind.RETURNED,
 }
 """Every event about a consultation that the interface documents."""
 _STANDINGS = {
@@ -85,11 +85,11 @@ class OrderVisited(_Message):
     rating: int | None = Field(None, ge=1, le=5)
     comment: str | None = None
 
-    def item(self, words: Words) -> Report:
+    def item(self, words: Words) -> Feedback:
         """A rating; `ticket` is the hotline's own order number, by which the hub finds the case."""
-        return Report(
+        return Feedback(
             id=self.event_id,
-            kind=ReportKind.VISITED,
+            kind=FeedbackKind.VISITED,
             ticket=self.order,
             at=self.at,
             by="12345回访专员",
@@ -111,9 +111,9 @@ class Consulted(_Message):
     at: AwareDatetime
     note: str | None = None
 
-    def item(self, words: Words) -> Report:
+    def item(self, words: Words) -> Feedback:
         """A report under our key, which the hotline keeps as `ref`."""
-        return Report(
+        return Feedback(
             id=self.event_id,
             kind=words.kind(self.event, about=self.ticket),
             key=self.ref,

@@ -13,7 +13,7 @@ from hub_hotline.signing import EVENT, SIGNATURE, TIMESTAMP, callback_signature
 from hub_hotline.simulator import adapter_settings
 from msgspec.structs import replace
 
-from hub import CallbackRejected, CallbackRequest, Channel, IncomingCase, Notice, Refused, Report, ReportKind, Severity
+from hub import CallbackRejected, CallbackRequest, Channel, Feedback, FeedbackKind, IncomingCase, Notice, Refused, Severity
 from hub.contract import Adapter
 from hub.testing.kit import Inbox, eventually, open_inbox, running_adapter
 from hub.testing.process import SimulatorProcess
@@ -59,8 +59,8 @@ def _put_in(hotline: SimulatorProcess, **changes: Any) -> str:
     return str(hotline.control("POST", "/_sim/orders", {**ORDER, **changes})["order"])
 
 
-def _visits(inbox: Inbox) -> list[Report]:
-    return [item for item in inbox.items if isinstance(item, Report) and item.kind is ReportKind.VISITED]
+def _visits(inbox: Inbox) -> list[Feedback]:
+    return [item for item in inbox.items if isinstance(item, Feedback) and item.kind is FeedbackKind.VISITED]
 
 
 async def test_new_order_comes_as_a_case_with_its_caller(hotline: SimulatorProcess, inbox: Inbox) -> None:

@@ -21,14 +21,14 @@ from hub import (
     CredentialsRejected,
     Crosswalk,
     DeliveryError,
+    Feedback,
+    FeedbackKind,
     Health,
     Manifest,
     OutcomeUnknown,
     Poll,
     Receipt,
     Refused,
-    Report,
-    ReportKind,
     Standing,
     StandingState,
     Unavailable,
@@ -52,7 +52,7 @@ from hub_mailbox.settings import WORDS, MailboxSettings
 from hub_mailbox.trust import is_allowed, sender_of, why_not_genuine
 
 _T = TypeVar("_T")
-_ENDED = {ReportKind.RESOLVED: StandingState.RESOLVED, ReportKind.RETURNED: StandingState.RETURNED}
+_ENDED = {FeedbackKind.RESOLVED: StandingState.RESOLVED, FeedbackKind.RETURNED: StandingState.RETURNED}
 """Replies that end an assignment. Others may be found after those, so they don't say how it stands: the copy does, as filed."""
 _UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
 """What the standard library's parser may raise on rubbish."""
@@ -100,7 +100,7 @@ class MailboxAdapter(Adapter):
         self._fetcher = Fetcher(settings.imap, settings.timeout, whole=settings.message_max_bytes)
         crosswalk = getattr(self.words, "crosswalk", None)
         mapped = crosswalk.statuses if isinstance(crosswalk, Crosswalk) else {}
-        self._vocabulary: dict[str, ReportKind] = {**WORDS, **mapped, **settings.words}
+        self._vocabulary: dict[str, FeedbackKind] = {**WORDS, **mapped, **settings.words}
         self._limits = Limits(attachment_bytes=settings.attachment_max_bytes, attachments=settings.attachments_max)
 
     async def stop(self) -> None:
@@ -195,7 +195,7 @@ class MailboxAdapter(Adapter):
         validity, after = _parse_cursor(cursor)
         enough_at = asyncio.get_running_loop().time() + settings.timeout
         look = await self._checked("imap", self._fetcher.look(settings.inbox, validity, after, settings.batch))
-        reports: list[Report] = []
+        reports: list[Feedback] = []
         last, more = look.last, look.more
         for header in look.headers:
             report = await self._read(header)
@@ -235,7 +235,7 @@ class MailboxAdapter(Adapter):
         ticket = report.ticket or ticket_of(report.key or "")
         return Standing(ticket=ticket, key=report.key, state=_ENDED[report.kind], at=report.at)
 
-    async def _read(self, header: Header) -> Report | None:
+    async def _read(self, header: Header) -> Feedback | None:
         """The report in a mail; decided by its head whether the rest is fetched at all."""
         now = datetime.now(UTC)
         try:

@@ -16,7 +16,7 @@ from email.message import Message
 from email.policy import compat32
 from email.utils import parsedate_to_datetime
 
-from hub import Report, ReportedFile, ReportKind
+from hub import Feedback, FeedbackKind, ReportedFile
 from hub_mailbox.decoding import body_of, file_name_of, header_of
 from hub_mailbox.numbers import Numbers, key_in_subject, ticket_in_subject
 from hub_mailbox.quoting import newly_written, text_of_html
@@ -81,18 +81,18 @@ def about(message: Message, numbers: Numbers) -> tuple[str | None, str | None]:
     return (key, None) if key else (None, ticket_in_subject(subject))
 
 
-def kind_of(text: str, words: Mapping[str, ReportKind]) -> ReportKind:
+def kind_of(text: str, words: Mapping[str, FeedbackKind]) -> FeedbackKind:
     """What a reply reports: the longest word its first line begins with; PROGRESS when it begins with none of them."""
     first = text.partition("\n")[0].lstrip(_LEADING)
     for word in sorted(words, key=len, reverse=True):
         if first.startswith(word):
             return words[word]
-    return ReportKind.PROGRESS
+    return FeedbackKind.PROGRESS
 
 
 def report_of(
-    message: Message, numbers: Numbers, words: Mapping[str, ReportKind], limits: Limits, *, whole: bool, now: datetime
-) -> Report | None:
+    message: Message, numbers: Numbers, words: Mapping[str, FeedbackKind], limits: Limits, *, whole: bool, now: datetime
+) -> Feedback | None:
     """The report in a person's reply, or None when it names no number of ours. `whole` False: the mail was too large."""
     key, ticket = about(message, numbers)
     if key is None and ticket is None:
@@ -102,7 +102,7 @@ def report_of(
     files, left = _files(message, limits) if whole else ((), ("（邮件过大，附件未接收，请在邮箱中查看）",))
     if not text:
         text = "（来信没有正文）" if files or left else "（来信没有新写的内容）"
-    return Report(
+    return Feedback(
         id=_id(message, text, files),
         kind=kind,
         key=key,
@@ -113,7 +113,7 @@ def report_of(
     )
 
 
-def bounce_of(message: Message, numbers: Numbers, own: str, now: datetime) -> Report | None:
+def bounce_of(message: Message, numbers: Numbers, own: str, now: datetime) -> Feedback | None:
     """The assignment a bounce gives back, or None: a delay, a copy of ours that failed, or a mail we never sent."""
     reason, failed = "", False
     for fields in _statuses(message):
@@ -127,9 +127,9 @@ def bounce_of(message: Message, numbers: Numbers, own: str, now: datetime) -> Re
     key = numbers.key_of_reference([*returned, *references_of(message)], genuine=True)
     if not failed or key is None or not any(f"<{key}.deliver." in text for text in [*returned, *references_of(message)]):
         return None
-    return Report(
+    return Feedback(
         id=_id(message, key, ()),
-        kind=ReportKind.RETURNED,
+        kind=FeedbackKind.RETURNED,
         key=key,
         at=_at(message, now),
         note=f"派单邮件被退回，未能送达：{reason or '邮件服务器没有说明原因'}",

@@ -9,33 +9,33 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, FilePath, SecretStr, field_validator, model_validator
 
-from hub import AdapterSettings, ReportKind
+from hub import AdapterSettings, FeedbackKind
 
 Security = Literal["tls", "starttls", "none"]
 
-WORDS: dict[str, ReportKind] = {
-    "已受理": ReportKind.ACCEPTED,
-    "受理": ReportKind.ACCEPTED,
-    "已签收": ReportKind.ACCEPTED,
-    "签收": ReportKind.ACCEPTED,
-    "已接单": ReportKind.ACCEPTED,
-    "接单": ReportKind.ACCEPTED,
-    "收到": ReportKind.ACCEPTED,
-    "处理中": ReportKind.PROGRESS,
-    "办理中": ReportKind.PROGRESS,
-    "正在处理": ReportKind.PROGRESS,
-    "正在办理": ReportKind.PROGRESS,
-    "进展": ReportKind.PROGRESS,
-    "已办结": ReportKind.RESOLVED,
-    "办结": ReportKind.RESOLVED,
-    "已处理完毕": ReportKind.RESOLVED,
-    "处理完毕": ReportKind.RESOLVED,
-    "已完成": ReportKind.RESOLVED,
-    "已解决": ReportKind.RESOLVED,
-    "退回": ReportKind.RETURNED,
-    "退单": ReportKind.RETURNED,
-    "不予受理": ReportKind.RETURNED,
-    "不受理": ReportKind.RETURNED,
+WORDS: dict[str, FeedbackKind] = {
+    "已受理": FeedbackKind.ACCEPTED,
+    "受理": FeedbackKind.ACCEPTED,
+    "已签收": FeedbackKind.ACCEPTED,
+    "签收": FeedbackKind.ACCEPTED,
+    "已接单": FeedbackKind.ACCEPTED,
+    "接单": FeedbackKind.ACCEPTED,
+    "收到": FeedbackKind.ACCEPTED,
+    "处理中": FeedbackKind.PROGRESS,
+    "办理中": FeedbackKind.PROGRESS,
+    "正在处理": FeedbackKind.PROGRESS,
+    "正在办理": FeedbackKind.PROGRESS,
+    "进展": FeedbackKind.PROGRESS,
+    "已办结": FeedbackKind.RESOLVED,
+    "办结": FeedbackKind.RESOLVED,
+    "已处理完毕": FeedbackKind.RESOLVED,
+    "处理完毕": FeedbackKind.RESOLVED,
+    "已完成": FeedbackKind.RESOLVED,
+    "已解决": FeedbackKind.RESOLVED,
+    "退回": FeedbackKind.RETURNED,
+    "退单": FeedbackKind.RETURNED,
+    "不予受理": FeedbackKind.RETURNED,
+    "不受理": FeedbackKind.RETURNED,
 }
 """What a reply begins with → what it reports; the longest that fits counts."""
 
@@ -90,7 +90,7 @@ class MailboxSettings(AdapterSettings):
     trust_from: bool = Field(
         False, description="Believe From without such results: only for a closed mail system nobody outside can send to."
     )
-    words: dict[str, ReportKind] = Field(
+    words: dict[str, FeedbackKind] = Field(
         default_factory=dict,
         description="Words a reply begins with → what it reports; before the crosswalk's and the built-in ones.",
     )

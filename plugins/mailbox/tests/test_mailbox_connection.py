@@ -24,7 +24,7 @@ from hub_mailbox.settings import Server
 from hub_mailbox.simulator import CLERK_ADDRESS, HUB_ADDRESS, SERVER_NAME
 from hub_mailbox.smtp_server import SmtpDesk
 
-from hub import Report, Unavailable
+from hub import Feedback, Unavailable
 from hub.testing.faults import Faults
 from hub.testing.kit import eventually, running_adapter, sample_assignment
 from hub.testing.scripts import Trouble
@@ -185,7 +185,7 @@ async def test_mail_goes_out_and_comes_in_over_tls(security: str, certificate: P
             await adapter.deliver(assignment)
             post.kept.append(f"From: {CLERK_ADDRESS}\r\nSubject: {assignment.key}\r\n\r\n办结".encode())
             (report,) = (await adapter.poll(None)).items
-        assert isinstance(report, Report)
+        assert isinstance(report, Feedback)
         assert report.key == assignment.key
         unknown = {name: {**cast(dict[str, Any], settings[name]), "ca_file": None} for name in ("smtp", "imap")}
         async with running_adapter(MailboxAdapter, {**settings, **unknown}) as adapter:

@@ -13,7 +13,7 @@ from hub_mailbox.settings import WORDS
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hub import Report, ReportKind
+from hub import Feedback, FeedbackKind
 
 KEY = "320113001001001-0123456789abcdef.a1"
 NUMBERS = Numbers(b"secret", "hub.example.gov.cn")
@@ -34,7 +34,7 @@ def reply(text: str = "已办结", **headers: str) -> EmailMessage:
     return message
 
 
-def read(message: EmailMessage, *, limits: Limits = FEW, whole: bool = True) -> Report:
+def read(message: EmailMessage, *, limits: Limits = FEW, whole: bool = True) -> Feedback:
     report = report_of(parsed(message.as_bytes()), NUMBERS, WORDS, limits, whole=whole, now=NOW)
     assert report is not None
     return report
@@ -100,7 +100,7 @@ def test_html_only_mail_of_an_old_client_is_read() -> None:
     ).encode()
     report = report_of(parsed(raw), NUMBERS, WORDS, Limits(attachment_bytes=1, attachments=1), whole=True, now=NOW)
     assert report is not None
-    assert (report.kind, report.note) == (ReportKind.RETURNED, "退回：不属本单位")
+    assert (report.kind, report.note) == (FeedbackKind.RETURNED, "退回：不属本单位")
 
 
 def test_attachments_come_once_each_and_within_limits() -> None:
@@ -183,7 +183,7 @@ def test_bounce_gives_the_assignment_back_with_its_reason(kind: str) -> None:
     assert is_bounce(message)
     report = bounce_of(message, NUMBERS, OWN, NOW)
     assert report is not None
-    assert (report.kind, report.key) == (ReportKind.RETURNED, KEY)
+    assert (report.kind, report.key) == (FeedbackKind.RETURNED, KEY)
     assert report.note == "派单邮件被退回，未能送达：clerk@dept.example.gov.cn 550 5.1.1 User unknown"
 
 

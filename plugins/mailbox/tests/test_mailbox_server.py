@@ -23,10 +23,10 @@ from hub import (
     Assignment,
     CredentialsRejected,
     Crosswalk,
+    Feedback,
+    FeedbackKind,
     OutcomeUnknown,
     Refused,
-    Report,
-    ReportKind,
     Standing,
     StandingState,
     Unavailable,
@@ -87,17 +87,17 @@ def reply(assignment: Assignment, text: str = "已办结", **headers: str) -> by
     return message.as_bytes()
 
 
-async def polled(adapter: Adapter, cursor: str | None = None) -> tuple[list[Report], str | None]:
-    reports: list[Report] = []
+async def polled(adapter: Adapter, cursor: str | None = None) -> tuple[list[Feedback], str | None]:
+    reports: list[Feedback] = []
     while True:
         poll = await adapter.poll(cursor)
-        reports += [item for item in poll.items if isinstance(item, Report)]
+        reports += [item for item in poll.items if isinstance(item, Feedback)]
         cursor = poll.cursor
         if not poll.more:
             return reports, cursor
 
 
-def of(reports: Sequence[Report], assignment: Assignment) -> list[ReportKind]:
+def of(reports: Sequence[Feedback], assignment: Assignment) -> list[FeedbackKind]:
     return [report.kind for report in reports if report.key == assignment.key]
 
 
@@ -134,7 +134,7 @@ async def test_reply_of_the_department_counts_and_nobody_elses(adapter: Adapter,
     assert reports == []
     put(department, reply(assignment))
     reports, _ = await polled(adapter, cursor)
-    assert of(reports, assignment) == [ReportKind.RESOLVED]
+    assert of(reports, assignment) == [FeedbackKind.RESOLVED]
 
 
 async def test_bounce_of_our_mail_gives_the_assignment_back(adapter: Adapter, department: SimulatorProcess) -> None:
@@ -150,7 +150,7 @@ async def test_bounce_of_our_mail_gives_the_assignment_back(adapter: Adapter, de
     parts = f"--b\r\nContent-Type: message/delivery-status\r\n\r\n{status}--b\r\nContent-Type: message/rfc822\r\n\r\n".encode()
     put(department, head.encode() + parts + ours + b"\r\n--b--\r\n")
     (report,), _ = await polled(adapter, start)
-    assert (report.kind, report.key) == (ReportKind.RETURNED, assignment.key)
+    assert (report.kind, report.key) == (FeedbackKind.RETURNED, assignment.key)
     assert report.note is not None
     assert "5.2.2" in report.note
 
@@ -199,14 +199,14 @@ async def test_large_mail_is_read_without_its_attachments(
         _, start = await polled(adapter)
         put(department, big.as_bytes())
         (report,), _ = await polled(adapter, start)
-    assert (report.kind, report.files) == (ReportKind.RESOLVED, ())
+    assert (report.kind, report.files) == (FeedbackKind.RESOLVED, ())
     assert report.note is not None
     assert "附件未接收" in report.note
 
 
 async def test_words_of_the_settings_and_of_the_crosswalk_count(department: SimulatorProcess) -> None:
     settings = {**adapter_settings(department.url, SECRET), "words": {"搞定": "resolved"}}
-    words = WordTable(Crosswalk(statuses={"不归我管": ReportKind.RETURNED}))
+    words = WordTable(Crosswalk(statuses={"不归我管": FeedbackKind.RETURNED}))
     async with departmental_client("mailbox", timeout=1) as http:
         context = Context(
             instance="m", http=http, store=MemoryStore(), log=structlog.get_logger(), callback_url="http://x", words=words
@@ -220,7 +220,7 @@ async def test_words_of_the_settings_and_of_the_crosswalk_count(department: Simu
             reports, _ = await polled(adapter, start)
         finally:
             await adapter.stop()
-    assert [report.kind for report in reports] == [ReportKind.RESOLVED, ReportKind.RETURNED]
+    assert [report.kind for report in reports] == [FeedbackKind.RESOLVED, FeedbackKind.RETURNED]
 
 
 @pytest.mark.parametrize("cursor", ["", "7", "a.b", "1.-2", "１.２"])

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from pydantic import ValidationError
 
-from hub import ReportKind, Severity
+from hub import FeedbackKind, Severity
 from hub.testing.kit import sample_assignment
 
 KEY = "320113001001001-0123456789abcdef.a1"
@@ -161,17 +161,17 @@ def test_any_text_and_markup_is_read(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "kind"),
     [
-        ("受理。", ReportKind.ACCEPTED),
-        ("【已办结】管道已疏通", ReportKind.RESOLVED),
-        ("不受理，不归我们管", ReportKind.RETURNED),
-        ("不予受理", ReportKind.RETURNED),
-        ("退回：无管辖权", ReportKind.RETURNED),
-        ("  处理中", ReportKind.PROGRESS),
-        ("您好，已办结", ReportKind.PROGRESS),
-        ("", ReportKind.PROGRESS),
+        ("受理。", FeedbackKind.ACCEPTED),
+        ("【已办结】管道已疏通", FeedbackKind.RESOLVED),
+        ("不受理，不归我们管", FeedbackKind.RETURNED),
+        ("不予受理", FeedbackKind.RETURNED),
+        ("退回：无管辖权", FeedbackKind.RETURNED),
+        ("  处理中", FeedbackKind.PROGRESS),
+        ("您好，已办结", FeedbackKind.PROGRESS),
+        ("", FeedbackKind.PROGRESS),
     ],
 )
-def test_first_words_say_what_is_reported(text: str, kind: ReportKind) -> None:
+def test_first_words_say_what_is_reported(text: str, kind: FeedbackKind) -> None:
     assert kind_of(text, WORDS) is kind
 
 

@@ -26,14 +26,14 @@ from hub import (
     Audit,
     Capability,
     Crosswalk,
+    Feedback,
+    FeedbackKind,
     Health,
     Manifest,
     OutcomeUnknown,
     Poll,
     Receipt,
     Refused,
-    Report,
-    ReportKind,
     Standing,
     StandingState,
 )
@@ -52,13 +52,13 @@ _MAY_REOPEN = 14 * 86400.0
 """Seconds an ended request is still looked at where only its status tells that it was opened again."""
 FULL = 1000
 """Items of a full answer; there may be another page."""
-_DONE = (ReportKind.RESOLVED, ReportKind.RETURNED)
+_DONE = (FeedbackKind.RESOLVED, FeedbackKind.RETURNED)
 
 _NOTES = {
-    ReportKind.ACCEPTED: "对方已受理",
-    ReportKind.PROGRESS: "对方正在办理",
-    ReportKind.RESOLVED: "对方已办结",
-    ReportKind.RETURNED: "对方不予办理",
+    FeedbackKind.ACCEPTED: "对方已受理",
+    FeedbackKind.PROGRESS: "对方正在办理",
+    FeedbackKind.RESOLVED: "对方已办结",
+    FeedbackKind.RETURNED: "对方不予办理",
 }
 
 
@@ -239,7 +239,7 @@ class Open311Adapter(Adapter):
             if len(fresh) < FULL:
                 break
         found = sorted(updates.values(), key=lambda update: (update.updated_datetime, update.update_id))
-        reports: list[Report] = []
+        reports: list[Feedback] = []
         kept: dict[str, str] = {id: at for id, at in seen.items() if at >= w3(since)}
         for update in found:
             entry = await self._book.of_id(update.service_request_id)
@@ -252,7 +252,7 @@ class Open311Adapter(Adapter):
         latest = max([latest, *(min(update.updated_datetime, now) for update in found)])
         return Poll(items=reports, cursor=json.dumps({"since": w3(latest.astimezone(UTC)), "seen": kept}))
 
-    async def _report_of(self, entry: Entry, update: Update) -> Report | None:
+    async def _report_of(self, entry: Entry, update: Update) -> Feedback | None:
         """An update as a report; None for a `closed` that only confirms what another update said."""
         status = update.status.lower()
         kind = self._kind(status, entry.key)
@@ -263,7 +263,7 @@ class Open311Adapter(Adapter):
                 await self._book.note(replace(entry, resolved_by=update.update_id, status="closed"))
         elif status in ("open", "reopen") and entry.resolved_by is not None:
             await self._book.note(replace(entry, resolved_by=None, status="open", round=entry.round + 1))
-        return Report(
+        return Feedback(
             id=f"update-{update.update_id}",
             kind=kind,
             key=entry.key,
@@ -279,7 +279,7 @@ class Open311Adapter(Adapter):
         asked = [entry for entry in await self._book.entries() if entry.id is not None]
         if cursor is not None:
             asked = [entry for entry in asked if entry.status != "closed" or time.time() - entry.at < _MAY_REOPEN]
-        reports: list[Report] = []
+        reports: list[Feedback] = []
         changed: list[Entry] = []
         for place in range(0, len(asked), CHUNK):
             for entry, request in await self._requests(asked[place : place + CHUNK]):
@@ -293,17 +293,17 @@ class Open311Adapter(Adapter):
         self._pending = (number, tuple(changed))
         return Poll(items=reports, cursor=number)
 
-    def _change(self, entry: Entry, status: str, request: Request) -> tuple[Entry, list[Report]]:
+    def _change(self, entry: Entry, status: str, request: Request) -> tuple[Entry, list[Feedback]]:
         """The entry as it is once told, and what to tell: a request that is there has been taken, whatever came after."""
         again = status == "open" and entry.status == "closed"
         told = replace(entry, status=status, round=entry.round + again)
-        steps = [("open", ReportKind.PROGRESS if told.round else ReportKind.ACCEPTED)]
+        steps = [("open", FeedbackKind.PROGRESS if told.round else FeedbackKind.ACCEPTED)]
         if status == "closed":
             steps.append(("closed", self._kind("closed", entry.key)))
         if status == entry.status or (entry.status == "open" and status == "closed"):
             steps = steps[-1:]
         return told, [
-            Report(
+            Feedback(
                 id=f"{entry.id}-{step}-{told.round}",
                 kind=kind,
                 key=entry.key,
@@ -323,7 +323,7 @@ class Open311Adapter(Adapter):
         found = read(Request, await self._get("requests", {"service_request_id": ids}))
         return [(by_id[request.service_request_id], request) for request in found if request.service_request_id in by_id]
 
-    def _kind(self, status: str, about: str) -> ReportKind:
+    def _kind(self, status: str, about: str) -> FeedbackKind:
         given = self._settings.statuses.get(status)
         return given if given is not None else self.words.kind(status, about=about)
 

@@ -8,25 +8,25 @@ from typing import Literal
 
 from pydantic import Field, HttpUrl, SecretStr
 
-from hub import AdapterSettings, Assignment, ReportKind
+from hub import AdapterSettings, Assignment, FeedbackKind
 
 MOST_DESCRIPTION = 4000
 _DEGREES = re.compile(r"坐标 (-?\d+\.\d+),(-?\d+\.\d+)")
 
-STATUSES: Mapping[str, ReportKind] = {
-    "open": ReportKind.PROGRESS,
-    "investigating": ReportKind.ACCEPTED,
-    "for_triage": ReportKind.ACCEPTED,
-    "in_progress": ReportKind.PROGRESS,
-    "planned": ReportKind.PROGRESS,
-    "action_scheduled": ReportKind.PROGRESS,
-    "internal_referral": ReportKind.PROGRESS,
-    "reopen": ReportKind.PROGRESS,
-    "fixed": ReportKind.RESOLVED,
-    "closed": ReportKind.RESOLVED,
-    "no_further_action": ReportKind.RETURNED,
-    "not_councils_responsibility": ReportKind.RETURNED,
-    "duplicate": ReportKind.RETURNED,
+STATUSES: Mapping[str, FeedbackKind] = {
+    "open": FeedbackKind.PROGRESS,
+    "investigating": FeedbackKind.ACCEPTED,
+    "for_triage": FeedbackKind.ACCEPTED,
+    "in_progress": FeedbackKind.PROGRESS,
+    "planned": FeedbackKind.PROGRESS,
+    "action_scheduled": FeedbackKind.PROGRESS,
+    "internal_referral": FeedbackKind.PROGRESS,
+    "reopen": FeedbackKind.PROGRESS,
+    "fixed": FeedbackKind.RESOLVED,
+    "closed": FeedbackKind.RESOLVED,
+    "no_further_action": FeedbackKind.RETURNED,
+    "not_councils_responsibility": FeedbackKind.RETURNED,
+    "duplicate": FeedbackKind.RETURNED,
 }
 """GeoReport's two states and FixMyStreet's extended ones."""
 
@@ -45,7 +45,7 @@ class Open311Settings(AdapterSettings):
     key_attribute: str = Field("external_id", description="Attribute that carries our key.")
     attributes: dict[str, str] = Field({}, description="Answers to questions the server requires, by attribute code.")
     updates: bool = Field(True, description="Read servicerequestupdates; false: only the requests' own status.")
-    statuses: dict[str, ReportKind] = Field({}, description="The server's status → what it reports, before the usual ones.")
+    statuses: dict[str, FeedbackKind] = Field({}, description="The server's status → what it reports, before the usual ones.")
     email: str | None = Field(None, description="Whom the server may write to: the command centre, never the reporter.")
     first_name: str | None = Field(None, description="The same.")
     last_name: str | None = Field(None, description="The same.")

@@ -17,7 +17,7 @@ from hub_open311.book import Book, Entry
 from hub_open311.messages import Request, items, read
 from hub_open311.simulator import adapter_settings
 
-from hub import AdapterFault, Contact, Context, OutcomeUnknown, Refused, Report, ReportKind
+from hub import AdapterFault, Contact, Context, Feedback, FeedbackKind, OutcomeUnknown, Refused
 from hub.platform.adapters.outbound import departmental_client
 from hub.testing.kit import PATIENCE, MemoryStore, running_adapter, sample_assignment
 from hub.testing.process import SimulatorProcess
@@ -124,15 +124,18 @@ async def test_closed_after_fixed_says_nothing_new_until_it_is_opened_again() ->
             update("4", "closed", "2026-11-01T12:00:00+08:00", request=99),
         ]
         first = await adapter.poll(None)
-        assert [(item.kind, item.id) for item in first.items if isinstance(item, Report)] == [
-            (ReportKind.ACCEPTED, "update-1"),
-            (ReportKind.RESOLVED, "update-2"),
+        assert [(item.kind, item.id) for item in first.items if isinstance(item, Feedback)] == [
+            (FeedbackKind.ACCEPTED, "update-1"),
+            (FeedbackKind.RESOLVED, "update-2"),
         ]
         again = await adapter.poll(None)
         assert again.items == first.items, "a poll that was not taken in brings the same"
         city.updates += [update("5", "OPEN", "2026-11-01T13:00:00+08:00"), update("6", "FIXED", "2026-11-01T14:00:00+08:00")]
         later = await adapter.poll(first.cursor)
-        assert [item.kind for item in later.items if isinstance(item, Report)] == [ReportKind.PROGRESS, ReportKind.RESOLVED]
+        assert [item.kind for item in later.items if isinstance(item, Feedback)] == [
+            FeedbackKind.PROGRESS,
+            FeedbackKind.RESOLVED,
+        ]
         assert (await adapter.poll(later.cursor)).items == []
 
 
@@ -153,8 +156,8 @@ async def test_status_that_the_settings_map_counts_before_the_usual_ones() -> No
         await adapter.deliver(sample_assignment())
         city.updates = [update("1", "CLOSED", "2026-11-01T10:00:00+08:00")]
         (item,) = (await adapter.poll(None)).items
-    assert isinstance(item, Report)
-    assert item.kind is ReportKind.RETURNED
+    assert isinstance(item, Feedback)
+    assert item.kind is FeedbackKind.RETURNED
     assert item.note == "对方不予办理"
 
 
@@ -165,24 +168,24 @@ async def test_bare_server_is_followed_by_status_and_a_lost_poll_is_told_again()
         await adapter.deliver(sample_assignment())
         city.requests = [{"service_request_id": "1", "status": "open"}]
         first = await adapter.poll(None)
-        assert [item.kind for item in first.items if isinstance(item, Report)] == [ReportKind.ACCEPTED]
+        assert [item.kind for item in first.items if isinstance(item, Feedback)] == [FeedbackKind.ACCEPTED]
     async with adapter_of(city, store) as adapter:
         again = await adapter.poll(None)
         assert [item.id for item in again.items] == [item.id for item in first.items], "the hub never came back with its cursor"
         city.requests = [{"service_request_id": "1", "status": "closed", "status_notes": "已更换"}]
         second = await adapter.poll(again.cursor)
-        assert [(item.kind, item.note) for item in second.items if isinstance(item, Report)] == [
-            (ReportKind.RESOLVED, "已更换")
+        assert [(item.kind, item.note) for item in second.items if isinstance(item, Feedback)] == [
+            (FeedbackKind.RESOLVED, "已更换")
         ]
         third = await adapter.poll(second.cursor)
         assert third.items == []
         city.requests = [{"service_request_id": "1", "status": "open"}]
         fourth = await adapter.poll(third.cursor)
-        assert [item.kind for item in fourth.items if isinstance(item, Report)] == [ReportKind.PROGRESS]
+        assert [item.kind for item in fourth.items if isinstance(item, Feedback)] == [FeedbackKind.PROGRESS]
         city.requests = [{"service_request_id": "1", "status": "closed"}]
         fifth = await adapter.poll(fourth.cursor)
-        (item,) = [item for item in fifth.items if isinstance(item, Report)]
-        assert item.kind is ReportKind.RESOLVED
+        (item,) = [item for item in fifth.items if isinstance(item, Feedback)]
+        assert item.kind is FeedbackKind.RESOLVED
         assert item.id not in {item.id for item in second.items}
 
 
@@ -220,13 +223,13 @@ async def test_token_becomes_a_number_and_reports_find_their_assignment(batch: S
         assignment = sample_assignment()
         receipt = await adapter.deliver(assignment)
         assert receipt.ticket.startswith("token:")
-        kinds: list[ReportKind] = []
+        kinds: list[FeedbackKind] = []
         cursor: str | None = None
         async with asyncio.timeout(PATIENCE):
-            while ReportKind.RESOLVED not in kinds:
+            while FeedbackKind.RESOLVED not in kinds:
                 poll = await adapter.poll(cursor)
                 cursor = poll.cursor
-                kinds += [item.kind for item in poll.items if isinstance(item, Report) and item.key == assignment.key]
+                kinds += [item.kind for item in poll.items if isinstance(item, Feedback) and item.key == assignment.key]
                 await asyncio.sleep(0.05)
 
 

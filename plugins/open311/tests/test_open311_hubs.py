@@ -188,7 +188,7 @@ async def test_one_hub_delivers_to_another_and_follows_the_case_to_its_end(tmp_p
         assert request["status"] == "closed"
         story = (await client.get(f"/api/v1/cases/{case}/timeline?fresh=true", headers=headers)).json()["items"]
         assert [item["event"] for item in story].count("assignment.resolved") == 1
-        assert "assignment.report_conflicted" not in {item["event"] for item in story}
+        assert "assignment.feedback_conflicted" not in {item["event"] for item in story}
         assert "内部备注" not in json.dumps(story, ensure_ascii=False)
 
 

@@ -27,15 +27,15 @@ from hub import (
     Capability,
     Crosswalk,
     DeliveryError,
+    Feedback,
+    FeedbackKind,
     Health,
     IncomingCase,
     Manifest,
     Poll,
     Receipt,
     Refused,
-    Report,
     ReportedFile,
-    ReportKind,
     Standing,
     StandingState,
 )
@@ -63,10 +63,10 @@ _AUDITED = 200
 CROSSWALK = Crosswalk(
     version=1,
     statuses={
-        "accepted": ReportKind.ACCEPTED,
-        "progress": ReportKind.PROGRESS,
-        "resolved": ReportKind.RESOLVED,
-        "returned": ReportKind.RETURNED,
+        "accepted": FeedbackKind.ACCEPTED,
+        "progress": FeedbackKind.PROGRESS,
+        "resolved": FeedbackKind.RESOLVED,
+        "returned": FeedbackKind.RETURNED,
     },
 )
 """All that people can do on a page."""
@@ -203,7 +203,7 @@ class PageAdapter(Adapter):
             raise Refused(_reason(answer), subject=assignment.key)
         _read(OrderStanding, answer, 200)
 
-    async def parse_callback(self, request: CallbackRequest) -> Sequence[Report | IncomingCase]:
+    async def parse_callback(self, request: CallbackRequest) -> Sequence[Feedback | IncomingCase]:
         """Check the signature, read what somebody did, fetch the photos it names.
 
         Raises CallbackRejected; with 503 when a photo can't be fetched now, so the desk calls again.
@@ -284,11 +284,11 @@ class PageAdapter(Adapter):
         receipt = await self.lookup(assignment)
         return None if receipt is None else receipt.ticket
 
-    def _report(self, event: DeskEvent, files: Sequence[ReportedFile], *, lost: int = 0) -> Report:
+    def _report(self, event: DeskEvent, files: Sequence[ReportedFile], *, lost: int = 0) -> Feedback:
         note = event.note
         if lost:
             note = f"{note or ''}（{lost} 张照片未能取得）"
-        return Report(
+        return Feedback(
             id=event.id,
             kind=self.words.kind(event.kind, about=event.key),
             key=event.key,
@@ -299,7 +299,7 @@ class PageAdapter(Adapter):
             files=tuple(files),
         )
 
-    async def _polled(self, event: DeskEvent) -> Report:
+    async def _polled(self, event: DeskEvent) -> Feedback:
         files: list[ReportedFile] = []
         for number, photo in enumerate(event.photos, start=1):
             try:

@@ -29,11 +29,11 @@ from hub import (
     AdapterFault,
     CallbackRejected,
     CallbackRequest,
+    Feedback,
+    FeedbackKind,
     Health,
     Poll,
     Refused,
-    Report,
-    ReportKind,
     Severity,
     StandingState,
     Unavailable,
@@ -163,8 +163,8 @@ async def test_simulated_people_bring_photos_and_survive_a_kill(desk_process: Si
             desk_process.start()
 
             def resolved() -> dict[str | None, int]:
-                reports = [item for item in inbox.items if isinstance(item, Report)]
-                return {item.key: len(item.files) for item in reports if item.kind is ReportKind.RESOLVED}
+                reports = [item for item in inbox.items if isinstance(item, Feedback)]
+                return {item.key: len(item.files) for item in reports if item.kind is FeedbackKind.RESOLVED}
 
             await eventually(lambda: resolved() == dict.fromkeys(keys, 1))
             await eventually(lambda: desk_process.control("GET", "/_sim/state")["unsent_callbacks"] == 0)
@@ -176,12 +176,12 @@ async def test_people_give_back_when_told_so(returning_process: SimulatorProcess
         async with running_adapter(PageAdapter, adapter_settings(returning_process.url, SECRET), timeout=5) as adapter:
             inbox.adapter = adapter
             await adapter.deliver(sample_assignment(unit="landscaping"))
-            await eventually(lambda: any(_kind(item) is ReportKind.RETURNED for item in inbox.items))
+            await eventually(lambda: any(_kind(item) is FeedbackKind.RETURNED for item in inbox.items))
     assert [ticket["state"] for ticket in returning_process.tickets()] == ["returned"]
 
 
-def _kind(item: object) -> ReportKind | None:
-    return item.kind if isinstance(item, Report) else None
+def _kind(item: object) -> FeedbackKind | None:
+    return item.kind if isinstance(item, Feedback) else None
 
 
 PHOTO = b"\x89PNG" + bytes(range(256)) * 40_000
@@ -237,7 +237,7 @@ async def test_large_photo_is_fetched_in_pieces_from_the_desk_only() -> None:
 
     async with _adapter(answer) as adapter:
         (report,) = await adapter.parse_callback(_request(_event()))
-    assert isinstance(report, Report)
+    assert isinstance(report, Feedback)
     assert report.files[0].content == PHOTO
     assert len(PHOTO) > 2 * PHOTO_PIECE
     assert {url.host for url in asked} == {"desk"}
@@ -284,8 +284,8 @@ async def test_status_nobody_mapped_is_progress_and_told() -> None:
     words = WordTable(PageAdapter.manifest.crosswalk, lambda table, word, about: told.append((table, word, about)))
     async with _adapter(_piece, words=words) as adapter:
         (report,) = await adapter.parse_callback(_request(_event(kind="postponed")))
-    assert isinstance(report, Report)
-    assert report.kind is ReportKind.PROGRESS
+    assert isinstance(report, Feedback)
+    assert report.kind is FeedbackKind.PROGRESS
     assert told == [("statuses", "postponed", "k.a1")]
 
 
@@ -330,10 +330,10 @@ async def test_reports_that_did_not_come_are_fetched_and_named_when_asking_on() 
         poll = await adapter.poll(None)
         await adapter.poll(poll.cursor)
     first, second = poll.items
-    assert isinstance(first, Report)
-    assert isinstance(second, Report)
-    assert (first.id, first.kind, first.files) == ("GD1-1", ReportKind.ACCEPTED, ())
-    assert (second.kind, second.files[0].content, second.note) == (ReportKind.RESOLVED, PHOTO, None)
+    assert isinstance(first, Feedback)
+    assert isinstance(second, Feedback)
+    assert (first.id, first.kind, first.files) == ("GD1-1", FeedbackKind.ACCEPTED, ())
+    assert (second.kind, second.files[0].content, second.note) == (FeedbackKind.RESOLVED, PHOTO, None)
     assert (poll.cursor, poll.more, asked) == ("GD1-1,GD1-2", True, ["", "GD1-1,GD1-2"])
 
 
@@ -345,7 +345,7 @@ async def test_photo_that_is_lost_does_not_hold_up_what_is_fetched() -> None:
 
     async with _adapter(answer) as adapter:
         (report,) = (await adapter.poll(None)).items
-    assert isinstance(report, Report)
+    assert isinstance(report, Feedback)
     assert (report.note, report.files) == ("已疏通（1 张照片未能取得）", ())
 
 

@@ -19,13 +19,13 @@ from hub import (
     Audit,
     Capability,
     Crosswalk,
+    Feedback,
+    FeedbackKind,
     Health,
     Manifest,
     Poll,
     Receipt,
     Refused,
-    Report,
-    ReportKind,
     Severity,
     Standing,
     StandingState,
@@ -36,11 +36,11 @@ PRIORITY = {Severity.URGENT: 1, Severity.MAJOR: 2, Severity.ORDINARY: 3, Severit
 """警情等级: 1 is answered within seconds."""
 _CHINA = timezone(timedelta(hours=8))
 STATUSES = {
-    "ACCEPTED": ReportKind.ACCEPTED,
-    "DISPATCHED": ReportKind.PROGRESS,
-    "ON_SITE": ReportKind.PROGRESS,
-    "DONE": ReportKind.RESOLVED,
-    "RETURNED": ReportKind.RETURNED,
+    "ACCEPTED": FeedbackKind.ACCEPTED,
+    "DISPATCHED": FeedbackKind.PROGRESS,
+    "ON_SITE": FeedbackKind.PROGRESS,
+    "DONE": FeedbackKind.RESOLVED,
+    "RETURNED": FeedbackKind.RETURNED,
 }
 """Every kind of receipt the interface documents."""
 _STANDINGS = {
@@ -153,9 +153,9 @@ class PoliceAdapter(Adapter):
     def _settings(self) -> PoliceSettings:
         return cast(PoliceSettings, self.settings)
 
-    def _report(self, receipt: Any) -> Report:
+    def _report(self, receipt: Any) -> Feedback:
         """One receipt as a report; a kind the interface gained later is progress, and a repair says so."""
-        return Report(
+        return Feedback(
             id=str(receipt.receiptId),
             kind=self.words.kind(str(receipt.kind), about=str(receipt.serial)),
             key=str(receipt.reference),

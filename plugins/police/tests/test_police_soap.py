@@ -21,10 +21,10 @@ from hub import (
     AdapterFault,
     Contact,
     CredentialsRejected,
+    Feedback,
+    FeedbackKind,
     OutcomeUnknown,
     Refused,
-    Report,
-    ReportKind,
     Severity,
     Unavailable,
 )
@@ -162,8 +162,8 @@ async def test_receipts_of_unknown_kind_are_taken_as_progress_and_times_are_awar
         poll = await adapter.poll("7")
     assert (poll.cursor, poll.more, len(poll.items)) == ("9", True, 2)
     for report in poll.items:
-        assert isinstance(report, Report)
-        assert (report.kind, report.at) == (ReportKind.PROGRESS, datetime(2024, 5, 6, 15, 50, tzinfo=UTC))
+        assert isinstance(report, Feedback)
+        assert (report.kind, report.at) == (FeedbackKind.PROGRESS, datetime(2024, 5, 6, 15, 50, tzinfo=UTC))
 
 
 async def test_incident_travels_whole_without_the_password() -> None:
@@ -204,8 +204,8 @@ async def test_urgent_incident_is_taken_within_seconds_at_any_pace(police: Simul
 
         await eventually(taken)
         poll = await adapter.poll(None)
-    assert [(item.kind, item.ticket) for item in poll.items if isinstance(item, Report)] == [
-        (ReportKind.ACCEPTED, urgent.ticket)
+    assert [(item.kind, item.ticket) for item in poll.items if isinstance(item, Feedback)] == [
+        (FeedbackKind.ACCEPTED, urgent.ticket)
     ]
 
 
@@ -229,7 +229,7 @@ async def test_returned_incident_is_not_theirs_to_recall(tmp_path: Path) -> None
             await eventually(lambda: police.tickets()[0]["state"] == "returned")
             await adapter.recall(replace(assignment, ticket=receipt.ticket), "重复")
             poll = await adapter.poll(None)
-    assert [item.kind for item in poll.items if isinstance(item, Report)] == [ReportKind.ACCEPTED, ReportKind.RETURNED]
+    assert [item.kind for item in poll.items if isinstance(item, Feedback)] == [FeedbackKind.ACCEPTED, FeedbackKind.RETURNED]
 
 
 def test_served_wsdl_describes_the_running_endpoint(police: SimulatorProcess) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from hub import Channel, Contact, IncomingCase, Report, ReportedFile, ReportKind
+from hub import Channel, Contact, Feedback, FeedbackKind, IncomingCase, ReportedFile
 from hub_table.cells import is_key, moment_of, text_of
 from hub_table.sheets import Row
 
@@ -32,7 +32,7 @@ class Form:
 
     columns: Mapping[str, str]
     case_columns: Mapping[str, str]
-    statuses: Mapping[str, ReportKind]
+    statuses: Mapping[str, FeedbackKind]
     new_cases: bool
     channel: Channel
     zone: ZoneInfo
@@ -42,7 +42,7 @@ class Form:
 class Returned:
     """What a table brought; `attached`: names of the files its rows speak of."""
 
-    items: tuple[Report | IncomingCase, ...]
+    items: tuple[Feedback | IncomingCase, ...]
     errors: tuple[RowError, ...]
     attached: frozenset[str] = frozenset()
     unmapped: Mapping[str, str] = field(default_factory=dict)
@@ -68,7 +68,7 @@ def read_back(rows: Sequence[Row], form: Form, file: Callable[[str], ReportedFil
     ):
         needed = "、".join(dict.fromkeys((form.columns["key"], form.columns.get("ticket", form.columns["key"]))))
         return Returned(items=(), errors=(RowError(rows[0].number, "", f"第一行应为列名，其中须有“{needed}”之一"),))
-    items: dict[str, Report | IncomingCase] = {}
+    items: dict[str, Feedback | IncomingCase] = {}
     errors: list[RowError] = []
     attached: set[str] = set()
     unmapped: dict[str, str] = {}
@@ -81,7 +81,7 @@ def read_back(rows: Sequence[Row], form: Form, file: Callable[[str], ReportedFil
             continue
         errors += [RowError(row.number, problem.column, problem.reason) for problem in problems]
         if item is not None:
-            items.setdefault(item.id if isinstance(item, Report) else f"ref {item.ref}", item)
+            items.setdefault(item.id if isinstance(item, Feedback) else f"ref {item.ref}", item)
     return Returned(items=tuple(items.values()), errors=tuple(errors), attached=frozenset(attached), unmapped=unmapped)
 
 
@@ -92,7 +92,7 @@ def _item(
     now: datetime,
     attached: set[str],
     unmapped: dict[str, str],
-) -> tuple[Report | IncomingCase | None, list[_Bad]]:
+) -> tuple[Feedback | IncomingCase | None, list[_Bad]]:
     columns = form.columns
     value = {field: said.get(column, "").removeprefix("'") for field, column in columns.items()}
     key, ticket = value["key"], value.get("ticket", "")
@@ -116,9 +116,9 @@ def _item(
     if status not in form.statuses:
         unmapped.setdefault(status, key or ticket)
     digest = hashlib.sha256("\0".join((key or ticket, status, value.get("note", ""), value.get("at", ""), *names)).encode())
-    report = Report(
+    report = Feedback(
         id=f"row-{digest.hexdigest()[:32]}",
-        kind=form.statuses.get(status, ReportKind.PROGRESS),
+        kind=form.statuses.get(status, FeedbackKind.PROGRESS),
         key=key or None,
         ticket=None if key else ticket,
         at=at,

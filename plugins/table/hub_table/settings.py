@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import Field, field_validator, model_validator
 
-from hub import AdapterSettings, Channel, ReportKind
+from hub import AdapterSettings, Channel, FeedbackKind
 
 COLUMNS: dict[str, str] = {
     "kind": "类型",
@@ -48,19 +48,19 @@ CASE_COLUMNS: dict[str, str] = {
 }
 """Columns of rows without a number of ours: new cases."""
 
-STATUSES: dict[str, ReportKind] = {
-    "受理": ReportKind.ACCEPTED,
-    "已受理": ReportKind.ACCEPTED,
-    "签收": ReportKind.ACCEPTED,
-    "已签收": ReportKind.ACCEPTED,
-    "处理中": ReportKind.PROGRESS,
-    "办理中": ReportKind.PROGRESS,
-    "办结": ReportKind.RESOLVED,
-    "已办结": ReportKind.RESOLVED,
-    "已完成": ReportKind.RESOLVED,
-    "退回": ReportKind.RETURNED,
-    "退单": ReportKind.RETURNED,
-    "不予受理": ReportKind.RETURNED,
+STATUSES: dict[str, FeedbackKind] = {
+    "受理": FeedbackKind.ACCEPTED,
+    "已受理": FeedbackKind.ACCEPTED,
+    "签收": FeedbackKind.ACCEPTED,
+    "已签收": FeedbackKind.ACCEPTED,
+    "处理中": FeedbackKind.PROGRESS,
+    "办理中": FeedbackKind.PROGRESS,
+    "办结": FeedbackKind.RESOLVED,
+    "已办结": FeedbackKind.RESOLVED,
+    "已完成": FeedbackKind.RESOLVED,
+    "退回": FeedbackKind.RETURNED,
+    "退单": FeedbackKind.RETURNED,
+    "不予受理": FeedbackKind.RETURNED,
 }
 
 _NAME = re.compile(r'[^\x00-\x1f/\\:*?"<>|.~][^\x00-\x1f/\\:*?"<>|]{0,79}')
@@ -89,7 +89,7 @@ class TableSettings(AdapterSettings):
     case_columns: dict[str, str] = Field(
         default_factory=lambda: dict(CASE_COLUMNS), description="Field → column of rows that are new cases."
     )
-    statuses: dict[str, ReportKind] = Field(
+    statuses: dict[str, FeedbackKind] = Field(
         default_factory=dict, description="办理状态 → what it reports; before the crosswalk's and the built-in ones."
     )
     new_cases: bool = Field(False, description="Rows without a number of ours open cases.")

@@ -9,16 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 
-from hub import ReportKind, Standing, StandingState
+from hub import FeedbackKind, Standing, StandingState
 from hub_table.cells import is_key, text_of, ticket_of
 from hub_table.returns import Form
 from hub_table.sheets import Row
 
 _STATES = {
-    ReportKind.ACCEPTED: StandingState.ACCEPTED,
-    ReportKind.PROGRESS: StandingState.ACCEPTED,
-    ReportKind.RESOLVED: StandingState.RESOLVED,
-    ReportKind.RETURNED: StandingState.RETURNED,
+    FeedbackKind.ACCEPTED: StandingState.ACCEPTED,
+    FeedbackKind.PROGRESS: StandingState.ACCEPTED,
+    FeedbackKind.RESOLVED: StandingState.RESOLVED,
+    FeedbackKind.RETURNED: StandingState.RETURNED,
 }
 
 
@@ -67,5 +67,5 @@ def _state(value: Mapping[str, str], form: Form, reading: Reading) -> StandingSt
             return StandingState.RECALLED if kind == "撤回" else None
         case Reading.ACCEPTED | Reading.ENDED:
             status = value.get("status", "")
-            state = _STATES.get(form.statuses.get(status, ReportKind.PROGRESS)) if status else None
+            state = _STATES.get(form.statuses.get(status, FeedbackKind.PROGRESS)) if status else None
             return state if (state is StandingState.ACCEPTED) == (reading is Reading.ACCEPTED) else None

@@ -22,10 +22,10 @@ from hub import (
     AdapterFault,
     Assignment,
     CredentialsRejected,
+    Feedback,
     IncomingCase,
     OutcomeUnknown,
     Poll,
-    Report,
     Unavailable,
 )
 from hub.testing.kit import MemoryStore, running_adapter, sample_assignment
@@ -66,8 +66,8 @@ def drop(share: Path, name: str, *rows: str) -> Path:
     return path
 
 
-async def taken(adapter: TableAdapter) -> list[Report | IncomingCase]:
-    items: list[Report | IncomingCase] = []
+async def taken(adapter: TableAdapter) -> list[Feedback | IncomingCase]:
+    items: list[Feedback | IncomingCase] = []
     poll = Poll(items=[], cursor=None, more=True)
     while poll.more:
         poll = await adapter.poll(poll.cursor)
@@ -290,7 +290,7 @@ async def test_links_out_of_the_folder_are_not_followed(opened: Callable[..., An
     drop(share, "a.csv", f"{numbers(assignment)},办结,,{names}")
     async with opened() as adapter:
         (report,) = await taken(adapter)
-    assert isinstance(report, Report)
+    assert isinstance(report, Feedback)
     assert report.files == ()
     told = (share / "反馈" / "a.csv.错误.csv").read_text("utf-8-sig")
     assert told.count("不是普通文件") == 2

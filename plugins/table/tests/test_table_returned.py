@@ -21,10 +21,10 @@ from hub import (
     AdapterFault,
     Assignment,
     Crosswalk,
+    Feedback,
+    FeedbackKind,
     IncomingCase,
     Poll,
-    Report,
-    ReportKind,
 )
 from hub.contract import Context, WordTable
 from hub.platform.adapters.outbound import departmental_client
@@ -66,8 +66,8 @@ def drop(share: Path, name: str, *rows: str) -> Path:
     return path
 
 
-async def taken(adapter: TableAdapter) -> list[Report | IncomingCase]:
-    items: list[Report | IncomingCase] = []
+async def taken(adapter: TableAdapter) -> list[Feedback | IncomingCase]:
+    items: list[Feedback | IncomingCase] = []
     poll = Poll(items=[], cursor=None, more=True)
     while poll.more:
         poll = await adapter.poll(poll.cursor)
@@ -92,8 +92,8 @@ async def test_table_is_archived_only_after_its_rows_were_committed(opened: Call
         assert first == again
         assert path.exists()
         (report,) = first.items
-        assert isinstance(report, Report)
-        assert (report.kind, report.key, report.files[0].content) == (ReportKind.RESOLVED, assignment.key, b"photo")
+        assert isinstance(report, Feedback)
+        assert (report.kind, report.key, report.files[0].content) == (FeedbackKind.RESOLVED, assignment.key, b"photo")
         after = await adapter.poll(first.cursor)
         assert (after.items, after.more) == ([], False)
     assert list((share / "反馈").iterdir()) == []
@@ -108,7 +108,7 @@ async def test_long_table_comes_in_pages_and_each_row_once(opened: Callable[...,
         second = await adapter.poll(first.cursor)
         assert (len(first.items), len(second.items), await adapter.poll(first.cursor)) == (3, 3, second)
         items = await taken(adapter)
-    assert [item.key for item in items if isinstance(item, Report)] == [assignment.key for assignment in wanted]
+    assert [item.key for item in items if isinstance(item, Feedback)] == [assignment.key for assignment in wanted]
 
 
 async def test_table_that_was_changed_meanwhile_is_read_again(opened: Callable[..., Any], share: Path) -> None:
@@ -130,7 +130,7 @@ async def test_errors_stand_beside_the_table_and_go_when_it_is_right(opened: Cal
     (share / "反馈" / "c.csv").write_bytes(b"x" * 3000)
     async with opened(file_max_bytes=2000) as adapter:
         items = await taken(adapter)
-        assert [item.key for item in items if isinstance(item, Report)] == [assignment.key]
+        assert [item.key for item in items if isinstance(item, Feedback)] == [assignment.key]
         beside = {path.name: path.read_text("utf-8-sig") for path in (share / "反馈").iterdir()}
         assert beside.keys() == {"a.csv.错误.csv", "b.xlsx.错误.csv", "c.csv.错误.csv"}
         assert beside["a.csv.错误.csv"].splitlines() == ["行号,列名,原因", "2,系统编号,系统编号不完整或被改动"]
@@ -180,8 +180,8 @@ async def test_filled_in_work_list_is_a_table_of_reports(opened: Callable[..., A
         sheet.cell(2, column + 2).value = datetime(2026, 11, 23, 14, 30)  # noqa: DTZ001 - as Excel stores it
         book.save(share / "反馈" / "填好.xlsx")
         (report,) = await taken(adapter)
-    assert isinstance(report, Report)
-    assert (report.kind, report.key) == (ReportKind.RESOLVED, done.key)
+    assert isinstance(report, Feedback)
+    assert (report.kind, report.key) == (FeedbackKind.RESOLVED, done.key)
     assert report.at == datetime(2026, 11, 23, 6, 30, tzinfo=UTC)
 
 
@@ -196,7 +196,7 @@ async def test_new_cases_come_by_rows_without_a_number(opened: Callable[..., Any
 async def test_word_in_no_table_is_told_to_the_hub_once(share: Path) -> None:
     told: list[tuple[str, str, str | None]] = []
     assignment = sample_assignment()
-    words = WordTable(Crosswalk(statuses={"搞定": ReportKind.RESOLVED}), lambda *said: told.append(said))
+    words = WordTable(Crosswalk(statuses={"搞定": FeedbackKind.RESOLVED}), lambda *said: told.append(said))
     async with departmental_client("table", timeout=1) as http:
         log = structlog.get_logger()
         context = Context(instance="t", http=http, store=MemoryStore(), log=log, callback_url="http://x", words=words)
@@ -213,7 +213,7 @@ async def test_word_in_no_table_is_told_to_the_hub_once(share: Path) -> None:
             items = await taken(adapter)
         finally:
             await adapter.stop()
-    assert [item.kind for item in items if isinstance(item, Report)] == [ReportKind.PROGRESS] * 2 + [ReportKind.RESOLVED]
+    assert [item.kind for item in items if isinstance(item, Feedback)] == [FeedbackKind.PROGRESS] * 2 + [FeedbackKind.RESOLVED]
     assert told == [("statuses", "会办中", assignment.key)]
 
 

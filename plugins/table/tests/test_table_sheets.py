@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from openpyxl import Workbook, load_workbook
 from pydantic import ValidationError
 
-from hub import Channel, IncomingCase, Report, ReportedFile, ReportKind
+from hub import Channel, Feedback, FeedbackKind, IncomingCase, ReportedFile
 
 ZONE = ZoneInfo("Asia/Shanghai")
 NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
@@ -208,12 +208,12 @@ HEAD = "派单编号,系统编号,办理状态,办理情况,办理时间,附件"
 def test_row_is_a_report_by_key_or_ticket() -> None:
     returned = back(HEAD, f"BG1,{KEY},办结,已清理,2026-11-23 14:30,a.jpg；b.jpg", "BG2,,受理,,,", f"BG3,{KEY},,,,", ",,,,,")
     first, second = returned.items
-    assert isinstance(first, Report)
-    assert isinstance(second, Report)
-    assert (first.kind, first.key, first.ticket, first.note) == (ReportKind.RESOLVED, KEY, None, "已清理")
+    assert isinstance(first, Feedback)
+    assert isinstance(second, Feedback)
+    assert (first.kind, first.key, first.ticket, first.note) == (FeedbackKind.RESOLVED, KEY, None, "已清理")
     assert first.at == datetime(2026, 11, 23, 6, 30, tzinfo=UTC)
     assert [file.name for file in first.files] == ["a.jpg", "b.jpg"]
-    assert (second.kind, second.key, second.ticket, second.note) == (ReportKind.ACCEPTED, None, "BG2", "受理")
+    assert (second.kind, second.key, second.ticket, second.note) == (FeedbackKind.ACCEPTED, None, "BG2", "受理")
     assert returned.attached == {"a.jpg", "b.jpg"}
     assert returned.errors == ()
 
@@ -223,9 +223,9 @@ def test_same_row_is_one_report_wherever_it_stands() -> None:
     (one,) = back(HEAD, row, row).items
     (again,) = back("办理状态,办理情况,系统编号", f"办结,已清理,{KEY}").items
     (other,) = back(HEAD, f"BG1,{KEY},办结,另,,").items
-    assert isinstance(one, Report)
-    assert isinstance(again, Report)
-    assert isinstance(other, Report)
+    assert isinstance(one, Feedback)
+    assert isinstance(again, Feedback)
+    assert isinstance(other, Feedback)
     assert one.id == again.id != other.id
 
 
@@ -242,19 +242,19 @@ def test_row_that_cannot_be_read_is_named_and_the_rest_is_taken() -> None:
         (6, "办理状态"),
         (7, "附件"),
     ]
-    assert [item.kind for item in returned.items if isinstance(item, Report)] == [ReportKind.RETURNED]
+    assert [item.kind for item in returned.items if isinstance(item, Feedback)] == [FeedbackKind.RETURNED]
 
 
 def test_status_that_is_not_mapped_is_progress_and_told() -> None:
     returned = back(HEAD, f",{KEY},会办中,,,")
-    assert [item.kind for item in returned.items if isinstance(item, Report)] == [ReportKind.PROGRESS]
+    assert [item.kind for item in returned.items if isinstance(item, Feedback)] == [FeedbackKind.PROGRESS]
     assert returned.unmapped == {"会办中": KEY}
 
 
 def test_too_many_attachments_are_cut_off_and_told() -> None:
     returned = back(HEAD, f",{KEY},办结,,,{';'.join(f'{n}.jpg' for n in range(12))}")
     (report,) = returned.items
-    assert isinstance(report, Report)
+    assert isinstance(report, Feedback)
     assert len(report.files) == 10
     assert [error.column for error in returned.errors] == ["附件"]
 
@@ -315,7 +315,7 @@ def test_filled_in_workbook_is_read() -> None:
     book.save(out)
     returned = read_back(sheets.read("a.XLSX", out.getvalue(), rows_max=10), Form(**_form()), attachment, NOW)
     (report,) = returned.items
-    assert isinstance(report, Report)
+    assert isinstance(report, Feedback)
     assert report.at == datetime(2026, 11, 23, 6, 30, tzinfo=UTC)
 
 

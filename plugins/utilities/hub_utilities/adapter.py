@@ -26,13 +26,13 @@ from hub import (
     Capability,
     CredentialsRejected,
     Crosswalk,
+    Feedback,
     Health,
     IncomingCase,
     Manifest,
     Poll,
     Receipt,
     Refused,
-    Report,
     Unavailable,
 )
 from hub_utilities.access import Budget, TokenSource
@@ -156,7 +156,7 @@ class UtilitiesAdapter(Adapter):
         """
         seen_changes, seen_outages = _parse_cursor(cursor)
         changes = await self._page(Changes, "/work-orders/changes", seen_changes)
-        items: list[Report | IncomingCase] = [change.report(self.words) for change in changes.items]
+        items: list[Feedback | IncomingCase] = [change.report(self.words) for change in changes.items]
         if not self._settings.outages:
             return Poll(items=items, cursor=f"{changes.next}.{seen_outages}", more=changes.more)
         outages = await self._page(Outages, "/outages", seen_outages)

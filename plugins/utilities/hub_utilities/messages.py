@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, Field, StringConstraints
 
-from hub import Channel, IncomingCase, Report, ReportKind, Severity, Standing, StandingState, Words
+from hub import Channel, Feedback, FeedbackKind, IncomingCase, Severity, Standing, StandingState, Words
 
 Kind = Literal["water", "drainage", "power", "gas", "heat"]
 """What a company supplies."""
@@ -23,12 +23,12 @@ COMPANY_NAMES: Mapping[str, str] = {
     "gas": "燃气公司",
     "heat": "供热公司",
 }
-STATUSES: Mapping[str, ReportKind] = {
-    "accepted": ReportKind.ACCEPTED,
-    "crew_sent": ReportKind.PROGRESS,
-    "working": ReportKind.PROGRESS,
-    "completed": ReportKind.RESOLVED,
-    "rejected": ReportKind.RETURNED,
+STATUSES: Mapping[str, FeedbackKind] = {
+    "accepted": FeedbackKind.ACCEPTED,
+    "crew_sent": FeedbackKind.PROGRESS,
+    "working": FeedbackKind.PROGRESS,
+    "completed": FeedbackKind.RESOLVED,
+    "rejected": FeedbackKind.RETURNED,
 }
 """Every status that is a change of a work order."""
 _STANDINGS: Mapping[str, StandingState] = {
@@ -72,9 +72,9 @@ class Change(BaseModel):
     team: str | None = None
     note: str | None = None
 
-    def report(self, words: Words) -> Report:
+    def report(self, words: Words) -> Feedback:
         """The same in the hub's words."""
-        return Report(
+        return Feedback(
             id=self.id,
             kind=words.kind(self.status, about=self.number),
             key=self.reference,

@@ -21,10 +21,10 @@ from hub import (
     AdapterFault,
     Channel,
     CredentialsRejected,
+    Feedback,
+    FeedbackKind,
     IncomingCase,
     Refused,
-    Report,
-    ReportKind,
     Severity,
     Unavailable,
 )
@@ -167,7 +167,7 @@ async def test_done_work_order_cannot_be_recalled(start: Callable[..., Simulator
     async with running_adapter(UtilitiesAdapter, adapter_settings(platform.url, SECRET), timeout=5) as adapter:
         assignment = sample_assignment(unit="power")
         await adapter.deliver(assignment)
-        await _reports(adapter, {ReportKind.RESOLVED})
+        await _reports(adapter, {FeedbackKind.RESOLVED})
         with pytest.raises(Refused, match="已办结"):
             await adapter.recall(assignment, "重复")
 
@@ -176,7 +176,9 @@ async def test_work_orders_given_back_come_with_a_reason(start: Callable[..., Si
     platform = start("--returns", "1", pace="0.02")
     async with running_adapter(UtilitiesAdapter, adapter_settings(platform.url, SECRET), timeout=5) as adapter:
         await adapter.deliver(sample_assignment(unit="heat"))
-        returned = [report for report in await _reports(adapter, {ReportKind.RETURNED}) if report.kind is ReportKind.RETURNED]
+        returned = [
+            report for report in await _reports(adapter, {FeedbackKind.RETURNED}) if report.kind is FeedbackKind.RETURNED
+        ]
     assert returned[0].note == "不属于本公司管网范围"
 
 
@@ -192,8 +194,8 @@ async def test_changes_come_in_pages_and_each_once(start: Callable[..., Simulato
         while True:
             poll = await adapter.poll(cursor)
             assert len(poll.items) <= 3
-            seen += [item.id for item in poll.items if isinstance(item, Report)]
-            assert all(item.key in keys for item in poll.items if isinstance(item, Report))
+            seen += [item.id for item in poll.items if isinstance(item, Feedback)]
+            assert all(item.key in keys for item in poll.items if isinstance(item, Feedback))
             cursor, pages = poll.cursor, pages + 1
             if not poll.more:
                 break
@@ -292,12 +294,12 @@ async def _delivered(adapter: Adapter) -> Any:
     return assignment
 
 
-async def _reports(adapter: Adapter, kinds: set[ReportKind], *, within: float = 10) -> list[Report]:
-    reports: list[Report] = []
+async def _reports(adapter: Adapter, kinds: set[FeedbackKind], *, within: float = 10) -> list[Feedback]:
+    reports: list[Feedback] = []
     cursor: str | None = None
     async with asyncio.timeout(within):
         while not kinds <= {report.kind for report in reports}:
             poll = await adapter.poll(cursor)
             cursor = poll.cursor
-            reports += [item for item in poll.items if isinstance(item, Report)]
+            reports += [item for item in poll.items if isinstance(item, Feedback)]
     return reports

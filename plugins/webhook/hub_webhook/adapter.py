@@ -28,6 +28,8 @@ from hub import (
     Capability,
     Crosswalk,
     DeliveryError,
+    Feedback,
+    FeedbackKind,
     Health,
     IncomingCase,
     Manifest,
@@ -35,9 +37,7 @@ from hub import (
     OutcomeUnknown,
     Receipt,
     Refused,
-    Report,
     ReportedFile,
-    ReportKind,
     Unavailable,
     Withdrawn,
 )
@@ -100,10 +100,10 @@ class WebhookAdapter(Adapter):
         retry_schedule=RETRY_DELAYS,
         crosswalk=Crosswalk(
             statuses={
-                "assignment.accepted": ReportKind.ACCEPTED,
-                "assignment.progressed": ReportKind.PROGRESS,
-                "assignment.resolved": ReportKind.RESOLVED,
-                "assignment.returned": ReportKind.RETURNED,
+                "assignment.accepted": FeedbackKind.ACCEPTED,
+                "assignment.progressed": FeedbackKind.PROGRESS,
+                "assignment.resolved": FeedbackKind.RESOLVED,
+                "assignment.returned": FeedbackKind.RETURNED,
             }
         ),
     )
@@ -221,7 +221,7 @@ class WebhookAdapter(Adapter):
 
     # in
 
-    async def parse_callback(self, request: CallbackRequest) -> Sequence[Report | IncomingCase]:
+    async def parse_callback(self, request: CallbackRequest) -> Sequence[Feedback | IncomingCase]:
         """Check the signature, then read by the configured pointers. The report's id is the webhook-id: the hub takes each once."""
         try:
             id = self._verifier.verify(request.headers, request.body, now=time.time())

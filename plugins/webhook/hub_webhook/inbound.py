@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
-from hub import CallbackRejected, IncomingCase, Report, ReportedFile, ReportKind, Severity
+from hub import CallbackRejected, Feedback, FeedbackKind, IncomingCase, ReportedFile, Severity
 from hub_webhook.pointers import first, text_at
 from hub_webhook.settings import Callbacks
 
@@ -24,7 +24,7 @@ _AREA = range(6, 16)
 class Means(Protocol):
     """What a word of the department reports: the crosswalk's `kind`."""
 
-    def __call__(self, status: str, *, about: str | None = None) -> ReportKind:
+    def __call__(self, status: str, *, about: str | None = None) -> FeedbackKind:
         """What it means; `about`: key or ticket, for the repair item of a word nobody mapped."""
         ...
 
@@ -65,16 +65,16 @@ def type_of(document: Any, settings: Callbacks) -> str:
 
 def report_of(
     document: Any, kind: str, *, id: str, settings: Callbacks, means: Means, zone: ZoneInfo, files: tuple[ReportedFile, ...]
-) -> Report:
+) -> Feedback:
     """The report a callback makes; raises CallbackRejected(400)."""
     key, ticket = text_at(document, settings.key, most=200), text_at(document, settings.ticket, most=200)
     if key is None and ticket is None:
         raise wrong("neither our key nor your ticket is in the body")
     note = text_at(document, settings.note)
     reported = means(kind, about=key or ticket)
-    if reported is ReportKind.RETURNED and note is None:
+    if reported is FeedbackKind.RETURNED and note is None:
         raise wrong("a return needs its reason")
-    return Report(
+    return Feedback(
         id=text_at(document, settings.id, most=200) or id,
         kind=reported,
         key=key,

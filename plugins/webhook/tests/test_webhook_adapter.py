@@ -27,10 +27,10 @@ from hub import (
     CallbackRequest,
     CredentialsRejected,
     Crosswalk,
+    Feedback,
     Notice,
     OutcomeUnknown,
     Refused,
-    Report,
     Unavailable,
     Withdrawn,
 )
@@ -448,7 +448,7 @@ async def test_file_of_a_callback_is_fetched_from_the_endpoints_own_host_and_che
     async with speaking(receiver) as adapter:
         receiver.answers = [Response(photo)]
         (report,) = await adapter.parse_callback(request)
-        assert isinstance(report, Report)
+        assert isinstance(report, Feedback)
         assert [kept.content for kept in report.files] == [photo]
         came = receiver.came[0]
         assert (came.method, came.path) == ("GET", "/files/1")

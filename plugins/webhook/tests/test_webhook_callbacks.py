@@ -13,7 +13,7 @@ import pytest
 import structlog
 from hub_webhook import WebhookAdapter, WebhookSettings
 
-from hub import CallbackRejected, CallbackRequest, Channel, Context, Crosswalk, IncomingCase, Report, ReportKind
+from hub import CallbackRejected, CallbackRequest, Channel, Context, Crosswalk, Feedback, FeedbackKind, IncomingCase
 from hub.contract import WordTable
 from hub.platform.adapters.outbound import departmental_client
 from hub.testing.kit import MemoryStore
@@ -25,7 +25,7 @@ UNMAPPED: list[tuple[str, str, str | None]] = []
 
 
 @asynccontextmanager
-async def reading(statuses: dict[str, ReportKind] | None = None, **changes: Any) -> AsyncIterator[WebhookAdapter]:
+async def reading(statuses: dict[str, FeedbackKind] | None = None, **changes: Any) -> AsyncIterator[WebhookAdapter]:
     """An adapter as the hub starts it; `statuses` is the instance's own crosswalk."""
     given = {"url": "https://hook.example.org/in", "secret": OLD, **changes}
     UNMAPPED.clear()
@@ -51,9 +51,9 @@ def callback(body: object, *, id: str = "evt-1", secret: str = OLD, at: float | 
     return CallbackRequest(method="POST", path="", headers=headers, query={}, body=raw)
 
 
-async def report(adapter: WebhookAdapter, body: object, **given: Any) -> Report:
+async def report(adapter: WebhookAdapter, body: object, **given: Any) -> Feedback:
     (found,) = await adapter.parse_callback(callback(body, **given))
-    assert isinstance(found, Report)
+    assert isinstance(found, Feedback)
     return found
 
 
@@ -66,13 +66,13 @@ async def rejected(adapter: WebhookAdapter, request: CallbackRequest) -> Callbac
 @pytest.mark.parametrize(
     ("type", "kind"),
     [
-        ("assignment.accepted", ReportKind.ACCEPTED),
-        ("assignment.progressed", ReportKind.PROGRESS),
-        ("assignment.resolved", ReportKind.RESOLVED),
-        ("assignment.returned", ReportKind.RETURNED),
+        ("assignment.accepted", FeedbackKind.ACCEPTED),
+        ("assignment.progressed", FeedbackKind.PROGRESS),
+        ("assignment.resolved", FeedbackKind.RESOLVED),
+        ("assignment.returned", FeedbackKind.RETURNED),
     ],
 )
-async def test_default_form_is_read_flat_or_in_the_envelope(type: str, kind: ReportKind) -> None:
+async def test_default_form_is_read_flat_or_in_the_envelope(type: str, kind: FeedbackKind) -> None:
     said = {"key": KEY, "ticket": "T1", "at": "2026-03-02T10:00:00+08:00", "note": "已到场", "by": "一组"}
     async with reading() as adapter:
         for body in ({"type": type, **said}, {"type": type, "timestamp": "2020-01-01T00:00:00Z", "data": said}):
@@ -91,10 +91,10 @@ async def test_same_callback_again_is_the_same_report_again() -> None:
 
 async def test_own_words_are_read_by_configuration() -> None:
     pointers = {"type": ["/zt"], "key": ["/ref/ours"], "ticket": ["/gdh"], "at": ["/sj"], "note": ["/bz"], "id": ["/lsh"]}
-    statuses = {"05": ReportKind.RESOLVED, "2": ReportKind.ACCEPTED}
+    statuses = {"05": FeedbackKind.RESOLVED, "2": FeedbackKind.ACCEPTED}
     async with reading(statuses, callbacks=pointers) as adapter:
         found = await report(adapter, {"zt": "05", "gdh": 4711, "sj": "2026-03-02 10:00:00", "bz": " 完成 ", "lsh": "L-9"})
-        assert (found.id, found.kind, found.ticket, found.note) == ("L-9", ReportKind.RESOLVED, "4711", "完成")
+        assert (found.id, found.kind, found.ticket, found.note) == ("L-9", FeedbackKind.RESOLVED, "4711", "完成")
         assert found.at == datetime(2026, 3, 2, 2, 0, tzinfo=UTC), "without a zone it is the configured one"
         assert (await report(adapter, {"zt": 2, "gdh": "1", "sj": 1_700_000_000})).at == datetime.fromtimestamp(
             1_700_000_000, UTC
@@ -103,7 +103,7 @@ async def test_own_words_are_read_by_configuration() -> None:
 
 async def test_word_nobody_mapped_is_progress_and_a_repair_item() -> None:
     async with reading() as adapter:
-        assert (await report(adapter, {"type": "paused", "key": KEY})).kind is ReportKind.PROGRESS
+        assert (await report(adapter, {"type": "paused", "key": KEY})).kind is FeedbackKind.PROGRESS
     assert UNMAPPED == [("statuses", "paused", KEY)]
 
 

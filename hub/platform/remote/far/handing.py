@@ -21,7 +21,7 @@ from hub.model.effects import Verb
 from hub.platform.remote import messages
 from hub.platform.remote.far.journal import ENDED, IN_DOUBT, Journal, Row, State
 from hub.platform.remote.far.saying import Saying
-from hub.platform.remote.messages import Deliver, Inform, ReportName, Tell
+from hub.platform.remote.messages import AnswerName, Deliver, Inform, Tell
 from hub.platform.remote.protocol import Event
 from hub.privacy.marks import known_here
 from hub.privacy.masks import hider
@@ -169,7 +169,7 @@ class _JournalAttempts:
         row = self._row
         row = replace(row, attempt=max(data.attempt, row.attempt + 1), tries=row.tries + 1, state=State.BEGUN, ticket=None)
         begun = messages.Started(key=data.key, attempt=row.attempt)
-        await self._keep(row, *([(ReportName.STARTED, begun)] if row.attempt > data.attempt else []))
+        await self._keep(row, *([(AnswerName.STARTED, begun)] if row.attempt > data.attempt else []))
         self._beside.step("begun")
         return Assignment.of(data, contact=person)
 
@@ -178,28 +178,28 @@ class _JournalAttempts:
             self._beside.step("handed over")
         attempt = max(self._row.attempt, self._data.attempt)
         filed = messages.Filed(key=self._row.key, ticket=ticket, attempt=attempt, via=via)
-        await self._keep(replace(self._row, state=State.FILED, ticket=ticket), (ReportName.RECEIPT, filed))
+        await self._keep(replace(self._row, state=State.FILED, ticket=ticket), (AnswerName.RECEIPT, filed))
         self._beside.step("filed")
 
     async def not_there(self, reason: str) -> None:
         row = replace(self._row, state=State.FAILED)
         if self._row.state is State.BEGUN:
             ended = messages.Failure(key=row.key, attempt=row.attempt, error="interrupted", reason=reason)
-            await self._keep(row, (ReportName.FAILED, ended))
+            await self._keep(row, (AnswerName.FAILED, ended))
         self._row = row
 
     async def uncertain(self, reason: str) -> None:
         doubt = messages.Doubt(key=self._row.key, attempt=self._row.attempt, reason=reason)
-        await self._keep(replace(self._row, state=State.UNCERTAIN), (ReportName.UNCERTAIN, doubt))
+        await self._keep(replace(self._row, state=State.UNCERTAIN), (AnswerName.UNCERTAIN, doubt))
 
     async def failed(self, failure: FailedCall, *, asking: bool) -> None:
         then, row, now = failure.then, self._row, self._beside.clock()
         error, reason, status = failure.problem.code, failure.reason, failure.status
         if then.next is NextStep.REFUSED:
             refusal = messages.Refusal(key=row.key, attempt=row.attempt, reason=reason, status=status)
-            await self._keep(replace(row, state=State.REFUSED), (ReportName.REFUSED, refusal))
+            await self._keep(replace(row, state=State.REFUSED), (AnswerName.REFUSED, refusal))
             return
-        reports: list[tuple[ReportName, msgspec.Struct]] = []
+        reports: list[tuple[AnswerName, msgspec.Struct]] = []
         if not asking:
             ended = messages.Failure(
                 key=row.key,
@@ -210,7 +210,7 @@ class _JournalAttempts:
                 retry_at=failure.retry_at(now),
                 status=status,
             )
-            reports.append((ReportName.FAILED, ended))
+            reports.append((AnswerName.FAILED, ended))
             spent = row.tries - 1 if then.next is NextStep.SHUT_OUT else row.tries
             row = replace(row, state=State.UNKNOWN if then.unknown else State.FAILED, tries=spent)
         if then.next is NextStep.GIVEN_UP:
@@ -225,13 +225,13 @@ class _JournalAttempts:
                 reason=reason,
                 version=self._department.manifest.version,
             )
-            reports.append((ReportName.DEAD, buried))
+            reports.append((AnswerName.DEAD, buried))
             log.error("dead letter", order=row.order, error=error, attempts=row.attempt)
         if reports:
             await self._keep(row, *reports)
         self._beside.step("failed")
 
-    async def _keep(self, row: Row, *reports: tuple[ReportName, msgspec.Struct]) -> None:
+    async def _keep(self, row: Row, *reports: tuple[AnswerName, msgspec.Struct]) -> None:
         self._row = row
         outs = [self._beside.saying.out(kind, f"{row.order}#{row.attempt}", data, subject=row.key) for kind, data in reports]
         await self._beside.journal.keep(row, outs)
@@ -282,7 +282,7 @@ class _JournalTelling:
         data = self._event.data
         told = messages.Effect(case=data.case, effect=data.effect, error=error, reason=reason, final=final)
         how = "done" if error is None else "given up" if final else "failed"
-        out = self._beside.saying.out(ReportName.EFFECT, f"{self._event.id}#{how}", told)
+        out = self._beside.saying.out(AnswerName.EFFECT, f"{self._event.id}#{how}", told)
         if error is None or final:
             await self._beside.journal.end_effect(self._event.id, [out])
         else:

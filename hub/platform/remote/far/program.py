@@ -22,7 +22,7 @@ import structlog
 
 from hub.config.adapters_file import read_adapters
 from hub.config.documents import Document
-from hub.contract import AdapterInstance, Capability, Crosswalk, Plugin, ReportKind
+from hub.contract import AdapterInstance, Capability, Crosswalk, FeedbackKind, Plugin
 from hub.errors import ConfigError, HubError, PluginError
 from hub.observing import logs, telemetry
 from hub.platform.adapters.plugins import Plugins
@@ -168,7 +168,7 @@ def told(instance: AdapterInstance) -> dict[str, Any]:
         "backoff_base": instance.backoff_base.total_seconds(),
         "backoff_cap": instance.backoff_cap.total_seconds(),
         "rate_per_second": instance.rate_per_second,
-        "reports_per_second": instance.reports_per_second,
+        "items_per_second": instance.items_per_second,
         "breaker_window": instance.breaker_window,
         "breaker_minimum": instance.breaker_minimum,
         "breaker_ratio": instance.breaker_ratio,
@@ -191,7 +191,7 @@ def instance_from(found: dict[str, Any]) -> AdapterInstance:
         values[name] = timedelta(seconds=values[name])
     own = values.pop("crosswalk")
     if own is not None:
-        statuses = {word: ReportKind(kind) for word, kind in own["statuses"].items()}
+        statuses = {word: FeedbackKind(kind) for word, kind in own["statuses"].items()}
         values["crosswalk"] = Crosswalk(
             version=own["version"], statuses=statuses, categories=own["categories"], fields=own["fields"]
         )

@@ -88,7 +88,7 @@ class Runner:
         self._handing = Handing(beside, shut_out=self._shut_out, draw=draw)
         self._running: Running
         self._bus: Bus | None = None
-        self._terms = Terms(concurrency=setup.instance.concurrency, reports_per_second=setup.instance.reports_per_second)
+        self._terms = Terms(concurrency=setup.instance.concurrency, items_per_second=setup.instance.items_per_second)
         self._shut: CredentialsRejected | Withdrawn | None = None
         self._shut_known = False
         self._draining = False
@@ -132,7 +132,7 @@ class Runner:
 
     def _build(self) -> Running:
         setup, own = self._setup, self._terms.crosswalk
-        instance = replace(setup.instance, reports_per_second=self._terms.reports_per_second)
+        instance = replace(setup.instance, items_per_second=self._terms.items_per_second)
         if own is not None:
             instance = replace(instance, crosswalk=own)
         return build(setup.kind, instance, store=self._journal, callback_url=setup.callback_url, unmapped=self._unmapped)
@@ -144,7 +144,7 @@ class Runner:
                 group.create_task(self._poll(), name="poll")
             group.create_task(self._watch_health(), name="health")
             self._bus = await self._connect()
-            group.create_task(self._send(), name="reports")
+            group.create_task(self._send(), name="answers")
             group.create_task(self._beat(), name="beats")
             group.create_task(self._take(), name="orders")
 
@@ -306,7 +306,7 @@ class Runner:
                 digest = hashlib.sha256(report.id.encode()).hexdigest()[:32]
                 try:
                     await self._bus.publish(
-                        f"report.{self.name}.{report.kind}",
+                        f"answer.{self.name}.{report.kind}",
                         report.body,
                         message_id=f"{self.name}:{report.kind}:{digest}",
                         headers={"content-type": "application/cloudevents+json"},
@@ -431,7 +431,7 @@ class Runner:
         await self._journal.remember("terms", msgspec.json.encode(terms))
         if self._consumer is not None and terms.concurrency != before.concurrency:
             self._consumer.resize(terms.concurrency)
-        if (terms.crosswalk, terms.reports_per_second) != (before.crosswalk, before.reports_per_second):
+        if (terms.crosswalk, terms.items_per_second) != (before.crosswalk, before.items_per_second):
             fresh = self._build()
             await fresh.start()
             old, self._running = self._running, fresh

@@ -7,12 +7,12 @@ from datetime import datetime
 
 import msgspec
 
-from hub.contract import IncomingCase, Report
+from hub.contract import Feedback, IncomingCase
 from hub.contract.values import Said
 from hub.observing import telemetry
 from hub.platform.remote import messages
 from hub.platform.remote.far.journal import Out
-from hub.platform.remote.messages import ReportName
+from hub.platform.remote.messages import AnswerName
 from hub.platform.remote.protocol import encode
 
 
@@ -23,10 +23,10 @@ class Saying:
         self._source = f"/adapters/{name}"
         self._clock = clock
 
-    def out(self, kind: ReportName, id: str, data: msgspec.Struct, *, subject: str | None = None) -> Out:
+    def out(self, kind: AnswerName, id: str, data: msgspec.Struct, *, subject: str | None = None) -> Out:
         """A report that waits to be sent."""
         body = encode(
-            "report",
+            "answer",
             kind.value,
             data,
             id=id,
@@ -37,19 +37,19 @@ class Saying:
         )
         return Out(kind=kind.value, id=id, body=body)
 
-    def item(self, item: Report | IncomingCase) -> Out:
+    def item(self, item: Feedback | IncomingCase) -> Out:
         """What a poll or callback brought; its id is the department's own."""
         if isinstance(item, IncomingCase):
-            return self.out(ReportName.CASE, f"case:{item.ref}"[:500], item)
-        return self.out(ReportName(item.kind.value), item.id, Said.of(item), subject=item.key)
+            return self.out(AnswerName.CASE, f"case:{item.ref}"[:500], item)
+        return self.out(AnswerName(item.kind.value), item.id, Said.of(item), subject=item.key)
 
     def aside(self, item: str, reason: str) -> Out:
         """What can't be used."""
         return self.out(
-            ReportName.ASIDE, f"aside:{item}"[:500], messages.Aside(item=item.strip()[:500] or "?", reason=reason[:2000])
+            AnswerName.ASIDE, f"aside:{item}"[:500], messages.Aside(item=item.strip()[:500] or "?", reason=reason[:2000])
         )
 
     def unmapped(self, table: str, word: str, about: str | None) -> Out:
         """A word that is in no table."""
         data = messages.Unmapped(table=table, word=word.strip()[:500] or "?", about=about)
-        return self.out(ReportName.UNMAPPED, f"{table}:{word}"[:500], data)
+        return self.out(AnswerName.UNMAPPED, f"{table}:{word}"[:500], data)

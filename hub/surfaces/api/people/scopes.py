@@ -20,7 +20,7 @@ MEANING: Final[Mapping[KeyScope, str]] = {
     KeyScope.CASES_READ: "cases, timelines, traces, attachments, figures, areas, units, the stream of changes",
     KeyScope.CASES_REPORT: "report new matters",
     KeyScope.CONTACT_READ: "read a reporter's contact (each time is recorded)",
-    KeyScope.REPORTS_WRITE: "accept, progress, resolve, return, comment, ask, attach files",
+    KeyScope.FEEDBACK_WRITE: "accept, progress, resolve, return, comment, ask, attach files",
     KeyScope.DELIVERIES_READ: "the delivery log, and what needs repair at the own adapters",
     KeyScope.DELIVERIES_RESEND: "have a delivery sent again",
     KeyScope.KEYS: "list, issue and revoke keys of the own unit, never wider than the own",
@@ -28,7 +28,7 @@ MEANING: Final[Mapping[KeyScope, str]] = {
 
 _EVERY: Final = frozenset(KeyScope)
 _READ: Final = frozenset({KeyScope.CASES_READ})
-_WORK: Final = _READ | {KeyScope.CASES_REPORT, KeyScope.CONTACT_READ, KeyScope.REPORTS_WRITE}
+_WORK: Final = _READ | {KeyScope.CASES_REPORT, KeyScope.CONTACT_READ, KeyScope.FEEDBACK_WRITE}
 _LOG: Final = frozenset({KeyScope.DELIVERIES_READ, KeyScope.DELIVERIES_RESEND})
 OF_ROLE: Final[Mapping[Role, frozenset[KeyScope]]] = {
     Role.ADMIN: _EVERY,
@@ -49,7 +49,7 @@ _TABLE: Final[tuple[tuple[str, re.Pattern[str], KeyScope | None], ...]] = tuple(
         ("GET", r"/attachments/[^/]+", KeyScope.CASES_READ),
         ("GET", r"/(areas|units|summary|changes)", KeyScope.CASES_READ),
         ("GET", rf"{_CASE}/contact", KeyScope.CONTACT_READ),
-        ("POST", rf"{_CASE}/attachments", KeyScope.REPORTS_WRITE),
+        ("POST", rf"{_CASE}/attachments", KeyScope.FEEDBACK_WRITE),
         ("GET", r"/deliveries(/[^/]+)?", KeyScope.DELIVERIES_READ),
         ("POST", r"/deliveries/[^/]+/resend", KeyScope.DELIVERIES_RESEND),
         ("GET", r"/repairs(/[^/]+)?", KeyScope.DELIVERIES_READ),

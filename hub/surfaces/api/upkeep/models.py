@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 
 import msgspec
 
-from hub.contract import ReportKind
+from hub.contract import FeedbackKind
 from hub.model.texts import Prose
 from hub.platform.upkeep.catalogues import Drift
 from hub.platform.upkeep.crosswalk import CategoryRow, Concerned, FieldChange, Tables, WordChange
@@ -90,7 +90,7 @@ class CrosswalkAnswer(Answer, frozen=True, kw_only=True):
 
     adapter: str
     version: int
-    statuses: dict[str, ReportKind]
+    statuses: dict[str, FeedbackKind]
     categories: dict[str, str]
     fields: dict[str, str]
     own: dict[str, list[str]]

@@ -13,7 +13,7 @@ from hub.surfaces.cli.tables import table, when
 
 key_app = typer.Typer(no_args_is_help=True, help="Keys of departments: narrow tokens they issue and revoke themselves.")
 
-_SCOPES = "cases:read, cases:report, contact:read, reports:write, deliveries:read, deliveries:resend, keys"
+_SCOPES = "cases:read, cases:report, contact:read, feedback:write, deliveries:read, deliveries:resend, keys"
 
 
 @asks_hub(key_app, "list", example="hub key list")
