@@ -21,7 +21,7 @@ from hub.bus.streams import DISPATCH, consumer_backlog
 from hub.config.district import load, policy_from_sources
 from hub.data_lock import alone_in
 from hub.errors import BusUnavailable, LedgerConflict, LedgerDamaged
-from hub.model.actors import Actor, ActorKind
+from hub.model.actors import Actor
 from hub.model.aggregate import Aggregates
 from hub.model.case import CASE
 from hub.model.case.effects import ERASURE
@@ -35,10 +35,13 @@ from hub.platform.instances.isolation import Isolation
 from hub.platform.instances.registration import Registration
 from hub.platform.instances.registry import Registry
 from hub.platform.instances.sealing import Sealing
+from hub.platform.instances.statuses import Statuses
 from hub.platform.notifying import Alerts
 from hub.platform.remote.answers import Answers
+from hub.platform.remote.contacts import Contacts
 from hub.platform.remote.credentials import Credentials, access_of
 from hub.platform.remote.orders import Orders
+from hub.platform.remote.outcomes import Outcomes
 from hub.platform.remote.seen import known_of
 from hub.platform.remote.worker import Workers
 from hub.platform.trial.sample import is_sample
@@ -53,6 +56,7 @@ from hub.platform.upkeep.repairs import Repairs
 from hub.platform.upkeep.run_log import RunLog
 from hub.privacy.vault import Vault
 from hub.spine.dispatch import Dispatch, durable_of
+from hub.spine.dispatch.means import Means
 from hub.spine.effects.erasure import Erasure
 from hub.spine.effects.linkage import Linkage
 from hub.spine.effects.reactions import Reactions
@@ -121,6 +125,7 @@ class Hub:
         self.registry: Registry
         self.registration: Registration
         self.isolation: Isolation
+        self.statuses: Statuses
         self.intake: Intake
         self.linkage: Linkage
         self.dispatch: Dispatch
@@ -228,9 +233,6 @@ class Hub:
         classify = Classification(lambda: self.adapters.classifiers(), district)
         self.intake = Intake(self.desk, bus, district, self.vault, self.objects, clock=self._clock, classify=classify)
 
-        async def backlog(name: str) -> tuple[int, int]:
-            return await consumer_backlog(bus, DISPATCH, durable_of(name))
-
         self.repairs = Repairs(buckets["REPAIRS"])
         self.words = HeardWords(buckets["RECONCILIATION"])
         given = settings.secrets_key.get_secret_value() if settings.secrets_key is not None else None
@@ -242,14 +244,9 @@ class Hub:
             self.registry,
             buckets["ADAPTERS"],
             public_url=root,
-            backlog=backlog,
             bound=self.rulebook.bind,
             note=lambda *found: self.alerts.noted(*found),
-            tier=tier_of,
             heard=self.words.heard,
-            in_hand=lambda name: self.dispatch.in_hand(name),
-            isolate=lambda name, reason: self.isolation(name, reason),
-            afar=lambda name: known_of(name, self.answers, self.workers, self._clock),
             workers=self._server is not None,
         )
         self.trials = Trials(self.adapters, district, public_url=root, clock=self._clock)
@@ -261,17 +258,20 @@ class Hub:
         self.projector = Projector(self.views, self.ledger)
         self.linkage = Linkage(bus, self.ledger, self.desks)
         self.orders = Orders(bus, clock=self._clock)
+        means = Means(
+            desks=self.desks,
+            district=district,
+            handover=Handovers({Case: of_case}),
+            open_contact=self.vault.open,
+            clock=self._clock,
+        )
         self.dispatch = Dispatch(
             bus,
-            self.desks,
             self.adapters,
-            district,
-            self.vault.open,
-            Handovers({Case: of_case}),
+            means,
             hiding=self.vault.hiding,
             note=self.repairs.note,
             orders=self.orders,
-            clock=self._clock,
             metrics=self.metrics,
         )
 
@@ -280,19 +280,14 @@ class Hub:
 
         taking = Taking(bus, self.desks, self.views, self.objects, self.repairs.note, dropped=is_sample)
         self.reportback = ReportBack(bus, self.adapters, taking, incoming, buckets["CURSORS"])
-
-        async def brought_in(adapter: str, item: IncomingCase) -> None:
-            await incoming(adapter, item, Actor(kind=ActorKind.SYSTEM, name=adapter), telemetry.traceparent())
-
         self.answers = Answers(
             bus,
-            self.desks,
             self.adapters,
             self.orders,
-            take=self.reportback.take,
-            incoming=brought_in,
-            open_contact=self.vault.open,
-            note=self.repairs.note,
+            Outcomes(self.desks),
+            Contacts(self.desks, self.adapters, self.vault.open),
+            self.reportback,
+            self.repairs.note,
             clock=self._clock,
             replicas=replicas,
         )
@@ -300,12 +295,19 @@ class Hub:
         self.credentials = Credentials(buckets["REMOTES"], self._server, outside, local=local, clock=self._clock)
         await self.credentials.start()
         self.workers = Workers(self.adapters, self.credentials, settings.data, public_url=root, clock=self._clock)
-        self.isolation = Isolation(self.adapters, self.registration)
+        self.alerts = Alerts(bus, self.ledger, self.adapters, self.repairs, clock=self._clock)
+        self.isolation = Isolation(self.adapters, self.registration, self.alerts.noted)
+        self.statuses = Statuses(
+            self.adapters,
+            lambda name: consumer_backlog(bus, DISPATCH, durable_of(name)),
+            in_hand=self.dispatch.in_hand,
+            tier=tier_of,
+            elsewhere=lambda name: known_of(name, self.answers, self.workers, self._clock),
+        )
         self.deadlines = Deadlines(bus, self.desks, self.repairs.note)
         erasure = Erasure(self.desk, self.ledger, self.vault, self.objects)
         self.reactions = Reactions(bus, self.desks, Codecs(self.aggregates), {ERASURE: erasure}, self.repairs.note)
         self.upkeep = self._upkeep(buckets["RECONCILIATION"])
-        self.alerts = Alerts(bus, self.ledger, self.adapters, self.repairs, clock=self._clock)
 
     def _upkeep(self, bucket: Bucket) -> Upkeep:
         """What keeps the departments' systems and the ledger the same."""
@@ -356,7 +358,7 @@ class Hub:
         held_up: set[asyncio.Task[None]] = set()
 
         def noted(name: str, seconds: float) -> None:
-            held_up.add(task := asyncio.create_task(self.adapters.held_up(name, seconds)))
+            held_up.add(task := asyncio.create_task(self.isolation.held_up(name, seconds)))
             task.add_done_callback(held_up.discard)
 
         watchdog = Watchdog(asyncio.get_running_loop(), noted, self._give_up)
@@ -386,7 +388,7 @@ class Hub:
         """Keep the plugin out that the process before this one had to be ended for."""
         marker = self.settings.data / HELD_UP
         if await asyncio.to_thread(marker.exists):
-            await self.adapters.quarantine((await asyncio.to_thread(marker.read_text, encoding="utf-8")).strip())
+            await self.isolation.quarantine((await asyncio.to_thread(marker.read_text, encoding="utf-8")).strip())
             await asyncio.to_thread(marker.unlink, missing_ok=True)
 
     async def _stage(self, name: str, run: Callable[[], Awaitable[None]]) -> None:

@@ -66,6 +66,7 @@ def services_of(hub: Hub) -> Services:
         intake=hub.intake,
         callback=callback,
         adapters=hub.adapters,
+        statuses=hub.statuses,
         ledger=hub.ledger,
         views=hub.views,
         vault=hub.vault,

@@ -36,7 +36,7 @@ async def main() -> None:
         if not again:
             await report_gas(hub)
             await asyncio.Event().wait()
-        print((await hub.adapters.status("police")).placement, flush=True)
+        print((await hub.statuses.of("police")).placement, flush=True)
 
 
 if __name__ == "__main__":

@@ -175,10 +175,10 @@ async def test_rejected_credentials_pause_the_adapter_and_cost_no_attempt(tmp_pa
         outcome = await report_gas(hub)
 
         async def paused() -> bool:
-            return (await hub.adapters.statuses())[0].state == "paused"
+            return (await hub.statuses.all())[0].state == "paused"
 
         await eventually(paused)
-        assert "expired" in (await hub.adapters.statuses())[0].detail
+        assert "expired" in (await hub.statuses.all())[0].detail
         department.healthy = True
         await hub.adapters.resume("police")
         assignment = await until(hub, outcome, "police", AssignmentState.DELIVERED)
@@ -200,7 +200,7 @@ async def test_a_recalled_assignment_is_dropped_between_attempts(tmp_path: Path)
         await hub.desk.execute(outcome.state.id, Recall(assignment=assignment.id, reason="派错单位"), actor=SYSTEM)
 
         async def queue_empty() -> bool:
-            return (await hub.adapters.statuses())[0].queued + (await hub.adapters.statuses())[0].in_flight == 0
+            return (await hub.statuses.all())[0].queued + (await hub.statuses.all())[0].in_flight == 0
 
         await eventually(queue_empty)
         assert not department.filed
@@ -261,7 +261,7 @@ async def test_a_task_that_comes_again_while_it_is_worked_on_is_left_alone(tmp_p
         await hub.bus.publish(task.subject, task.data)  # what a redelivery looks like to the lane
 
         async def both_taken() -> bool:
-            status = (await hub.adapters.statuses())[0]
+            status = (await hub.statuses.all())[0]
             return status.queued == 0 and status.in_flight == 2
 
         await eventually(both_taken)

@@ -38,7 +38,7 @@ async def test_what_ended_the_hub_is_out_before_anything_is_dispatched(tmp_path:
         dispatch = hub.dispatch.run
 
         async def run() -> None:
-            began.append((await hub.adapters.status("police")).placement)
+            began.append((await hub.statuses.of("police")).placement)
             await dispatch()
 
         monkeypatch.setattr(hub.dispatch, "run", run)

@@ -54,7 +54,7 @@ async def test_a_pause_through_one_hub_stops_the_lane_of_the_other_and_its_end_s
 
 
 async def _queued(hub: Hub) -> bool:
-    status = await hub.adapters.status("police")
+    status = await hub.statuses.of("police")
     return status.state == "paused" and status.queued + status.in_flight > 0
 
 
@@ -87,11 +87,11 @@ async def test_an_automatic_pause_is_every_hubs_and_never_goes_over_an_operators
 
 async def test_an_instance_that_holds_one_hub_up_is_paused_in_the_other_too(tmp_path: Path) -> None:
     async with two_hubs(tmp_path, {"police": scripted("police", Department())}) as (a, b):
-        await a.adapters.held_up("police", 10.0)
+        await a.isolation.held_up("police", 10.0)
         await eventually(lambda: reason(b) == "held the event loop up for 10.0 s")
         await a.adapters.resume("police")
         await eventually(lambda: reason(b) is None)
-        await b.adapters.quarantine("police")
+        await b.isolation.quarantine("police")
         await eventually(lambda: reason(a) == "held the whole hub up")
 
 

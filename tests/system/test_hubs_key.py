@@ -83,7 +83,7 @@ async def test_when_the_key_is_lost_the_secrets_are_forgotten_and_hubs_start_wit
         assert await (await Bucket.open(connection, "SECRETS")).entries() == {}
         await connection.close()
         async with bus.hub("a", secrets_key=OTHER) as a:
-            status = await a.adapters.status("gasworks")
+            status = await a.statuses.of("gasworks")
             assert (status.state, status.detail) == ("failed", "gasworks: a secret is gone: set it again")
             await a.registration.change("gasworks", Patch(settings={"secret": "new"}), BY)
             assert a.adapters.serves("gasworks")

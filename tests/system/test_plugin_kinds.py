@@ -184,7 +184,7 @@ async def test_a_plugin_that_spins_is_named_and_isolated(hub: Hub) -> None:
     await report_gas(hub)
 
     async def isolated() -> bool:
-        status = await hub.adapters.status("blocking")
+        status = await hub.statuses.of("blocking")
         return status.state == "paused" or status.placement == "process"
 
     await eventually(isolated)

@@ -60,7 +60,7 @@ async def test_a_dispatch_queue_goes_on_and_its_only_slot_is_free(tmp_path: Path
         await until(hub, outcome, "police", AssignmentState.DELIVERED)
         check(await put_aside(hub), "DISPATCH", "dispatch.police.x", "police")
         await eventually(lambda: hub.dispatch.in_hand("police") == 0)
-        assert (await hub.adapters.status("police")).in_flight == 0
+        assert (await hub.statuses.of("police")).in_flight == 0
 
 
 @pytest.mark.parametrize(("subject", "adapter"), [("waiting.police.accepted", "police"), ("waiting.数.x", "hub")])

@@ -120,7 +120,7 @@ async def test_what_was_added_is_there_after_a_restart_and_its_secret_is_nowhere
         await hub.registration.add("gasworks", "desk", settings("a"), BY)
     assert not holding(tmp_path, SECRET)
     async with hub_of(tmp_path) as hub:
-        assert (await hub.adapters.status("gasworks")).state == "running"
+        assert (await hub.statuses.of("gasworks")).state == "running"
         request = CallbackRequest(method="POST", path="", headers={"secret": SECRET}, query={}, body=b"")
         assert await hub.reportback.callback("gasworks", request) == 0
         history = await hub.registration.history("gasworks")
@@ -188,7 +188,7 @@ async def test_a_candidate_serves_its_part_until_it_is_promoted_or_rolled_back(h
     await deliveries(hub, 2)
     assert {url for url, key in Desk.delivered if key.startswith("320113001001")} == {"b"}
     assert {url for url, key in Desk.delivered if key.startswith("320113002")} == {"a"}
-    status = await hub.adapters.status("gasworks")
+    status = await hub.statuses.of("gasworks")
     assert (status.candidate_version, status.canary) == (2, canary)
     await hub.registration.promote("gasworks", BY)
     await report_gas(hub, area="320113002", text="又有燃气味了。")
@@ -232,12 +232,12 @@ async def test_a_draining_instance_ends_what_it_has_and_takes_nothing_new(hub: H
     await eventually(lambda: any(one.active for one in hub.adapters.running()))
     await hub.registration.drain("gasworks", BY)
     await report_gas(hub, text="排空期间的燃气味。")
-    assert (await hub.adapters.status("gasworks")).state == "draining"
+    assert (await hub.statuses.of("gasworks")).state == "draining"
     Desk.release.set()
     await deliveries(hub, 1)
 
     async def drained() -> bool:
-        return (await hub.adapters.status("gasworks")).state == "drained"
+        return (await hub.statuses.of("gasworks")).state == "drained"
 
     await eventually(drained)
     assert len(Desk.delivered) == 1
@@ -265,13 +265,13 @@ async def test_a_removed_instance_leaves_its_history_and_no_secret(hub: Hub) -> 
 
 
 async def test_an_instance_of_the_files_is_changed_in_the_ledger_and_goes_back_to_the_file(hub: Hub) -> None:
-    assert (await hub.adapters.status("police")).origin == "file"
+    assert (await hub.statuses.of("police")).origin == "file"
     await hub.registration.change("police", Patch(concurrency=3), BY)
-    status = await hub.adapters.status("police")
+    status = await hub.statuses.of("police")
     assert (status.origin, status.settings_version) == ("ledger", 1)
     assert hub.adapters.get("police").instance.concurrency == 3
     await hub.registration.roll_back("police", BY)
-    assert (await hub.adapters.status("police")).origin == "file"
+    assert (await hub.statuses.of("police")).origin == "file"
     assert hub.adapters.get("police").instance.concurrency == 8
 
 
@@ -299,7 +299,7 @@ async def test_an_instance_whose_plugin_is_gone_is_shown_as_failed_and_the_hub_s
     settings_ = Settings(data=tmp_path, config=CONFIG)
     settings_ = settings_.model_copy(update={"nats": settings_.nats.model_copy(update={"port": 0})})
     async with Hub.open(settings_, instances=[]) as hub, hub.running():
-        status = await hub.adapters.status("gasworks")
+        status = await hub.statuses.of("gasworks")
         assert status.state == "failed"
         assert "no plugin named desk" in status.detail
 

@@ -81,7 +81,7 @@ async def test_shut_door_pauses_until_an_operator_resumes_and_costs_no_attempt(t
         outcome = await report_gas(hub)
 
         async def paused() -> bool:
-            return any(status.name == "police" and status.state == "paused" for status in await hub.adapters.statuses())
+            return any(status.name == "police" and status.state == "paused" for status in await hub.statuses.all())
 
         await eventually(paused)
         found = await assignment_of(hub, outcome, "police")

@@ -82,7 +82,7 @@ class MemoryAdapters:
     def __init__(self) -> None:
         self.paused: dict[str, str] = {}
 
-    async def statuses(self) -> Sequence[AdapterStatus]:
+    async def all(self) -> Sequence[AdapterStatus]:
         return [
             AdapterStatus(
                 name="police",
@@ -98,8 +98,8 @@ class MemoryAdapters:
             )
         ]
 
-    async def status(self, name: str) -> AdapterStatus:
-        return next(one for one in await self.statuses() if one.name == name)
+    async def of(self, name: str) -> AdapterStatus:
+        return next(one for one in await self.all() if one.name == name)
 
     async def pause(self, name: str, reason: str) -> None:
         if name != "police":
@@ -182,6 +182,7 @@ class World:
                 intake=Intake(desk, ledger.bus, lambda: place, vault, objects, clock=clock),  # type: ignore[arg-type]
                 callback=lambda *sent: reportback.callback(*sent),
                 adapters=adapters,  # type: ignore[arg-type]
+                statuses=adapters,  # type: ignore[arg-type]
                 ledger=ledger,  # type: ignore[arg-type]
                 views=views,
                 vault=vault,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -33,21 +33,14 @@ from hub.platform.adapters.running import Away, Gate, Instance, Running, build
 from hub.platform.instances.book import InstanceRecord, follows_file, instance_of
 from hub.platform.instances.pauses import Pauses
 from hub.platform.instances.registry import Registry
-from hub.platform.instances.status import NOWHERE, AdapterStatus, Slot, kind_of, manifest_of_program, status_of
+from hub.platform.instances.status import NOWHERE, Slot, kind_of, manifest_of_program
 
 log = structlog.get_logger("hub.adapters")
 
 Note = Callable[[str, str, str, str], Coroutine[Any, Any, None]]
 """Notes what needs repair: (kind, instance, subject, text for operators)."""
 
-Isolate = Callable[[str, str], Coroutine[Any, Any, None]]
-"""Gets an instance out of the hub's process: (instance, reason)."""
-
 NO_WORKERS = "worker processes need the embedded server; with nats.url run the adapter as remote"
-LONGEST_HELD_UP = 3.0
-"""Seconds after which an instance that held the event loop up once is isolated."""
-MOST_HELD_UP = 3
-"""Times an instance may hold the event loop up for more than a second before it is isolated."""
 
 
 async def _nobody(kind: str, adapter: str, subject: str, text: str) -> None:
@@ -55,7 +48,7 @@ async def _nobody(kind: str, adapter: str, subject: str, text: str) -> None:
 
 
 class Adapters:
-    """All instances. `backlog` tells (queued, in flight) of an instance's queue, `in_hand` what is being carried out here right now."""
+    """All instances."""
 
     def __init__(
         self,
@@ -65,14 +58,9 @@ class Adapters:
         bucket: Bucket,
         *,
         public_url: str,
-        backlog: Callable[[str], Awaitable[tuple[int, int]]],
         bound: Callable[[tuple[Binding, ...]], None] = lambda bindings: None,
         note: Note = _nobody,
         heard: Callable[[str, str, FeedbackKind | None, str | None], None] = lambda instance, word, result, about: None,
-        in_hand: Callable[[str], int] = lambda name: 0,
-        isolate: Isolate | None = None,
-        tier: Callable[[type[Plugin]], str] = lambda kind: "",
-        afar: Callable[[str], Mapping[str, object]] = lambda name: {},
         workers: bool = True,
     ) -> None:
         self.plugins = plugins
@@ -81,17 +69,11 @@ class Adapters:
         self._bucket = bucket
         self._pauses = Pauses(bucket)
         self._public_url = public_url.rstrip("/")
-        self._backlog = backlog
         self._bound = bound
         self._note = note
         self._heard = heard
-        self._in_hand = in_hand
-        self._tier = tier
-        self._afar = afar
         self.workers = workers
         """Whether there can be worker processes here."""
-        self._tiers: dict[type[Plugin], str] = {}
-        self._isolate: Isolate = isolate or self.pause
         self._slots: dict[str, Slot] = {}
         self._lock = asyncio.Lock()
         self._watchers: weakref.WeakSet[asyncio.Event] = weakref.WeakSet()
@@ -200,6 +182,12 @@ class Adapters:
             manifest = self._manifest(record.candidate.plugin)
             found.append(instance_of(record, record.candidate, record.version, settings, manifest))
         return found
+
+    def slot(self, name: str) -> Slot:
+        """What is known of an instance here; raises NotAllowed."""
+        if name not in self._slots:
+            raise NotAllowed("no such adapter", subject=name)
+        return self._slots[name]
 
     def in_file(self, name: str) -> AdapterInstance | None:
         """The instance as config/adapters.yaml has it."""
@@ -383,39 +371,6 @@ class Adapters:
         """What a plugin is: adapter, channel, classifier, notifier, or unknown when it is not installed here."""
         return kind_of(self.plugins.kinds.get(plugin))
 
-    async def diagnostics(self, name: str) -> Mapping[str, object]:
-        """What an instance's plugin says for somebody who looks for a fault; of one that runs elsewhere, what is known of it."""
-        slot = self._slots.get(name)
-        if slot is None or slot.stable is None:
-            return {}
-        return await slot.stable.diagnostics() if isinstance(slot.stable, Running) else self._afar(name)
-
-    async def statuses(self) -> list[AdapterStatus]:
-        """How every instance stands, disabled ones too."""
-        return list(await asyncio.gather(*(self.status(name) for name in self.names())))
-
-    async def status(self, name: str) -> AdapterStatus:
-        """How one instance stands; raises NotAllowed."""
-        plugin = self.plugin_of(name)
-        slot = self._slots[name]
-        kind = self.plugins.kinds.get(plugin)
-        return status_of(
-            slot,
-            plugin=plugin,
-            kind=kind,
-            file=self._files.get(name),
-            placement=self.placement,
-            backlog=await self._backlog(name),
-            in_hand=self._in_hand(name),
-            tier=await self._tier_of(kind) if kind is not None else "",
-        )
-
-    async def _tier_of(self, kind: type[Plugin]) -> str:
-        """Looked up once: it reads every file of the plugin."""
-        if kind not in self._tiers:
-            self._tiers[kind] = await asyncio.to_thread(self._tier, kind)
-        return self._tiers[kind]
-
     # --- pauses ---
 
     async def pause(self, name: str, reason: str) -> None:
@@ -439,23 +394,6 @@ class Adapters:
     async def let_in(self, name: str) -> None:
         """The department lets the instance in again: end its automatic pause, if that is what it has."""
         await self._pauses.resume_automatic(name)
-
-    async def held_up(self, name: str, seconds: float) -> None:
-        """A plugin's step held the event loop up: noted; after a long one, or the third, the instance is isolated."""
-        slot = self._slots.get(name)
-        if slot is None:
-            return
-        slot.held_up += 1
-        text = f"适配器占用事件循环 {seconds:.1f} 秒（第 {slot.held_up} 次），应改在独立进程运行（placement: process）"
-        await self._note("blocked_loop", name, "loop", text)
-        if (seconds >= LONGEST_HELD_UP or slot.held_up >= MOST_HELD_UP) and slot.on:
-            await self._isolate(name, f"held the event loop up for {seconds:.1f} s")
-
-    async def quarantine(self, name: str) -> None:
-        """An instance that the process had to be ended for last time: it does not run in the hub again by itself."""
-        await self._note("blocked_loop", name, "loop", "适配器曾使整个枢纽停止响应，已隔离")
-        if name in self._slots and self._slots[name].on:
-            await self._isolate(name, "held the whole hub up")
 
     async def try_resume(self, name: str) -> bool:
         """Whether an automatically paused instance works again (its health says so); resumes it then. Raises NotAllowed."""

@@ -34,8 +34,6 @@ class Slot:
     stable: Instance | None = None
     candidate: Instance | None = None
     failed: str = ""
-    held_up: int = 0
-    """How often a step of it held the event loop up since the process began."""
 
     @property
     def on(self) -> bool:

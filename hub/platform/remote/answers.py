@@ -8,11 +8,11 @@ signs of life. Started by the composition root.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 import structlog
@@ -23,10 +23,9 @@ from hub.bus.exchange import Listening, Reply
 from hub.bus.lease import Lease
 from hub.bus.pull import Delivery, PullConsumer
 from hub.bus.streams import ensure_answer_stream, ensure_consumer
-from hub.contract import Contact, Feedback, FeedbackKind, IncomingCase
+from hub.contract import Feedback, FeedbackKind, IncomingCase
 from hub.contract.values import Said
 from hub.errors import BusUnavailable, CredentialsRejected, InvalidInput, LedgerConflict, NotAllowed, Withdrawn
-from hub.model.aggregate import MatterId
 from hub.observing import telemetry
 from hub.platform.adapters import Adapters, Away
 from hub.platform.adapters.soundness import item as sound_item
@@ -38,7 +37,10 @@ from hub.platform.remote.outcomes import Outcomes
 from hub.platform.remote.protocol import Event, decode_answer, read
 from hub.spine.aside.put_aside import Note, read_or_put_aside
 from hub.spine.aside.repair_items import Repair, RepairKind
-from hub.spine.ledger.desk import Desks, utc_now
+from hub.spine.ledger.desk import utc_now
+
+if TYPE_CHECKING:
+    from hub.spine.ways_in.reportback import ReportBack
 
 log = structlog.get_logger("hub.remote")
 
@@ -65,32 +67,30 @@ class Seen:
 
 
 class Answers:
-    """Takes what adapters elsewhere say. `take` is report-back's, `incoming` opens or finds a case, `open_contact` the vault's."""
+    """Takes what adapters elsewhere say: what became of orders, what units say, new matters, questions for a contact."""
 
     def __init__(
         self,
         bus: Bus,
-        desks: Desks,
         adapters: Adapters,
         orders: Orders,
-        *,
-        take: Callable[[str, Feedback], Awaitable[object]],
-        incoming: Callable[[str, IncomingCase], Awaitable[None]],
-        open_contact: Callable[[MatterId], Awaitable[Contact | None]],
+        outcomes: Outcomes,
+        contacts: Contacts,
+        reportback: ReportBack,
         note: Note,
+        *,
         clock: Callable[[], datetime] = utc_now,
         replicas: int = 1,
     ) -> None:
         self._bus = bus
         self._adapters = adapters
         self._orders = orders
-        self._take = take
-        self._incoming = incoming
+        self._reportback = reportback
         self._note = note
         self._clock = clock
         self._replicas = replicas
-        self._outcomes = Outcomes(desks)
-        self._contacts = Contacts(desks, adapters, open_contact)
+        self._outcomes = outcomes
+        self._contacts = contacts
         self._seen: dict[str, Seen] = {}
         self._questions: dict[str, int] = {}
         self._working: set[asyncio.Task[None]] = set()
@@ -193,9 +193,9 @@ class Answers:
         match data:
             case Said():
                 report = Feedback.of(data, id=event.id, kind=FeedbackKind(event.kind))
-                await self._take(name, _sound(report, self._clock()))
+                await self._reportback.take(name, _sound(report, self._clock()))
             case IncomingCase():
-                await self._incoming(name, _sound(data, self._clock()))
+                await self._reportback.bring(name, _sound(data, self._clock()))
             case messages.Unmapped():
                 kind, what = (
                     (RepairKind.UNMAPPED_STATUS, "状态") if data.table == "statuses" else (RepairKind.UNMAPPED_CATEGORY, "分类")

@@ -12,7 +12,6 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 import structlog
@@ -35,14 +34,12 @@ from hub.spine.dispatch.afar import Afar, Orders
 from hub.spine.dispatch.carrying_out import CarryingOut
 from hub.spine.dispatch.effects import LedgerTelling
 from hub.spine.dispatch.handing import LedgerAttempts
-from hub.spine.dispatch.means import Means, OpenContact
+from hub.spine.dispatch.means import Means
 from hub.spine.handover import awaits_delivery
-from hub.spine.ledger.desk import Desks, Hiding, utc_now
+from hub.spine.ledger.desk import Hiding
 
 if TYPE_CHECKING:
-    from hub.model.policy.district import District
     from hub.observing.metrics import Metrics
-    from hub.spine.handover import Handovers
 
 log = structlog.get_logger("hub.dispatch")
 
@@ -63,26 +60,22 @@ class Dispatch:
     def __init__(
         self,
         bus: Bus,
-        desks: Desks,
         departments: Departments,
-        district: Callable[[], District],
-        open_contact: OpenContact,
-        handover: Handovers,
+        means: Means,
         *,
         hiding: Hiding,
         note: Note,
         orders: Orders | None = None,
-        clock: Callable[[], datetime] = utc_now,
         draw: Callable[[], float] = random.random,
         metrics: Metrics | None = None,
     ) -> None:
         self._bus = bus
-        self._desks = desks
+        self._desks = means.desks
         self._departments = departments
         self._in_work: set[str] = set()
         self._ending: set[asyncio.Task[None]] = set()
         self._hands: Counter[str] = Counter()
-        self._means = Means(desks=desks, district=district, handover=handover, open_contact=open_contact, clock=clock)
+        self._means = means
         self._afar = Afar(self._means, orders) if orders is not None else None
         self._hiding = hiding
         self._note = note

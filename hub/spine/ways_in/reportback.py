@@ -101,15 +101,18 @@ class ReportBack:
         """Take one report, see `Taking.take`. Raises BusUnavailable, and NotAllowed when there is no such adapter."""
         return await self._taking.take(adapter, report, self._departments.get(adapter).manifest.department)
 
+    async def bring(self, adapter: str, item: IncomingCase) -> None:
+        """Open or find the case for what a department's system brings in. Raises InvalidInput, BusUnavailable."""
+        await self._incoming(adapter, item, Actor(kind=ActorKind.SYSTEM, name=adapter), telemetry.traceparent())
+
     async def _take_case(self, department: DepartmentHere, item: IncomingCase) -> None:
-        actor = Actor(kind=ActorKind.SYSTEM, name=department.name)
         with telemetry.span(
             f"receive feedback.{department.name}",
             kind="consumer",
             attributes={telemetry.ADAPTER: department.name, telemetry.FEEDBACK: "case"},
         ):
             try:
-                await self._incoming(department.name, item, actor, telemetry.traceparent())
+                await self.bring(department.name, item)
             except InvalidInput as problem:
                 # Sending it again would not help: it is put aside with its reason, for an operator.
                 await self._taking.put_aside(department.name, f"case:{item.ref}", problem.message)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from hub.platform.adapters import Adapters
     from hub.platform.adapters.mounts import Mounted
     from hub.platform.instances.registration import Registration
+    from hub.platform.instances.statuses import Statuses
     from hub.platform.remote.credentials import Credentials
     from hub.platform.trial.trials import Trials
     from hub.platform.upkeep.auditing import Corrections
@@ -69,6 +70,7 @@ class Services:
     callback: Callable[[str, CallbackRequest], Awaitable[int]]
     """Verifies, reads and takes what a department sends to an adapter instance; how many items it held."""
     adapters: Adapters
+    statuses: Statuses
     ledger: Ledger
     views: Views
     vault: Vault

@@ -45,7 +45,7 @@ _CHANGED = refuses(409)
 @router.get("/adapters", summary="Adapters")
 async def adapters(services: ServicesHere, caller: Runner) -> Answered[AdapterList]:
     """How every adapter instance stands: state, breaker, queue."""
-    return answer(AdapterList(items=[alike(AdapterAnswer, status) for status in await services.adapters.statuses()]))
+    return answer(AdapterList(items=[alike(AdapterAnswer, status) for status in await services.statuses.all()]))
 
 
 @router.post(
@@ -60,14 +60,14 @@ async def pause(
 ) -> Answered[AdapterAnswer]:
     """Take nothing from its queue until resumed; what is in flight ends. Outlives a restart."""
     await services.adapters.pause(name, f"{caller.token.name}: {mask_text(body.reason)}")
-    return answer(alike(AdapterAnswer, await services.adapters.status(name)))
+    return answer(alike(AdapterAnswer, await services.statuses.of(name)))
 
 
 @router.post("/adapters/{name}/resume", summary="Resume an adapter")
 async def resume(services: ServicesHere, caller: DistrictRunner, name: NamePath) -> Answered[AdapterAnswer]:
     """Go on with its queue."""
     await services.adapters.resume(name)
-    return answer(alike(AdapterAnswer, await services.adapters.status(name)))
+    return answer(alike(AdapterAnswer, await services.statuses.of(name)))
 
 
 @router.get("/plugins", summary="Installed plugins")
@@ -221,7 +221,7 @@ def _plugins(services: Services, fresh: list[str]) -> PluginList:
 
 
 async def _shown(services: Services, name: str) -> InstanceAnswer:
-    status = await _of(services).roster.status(name)
+    status = await services.statuses.of(name)
     record = _of(services).roster.record(name)
     in_file = _of(services).roster.in_file(name)
     if record.stable is not None:
@@ -235,7 +235,7 @@ async def _shown(services: Services, name: str) -> InstanceAnswer:
         status,
         stable=stable,
         candidate=None if record.candidate is None else _spec(services, record.candidate),
-        diagnostics=dict(await _of(services).roster.diagnostics(name)),
+        diagnostics=dict(await services.statuses.diagnostics(name)),
     )
 
 

@@ -127,7 +127,7 @@ async def _not_again(services: Services, role: Role, adapter: str | None) -> str
     """Why what a department's system has is not sent to it once more; None when it may be."""
     if role is not Role.DEPARTMENT:
         return "only the department itself may ask for what its system has already"
-    for status in await services.adapters.statuses():
+    for status in await services.statuses.all():
         if status.name == adapter and Capability.IDEMPOTENT.value in status.capabilities:
             return None
     return "its system would file the same key twice; look for it there by the ticket or the key"
