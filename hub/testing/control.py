@@ -25,7 +25,7 @@ class CallbackTarget(BaseModel):
 
 
 class Control:
-    """The routes. See docs/design/spine.md, Simulators, and docs/plugins/reference.md."""
+    """The routes. See docs/plugins/reference.md."""
 
     def __init__(self, simulator: Simulator) -> None:
         self._simulator = simulator

@@ -118,7 +118,7 @@ class SimulatorProcess:
         return list(self.control("GET", "/_sim/tickets")["tickets"])
 
     def fault(self, kind: str, *, count: int | None = None, share: float | None = None, seconds: float | None = None) -> None:
-        """Set a fault (see docs/design/spine.md, Simulators)."""
+        """Set a fault (see `hub.testing.faults`)."""
         body = {"kind": kind, "count": count, "share": share, "seconds": seconds}
         self.control("POST", "/_sim/faults", {name: value for name, value in body.items() if value is not None})
 

@@ -1,7 +1,7 @@
 """The chassis of a departmental simulator: subclass `Simulator`, add routes, say what its people do.
 
 Owns what every simulator needs: command line, ready line, durable state, faults, latency, people, callbacks, spans, clean stop.
-A simulator is a separate process on loopback; it never imports the hub's stages. See docs/design/spine.md, "Simulators".
+A simulator is a separate process on loopback; it never imports the hub's stages. `--help` lists the options.
 
     class LampSimulator(Simulator):
         department = "lamps"

@@ -24,7 +24,7 @@ from hub.model.rights import EVERYBODY
 from hub.model.texts import CODE, Prose
 from hub.surfaces.api.cases.present import actor_answer
 from hub.surfaces.api.matters.kinds import Kind, Showing
-from hub.surfaces.api.models import TimelineItem
+from hub.surfaces.api.matters.models import TimelineItem
 from hub.surfaces.api.people.auth import Caller
 from hub.views.bulk import Row, row_of
 from hub.views.projection import Projection

@@ -1,6 +1,6 @@
 """The HTTP client an adapter gets: traced, bounded, and speaking the hub's delivery errors instead of httpx's.
 
-Owns the mapping from what the transport says to what dispatch does (docs/design/spine.md, "Plugin boundary"):
+Owns the mapping from what the transport says to what dispatch does:
 
 ======================================================  ==========================  =====================
 what happened                                            GET, HEAD, OPTIONS          other methods

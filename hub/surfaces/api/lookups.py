@@ -14,7 +14,7 @@ from hub.privacy.masks import mask_text
 from hub.surfaces.api.answers import Answered, Fresh, alike, answer, settle, utc_now
 from hub.surfaces.api.bodies import ExplainBody, PolicyBody, reads
 from hub.surfaces.api.cases.present import Presenter
-from hub.surfaces.api.models import (
+from hub.surfaces.api.lookup_models import (
     AreaAnswer,
     AreaList,
     LatencyAnswer,

@@ -15,9 +15,23 @@ from hub.contract import ConsolePage
 from hub.errors import NotAllowed
 from hub.platform.adapters.pages import rendered
 from hub.surfaces.api.answers import Answered, answer
-from hub.surfaces.api.models import PageAnswer, PageList
+from hub.surfaces.api.models import Answer
 from hub.surfaces.api.openapi import refuses
 from hub.surfaces.api.people.auth import CallerHere, ServicesHere
+
+
+class PageAnswer(Answer, frozen=True, kw_only=True):
+    """A page a plugin adds to the console."""
+
+    path: str
+    title: str
+
+
+class PageList(Answer, frozen=True, kw_only=True):
+    """The pages of plugins."""
+
+    items: list[PageAnswer]
+
 
 router = APIRouter(prefix="/pages", tags=["pages"])
 

@@ -14,10 +14,31 @@ from hub.contract import CallbackRejected, CallbackRequest
 from hub.errors import BusUnavailable, NotAllowed
 from hub.surfaces.api.answers import Answered, answer
 from hub.surfaces.api.limits import Allowance, address_of
-from hub.surfaces.api.models import Alive, Ready, Taken
+from hub.surfaces.api.models import Answer
 from hub.surfaces.api.openapi import refuses
 from hub.surfaces.api.people.auth import ServicesHere
 from hub.surfaces.api.problems import Failure
+
+
+class Ready(Answer, frozen=True, kw_only=True):
+    """Whether the hub serves. `lag`: commits the read models are behind."""
+
+    ready: bool
+    bus: bool
+    lag: int | None
+
+
+class Alive(Answer, frozen=True, kw_only=True):
+    """The process lives."""
+
+    status: str = "ok"
+
+
+class Taken(Answer, frozen=True, kw_only=True):
+    """How many items a callback held, all of them stored."""
+
+    taken: int
+
 
 MOST_LAG = 5_000
 """Commits the read models may be behind while the hub calls itself ready."""

@@ -11,7 +11,40 @@ from hub.model.texts import Word
 from hub.platform.instances.book import Canary
 from hub.platform.instances.registration import Patch
 from hub.surfaces.api.bodies import Body, Example
-from hub.surfaces.api.models import AdapterAnswer, Answer
+from hub.surfaces.api.models import Answer
+
+
+class AdapterAnswer(Answer, frozen=True, kw_only=True):
+    """How an adapter instance stands. `state`: running, paused, draining, drained, failed, disabled; `breaker`: closed, open, half_open.
+
+    `settings_version` 0: as in config/adapters.yaml; `candidate_version`: settings on trial for a part of the cases; `tier`: on the
+    quality scale.
+    """
+
+    name: str
+    plugin: str
+    department: str
+    version: str
+    state: str
+    detail: str
+    breaker: str
+    queued: int
+    in_flight: int
+    capabilities: list[str]
+    kind: str
+    settings_version: int
+    candidate_version: int | None
+    origin: str
+    placement: str
+    units: list[str]
+    areas: list[str]
+    tier: str
+
+
+class AdapterList(Answer, frozen=True, kw_only=True):
+    """Adapter instances."""
+
+    items: list[AdapterAnswer]
 
 
 class PluginAnswer(Answer, frozen=True, kw_only=True):

@@ -16,6 +16,8 @@ from hub.platform.instances.book import InstanceRecord, Spec, spec_of
 from hub.platform.instances.registration import By, Registration
 from hub.privacy.masks import mask_text
 from hub.surfaces.api.adapters.models import (
+    AdapterAnswer,
+    AdapterList,
     AddBody,
     ChangeBody,
     InstanceAnswer,
@@ -28,7 +30,6 @@ from hub.surfaces.api.adapters.models import (
 )
 from hub.surfaces.api.answers import Answered, alike, answer
 from hub.surfaces.api.bodies import ReasonBody, reads
-from hub.surfaces.api.models import AdapterAnswer, AdapterList
 from hub.surfaces.api.openapi import refuses
 from hub.surfaces.api.people.auth import Caller, DistrictRunner, Runner, ServicesHere
 from hub.surfaces.api.services import Instances, Services

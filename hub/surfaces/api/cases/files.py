@@ -22,10 +22,10 @@ from hub.model.case.state import CaseId
 from hub.model.records import Attachment
 from hub.privacy.masks import mask_file_name, mask_text
 from hub.surfaces.api.answers import REPLAYED, SEQUENCE, Answered, KeyHeader, answer, command_id, settle, utc_now, wrote
+from hub.surfaces.api.cases.models import AttachedAnswer
 from hub.surfaces.api.cases.present import Presenter
 from hub.surfaces.api.cases.routes import CasePath
 from hub.surfaces.api.matters.kinds import file_under
-from hub.surfaces.api.models import AttachedAnswer
 from hub.surfaces.api.openapi import refuses
 from hub.surfaces.api.people.auth import CallerHere, ServicesHere, Worker
 from hub.surfaces.api.problems import Failure, FieldError

@@ -15,9 +15,10 @@ from hub.model.case.events import CaseMerged, ContactDestroyed, MergeRefused
 from hub.model.case.state import Case
 from hub.spine.ledger.desk import ANSWER_WITHIN, Outcome
 from hub.surfaces.api.answers import told_on, utc_now
+from hub.surfaces.api.cases.models import CaseAnswer, CommandAnswer
 from hub.surfaces.api.cases.present import Presenter, attention_for, own_assignments
 from hub.surfaces.api.matters.kinds import Kind, Showing
-from hub.surfaces.api.models import CaseAnswer, CommandAnswer, TimelineItem
+from hub.surfaces.api.matters.models import TimelineItem
 from hub.surfaces.api.problems import Failure
 from hub.views.projection import CASES
 from hub.views.queries import TimelineEntry

@@ -15,16 +15,9 @@ from hub.model.case.state import Case
 from hub.model.district.areas import Level
 from hub.privacy.masks import mask_address, mask_text
 from hub.surfaces.api.answers import alike
-from hub.surfaces.api.models import (
-    ActorAnswer,
-    AskedAnswer,
-    AssignmentAnswer,
-    AttemptAnswer,
-    CaseAnswer,
-    CaseItem,
-    DeadlineAnswer,
-    TimelineItem,
-)
+from hub.surfaces.api.cases.models import AskedAnswer, AssignmentAnswer, AttemptAnswer, CaseAnswer, CaseItem, DeadlineAnswer
+from hub.surfaces.api.matters.models import TimelineItem
+from hub.surfaces.api.models import ActorAnswer
 from hub.surfaces.api.people.auth import Caller
 from hub.views.queries import TimelineEntry
 

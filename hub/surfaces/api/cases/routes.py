@@ -17,8 +17,8 @@ from hub.privacy.masks import FIELDS, mask_text
 from hub.spine.ways_in.intake import Entry
 from hub.surfaces.api.answers import REPLAYED, SEQUENCE, Answered, Fresh, KeyHeader, answer, needed, settle, utc_now, wrote
 from hub.surfaces.api.bodies import ReportBody, reads
+from hub.surfaces.api.cases.models import CaseList, CommandAnswer, ContactAnswer
 from hub.surfaces.api.cases.present import Presenter
-from hub.surfaces.api.models import CaseList, CommandAnswer, ContactAnswer
 from hub.surfaces.api.people.auth import CallerHere, ServicesHere, Worker
 from hub.surfaces.api.problems import Failure
 from hub.views.filters import CaseFilter

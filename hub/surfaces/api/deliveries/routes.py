@@ -21,9 +21,10 @@ from hub.privacy.masks import mask_text
 from hub.surfaces.api.answers import Answered, Fresh, KeyHeader, alike, answer, settle, utc_now
 from hub.surfaces.api.bodies import ReasonBody, ResendBody, reads
 from hub.surfaces.api.cases.kind import CASE_KIND
+from hub.surfaces.api.cases.models import CommandAnswer
 from hub.surfaces.api.cases.present import Presenter, attempt_answer
+from hub.surfaces.api.deliveries.models import DeliveryAnswer, DeliveryList
 from hub.surfaces.api.matters.kinds import command_answer, execute
-from hub.surfaces.api.models import CommandAnswer, DeliveryAnswer, DeliveryList
 from hub.surfaces.api.people.auth import Caller, DeliveryReader, Runner, ServicesHere
 from hub.surfaces.api.services import Services
 from hub.views.deliveries import SeenDelivery

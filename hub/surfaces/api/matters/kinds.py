@@ -39,13 +39,13 @@ from hub.surfaces.api.answers import (
     wrote,
 )
 from hub.surfaces.api.bodies import body_of, command_from, reads
-from hub.surfaces.api.models import MatterList, Result, Timeline
+from hub.surfaces.api.matters.models import MatterList, Result, Timeline
 from hub.surfaces.api.people.auth import Caller, CallerHere, Having, Scoped, ServicesHere
 from hub.surfaces.api.problems import Failure
 
 if TYPE_CHECKING:
     from hub.model.policy.district import District
-    from hub.surfaces.api.models import TimelineItem
+    from hub.surfaces.api.matters.models import TimelineItem
     from hub.surfaces.api.services import Services
     from hub.views.projection import Projection
     from hub.views.queries import TimelineEntry

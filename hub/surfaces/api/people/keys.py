@@ -15,9 +15,9 @@ from hub.model.district.areas import UnitKind, within
 from hub.model.rights import KeyScope, Role
 from hub.surfaces.api.answers import Answered, answer
 from hub.surfaces.api.bodies import KeyBody, reads
-from hub.surfaces.api.models import IssuedToken, TokenAnswer, TokenList
 from hub.surfaces.api.openapi import refuses
 from hub.surfaces.api.people.auth import Caller, KeyKeeper, ServicesHere
+from hub.surfaces.api.people.models import IssuedToken, TokenAnswer, TokenList
 from hub.surfaces.api.people.routes import token_fields
 from hub.surfaces.api.people.scopes import parsed, rights_of
 from hub.surfaces.api.people.tokens import Token

@@ -11,13 +11,9 @@ from hub.errors import InvalidInput, NotAllowed
 from hub.model.district.areas import UnitKind, within
 from hub.surfaces.api.answers import Answered, answer
 from hub.surfaces.api.bodies import TokenBody, reads
-from hub.surfaces.api.models import (
-    IssuedToken,
-    TokenAnswer,
-    TokenList,
-)
 from hub.surfaces.api.openapi import refuses
 from hub.surfaces.api.people.auth import Admin, Caller, ServicesHere
+from hub.surfaces.api.people.models import IssuedToken, TokenAnswer, TokenList
 from hub.surfaces.api.people.scopes import parsed
 from hub.surfaces.api.people.tokens import Token
 
