@@ -232,8 +232,8 @@ async def test_reports_of_an_adapter_elsewhere_are_taken_by_one_hub_in_their_ord
 
     async def say(hub: Hub, number: int) -> None:
         item = messages.Aside(item=f"{number:03}", reason="unreadable")
-        raw = encode("report", "aside", item, id=f"x{number}", source="/there", at=datetime.now(UTC))
-        await hub.bus.publish("report.police.aside", raw)
+        raw = encode("answer", "aside", item, id=f"x{number}", source="/there", at=datetime.now(UTC))
+        await hub.bus.publish("answer.police.aside", raw)
 
     async with one_bus(tmp_path) as bus, AsyncExitStack() as first:
         bus.instances, bus.plugins = [away("police")], [OfficeAdapter]
@@ -253,7 +253,7 @@ async def test_reports_of_an_adapter_elsewhere_are_taken_by_one_hub_in_their_ord
 
 
 async def _takes_reports(hub: Hub) -> bool:
-    return await hub.bus.last(LEASES, "lease.reports.police") is not None
+    return await hub.bus.last(LEASES, "lease.answers.police") is not None
 
 
 async def test_what_is_changed_between_a_hubs_start_and_its_following_is_not_missed(tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ async def test_what_an_adapter_elsewhere_reports_is_counted_once_a_kind_and_its_
         creds = await credentials_for(hub, "police", tmp_path)
         await ensure_answer_stream(hub.bus, "police")
         for raw in POISON:
-            await hub.bus.publish("report.police.accepted", raw)
+            await hub.bus.publish("answer.police.accepted", raw)
         (item,) = await put_aside(hub, 1)
         assert (item.adapter, item.subject, item.details["stream"]) == ("police", "accepted: unreadable", "ANSWERS-police")
         async with process("police", creds, office, tmp_path / "remote"):

@@ -248,7 +248,7 @@ async def test_garbage_is_put_aside_and_a_flood_of_it_delays_nobody_else(hub: Hu
     assignment = await until(hub, outcome, "property", AssignmentState.SENDING)
     async with intruder(hub, "police") as police, intruder(hub, "property") as other:
         key = f"{outcome.state.id}.{assignment.id}"
-        event = {"specversion": "1.0", "id": "r1", "source": "x", "type": "city-hub.report.receipt.v1"}
+        event = {"specversion": "1.0", "id": "r1", "source": "x", "type": "city-hub.answer.receipt.v1"}
         foreign = {**event, "id": "r2", "data": {"key": key, "ticket": "X-1"}}
         assert await police.asks("answer.police.receipt", foreign) is not None
         for number in range(2000):

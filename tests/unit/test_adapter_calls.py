@@ -181,7 +181,7 @@ def test_rubbish_is_named(check: Callable[[object], object], value: object, says
 @pytest.mark.parametrize(
     ("value", "says"),
     [
-        (object(), "Report or IncomingCase"),
+        (object(), "Feedback or an IncomingCase"),
         (report(id=""), "id: .* length >= 1"),
         (report(id=" "), "id: .* matching"),
         (report(id=None), "id: .* got `null`"),

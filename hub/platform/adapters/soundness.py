@@ -92,7 +92,7 @@ def item(found: object, now: datetime) -> Feedback | IncomingCase:
         _near(case.reported_at, "reported_at", now)
         _near(case.covers_until, "covers_until", now, newest=LONGEST)
         return case
-    raise ValueError(f"a Report or IncomingCase is expected, not {_kind(found)}")
+    raise ValueError(f"a Feedback or an IncomingCase is expected, not {_kind(found)}")
 
 
 def audit(found: object, now: datetime) -> Audit:
