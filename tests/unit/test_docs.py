@@ -18,6 +18,7 @@ import yaml
 
 import hub
 from hub import hookspecs
+from hub.bus.permissions import exports_block
 from hub.settings import Settings
 from tests.unit.api_world import served
 
@@ -218,14 +219,41 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
 
 
+def written() -> list[Path]:
+    """Every page people read, those beside the code too."""
+    beside = [*ROOT.glob("plugins/*/README*.md"), *ROOT.glob("hub/*/README*.md"), *ROOT.glob("config/README*.md")]
+    return sorted({*pages(), *DOCS.rglob("*.md"), *beside})
+
+
 def test_every_link_leads_somewhere() -> None:
     broken = []
-    for page in pages():
+    for page in written():
         for match in LINK.finditer(BLOCK.sub("", page.read_text(encoding="utf-8"))):
             target, _, anchor = match["target"].partition("#")
             if target.startswith(("http://", "https://")):
                 continue
             file = (page.parent / target).resolve() if target else page
             if not file.exists() or (anchor and file.suffix == ".md" and anchor not in anchors(file)):
-                broken.append(f"{page.name}: {match['target']}")
+                broken.append(f"{page.relative_to(ROOT)}: {match['target']}")
     assert not broken
+
+
+def test_every_file_of_the_code_that_a_page_names_is_there() -> None:
+    """A plugin's or a recipe's own files are named without their room; former names stand in the notes of a change only."""
+    told_of_before = {ROOT / "CHANGELOG.md", *DOCS.glob("plugins/migration*.md")}
+    gone = [
+        f"{page.relative_to(ROOT)}: {name}"
+        for page in set(written()) - told_of_before
+        for name in re.findall(
+            r"`(hub/[\w/.-]+|(?:plugins|docs|config|deploy)/[\w/-]+\.\w+)`", BLOCK.sub("", page.read_text(encoding="utf-8"))
+        )
+        if not (ROOT / name).exists()
+    ]
+    assert not gone
+
+
+def test_the_account_for_the_hub_is_written_down_as_the_adapters_need_it() -> None:
+    page = (DOCS / "devops.md").read_text(encoding="utf-8")
+    lines = [line.strip() for line in exports_block().splitlines() if "service" in line]
+    assert lines
+    assert not [line for line in lines if line not in page]
