@@ -19,7 +19,7 @@ class Crosswalk:
 
     version: int = 0
     statuses: Mapping[str, FeedbackKind] = field(default_factory=dict)
-    """The department's status → what it reports. Complete: every status its interface documents."""
+    """The department's status → what it means. Complete: every status its interface documents."""
     categories: Mapping[str, str] = field(default_factory=dict)
     """Our category code (or a prefix of it that ends the code's level) → theirs."""
     fields: Mapping[str, str] = field(default_factory=dict)
@@ -39,7 +39,7 @@ class Words(Protocol):
     """What an adapter asks its crosswalk by (`self.words`)."""
 
     def kind(self, status: str, *, about: str | None = None) -> FeedbackKind:
-        """What a status of the department reports; PROGRESS and a repair item when it is not mapped. `about`: key or ticket."""
+        """What a status of the department means; PROGRESS and a repair item when it is not mapped. `about`: key or ticket."""
         ...
 
     def category(self, code: str) -> str | None:
@@ -84,7 +84,7 @@ class WordTable:
         self._heard = heard or _unheard
 
     def kind(self, status: str, *, about: str | None = None) -> FeedbackKind:
-        """What a status of the department reports; PROGRESS and a repair item when it is not mapped."""
+        """What a status of the department means; PROGRESS and a repair item when it is not mapped."""
         found = self.crosswalk.statuses.get(status)
         self._heard(status, found, about)
         if found is None:

@@ -55,7 +55,7 @@ class AdapterInstance:
     rate_per_second: float | None = None
     """Most requests a second to the department's system through `Context.http`; None: no limit."""
     items_per_second: float = 100.0
-    """Most reports a second it may bring in; what comes faster waits (polls) or is told to come later (callbacks: 429)."""
+    """Most feedback and cases a second it may bring in; what comes faster waits (polls) or is told to come later (callbacks: 429)."""
     memory_mib: int = 1024
     """Most memory of its worker process."""
     breaker_window: int = 20

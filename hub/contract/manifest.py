@@ -39,7 +39,7 @@ class Capability(StrEnum):
     AUDIT = "audit"
     """It can list how all our tickets stand: the nightly reconciliation compares."""
     CATALOGUE = "catalogue"
-    """It can list the department's own categories: the hub reports when they change."""
+    """It can list the department's own categories: the hub says when they change."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -87,7 +87,7 @@ class Plugin:
 
 
 class Bringing(Plugin):
-    """What can bring cases and reports in: an `Adapter` besides taking assignments, an `IntakeChannel` without."""
+    """What can bring cases and feedback in: an `Adapter` besides taking assignments, an `IntakeChannel` without."""
 
     async def inform(self, notice: Notice) -> None:
         """Tell the system that brought a case in how it stands."""
@@ -135,7 +135,7 @@ class Adapter(Bringing):
 
 
 class IntakeChannel(Bringing):
-    """A way in 渠道: brings cases, and reports on them, from somewhere that takes no assignments (an app, a mailbox, sensors).
+    """A way in 渠道: brings cases, and feedback on them, from somewhere that takes no assignments (an app, a mailbox, sensors).
 
     Declare POLL, CALLBACK or both, and INFORM to be told how a matter stands.
     """

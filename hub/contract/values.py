@@ -1,4 +1,4 @@
-"""The values that cross the border to a plugin: assignments out; receipts, reports and new cases in. Immutable, nothing of the hub's.
+"""The values that cross the border to a plugin: assignments out; receipts, feedback and new cases in. Immutable, nothing of the hub's.
 
 Their bounds stand in their types. What a plugin gives is held to them before the hub looks at it, and so is what comes by the protocol
 for adapters elsewhere, whose messages are these values.
@@ -115,7 +115,7 @@ class FeedbackKind(StrEnum):
 
 
 class ReportedFile(Value, frozen=True, omit_defaults=True, kw_only=True, forbid_unknown_fields=True):
-    """A file that came with a report, e.g. a photo. One of more than 10 MiB is left out."""
+    """A file that came with feedback or a new case, e.g. a photo. One of more than 10 MiB is left out."""
 
     name: Annotated[str, Meta(max_length=1000)]
     media_type: Annotated[str, Meta(max_length=200)]
@@ -145,7 +145,7 @@ class Said(Value, frozen=True, omit_defaults=True, kw_only=True, forbid_unknown_
 class Feedback(Said, frozen=True, omit_defaults=True, kw_only=True):
     """One thing a department's system says about an assignment (or, VISITED, about a case it brought in).
 
-    Give `key` if the system echoes ours, else `ticket` (its own number). `id` must be the same when the same report
+    Give `key` if the system echoes ours, else `ticket` (its own number). `id` must be the same when the same feedback
     comes again (the system's event number): the hub takes each id once.
     """
 

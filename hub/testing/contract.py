@@ -132,7 +132,7 @@ class AdapterContract(Poisoned):
             if self.declares(capability):
                 assert getattr(self.adapter_class, method) is not getattr(Adapter, method), f"{capability} without {method}()"
         assert self.adapter_class.deliver is not Adapter.deliver, "deliver is not defined"
-        assert self.declares(Capability.POLL) or self.declares(Capability.CALLBACK), "no way to report back"
+        assert self.declares(Capability.POLL) or self.declares(Capability.CALLBACK), "no way to give feedback"
         assert self.declares(Capability.LOOKUP) or self.declares(Capability.IDEMPOTENT), "no way out of a lost answer"
 
     def test_every_documented_status_is_in_the_crosswalk(self) -> None:
@@ -320,7 +320,7 @@ class AdapterContract(Poisoned):
     # reporting back
 
     async def test_reports_accepted_and_resolved_in_the_end(self, inbox: Inbox) -> None:
-        """By poll or callback, both reports come, and they can be matched to the assignment."""
+        """By poll or callback, feedback of both kinds comes, and it can be matched to the assignment."""
         adapter = _adapter(inbox)
         assignment = self.assignment()
         receipt = await adapter.deliver(assignment)
@@ -328,7 +328,7 @@ class AdapterContract(Poisoned):
         assert all(report.at is None or report.at.tzinfo is not None for report in reports), "times must be aware"
 
     async def test_attached_files_come_whole(self, inbox: Inbox, quick_department: SimulatorProcess) -> None:
-        """Every file the department's people attached comes with a report, with the checksum it had there."""
+        """Every file the department's people attached comes with feedback, with the checksum it had there."""
         adapter = _adapter(inbox)
         assignment = self.assignment()
         receipt = await adapter.deliver(assignment)
@@ -355,7 +355,7 @@ class AdapterContract(Poisoned):
             assert len({report.id for report in reports if report.kind is kind}) == 1, f"{kind} has several ids"
 
     async def test_poll_goes_on_where_it_was(self, inbox: Inbox) -> None:
-        """The cursor brings no report again once everything was fetched."""
+        """The cursor brings no feedback again once everything was fetched."""
         if not self.declares(Capability.POLL):
             return
         adapter = _adapter(inbox)

@@ -44,7 +44,7 @@ def documents() -> dict[str, str]:
 
 
 def kinds_table() -> str:
-    """Every kind of order and report, for the page."""
+    """Every kind of order and answer, for the page."""
     rows = [
         f"| `{name}` | {_says(name, model)} | [{name}.json](schemas/{name}.json) |"
         for name, model in {**_events(), **_PLAIN}.items()
@@ -143,7 +143,7 @@ def _asyncapi() -> dict[str, Any]:
         "info": {
             "title": "City hub: adapters beside their departments",
             "version": f"{VERSION}.0.0",
-            "description": "How a department's own program takes assignments from the hub and reports on them. See README.md.",
+            "description": "How a department's own program takes assignments from the hub and answers. See README.md.",
         },
         "defaultContentType": MEDIA_TYPE,
         "servers": {

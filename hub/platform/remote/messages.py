@@ -1,4 +1,4 @@
-"""The messages between the hub and adapters that run elsewhere: the data of every order, report, beat and question. Pure.
+"""The messages between the hub and adapters that run elsewhere: the data of every order, answer, beat and question. Pure.
 
 What crosses the border to a plugin is here as it is there (`hub.contract.values`).
 docs/protocol/ is generated from these models; their docstrings are its descriptions. Within one version they only gain optional fields.
@@ -187,7 +187,7 @@ class Beat(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """Whether it goes on by itself once the department lets it in again."""
     in_hand: int = 0
     unsent: int = 0
-    """Reports that wait to be stored."""
+    """Answers that wait to be stored."""
 
 
 class Terms(Struct, frozen=True, omit_defaults=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""Feedback-back: what departments' systems say and bring in, by callback or poll.
+"""Report-back: what departments' systems say and bring in, by callback or poll.
 
 Owns the poll loops, one hub's at a time, with their durable cursors. What units say goes to `Taking`, new matters go to intake.
 Called by the API; started by the composition root.
