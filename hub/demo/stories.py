@@ -69,7 +69,10 @@ async def blocked_sewer(theatre: Theatre) -> Scene:
     )
     told = [body for _, body in await theatre.story(case) if body.get("assignment") == drainage["id"]]
     via = next((str(body["via"]) for body in told if body.get("ticket")), "")
-    learned = {"lookup": "经查询确认 (found by asking for our key)", "feedback": "由部门反馈得知 (learned from its own feedback)"}
+    learned = {
+        "lookup": "经查询确认 (found by asking for our key)",
+        "feedback": "由部门反馈得知 (learned from its own feedback)",
+    }
     theatre.check(scene, f"无应答的派单{learned.get(via, '没有确认')}", via in learned)
     await theatre.act(case, "operator", DISTRICT, "visit", reached=True, solved=False, satisfied=False, rating=2, note="又堵了")
     found = await theatre.case(case)

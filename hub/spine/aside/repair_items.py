@@ -30,7 +30,6 @@ class RepairKind(StrEnum):
     PUT_ASIDE = "put_aside"
     BLOCKED_LOOP = "blocked_loop"
     FAILED_INSTANCE = "failed_instance"
-    REMOTE_SILENT = "remote_silent"
 
 
 class RepairState(StrEnum):

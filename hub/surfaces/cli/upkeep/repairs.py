@@ -26,7 +26,6 @@ KINDS: Mapping[str, str] = {
     "put_aside": "反馈搁置",
     "blocked_loop": "阻塞主循环",
     "failed_instance": "适配器启动失败",
-    "remote_silent": "远端失联",
 }
 STATES: Mapping[str, str] = {"open": "待处理", "resolved": "已解决", "dismissed": "已忽略"}
 
