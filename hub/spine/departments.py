@@ -1,6 +1,6 @@
-"""What the spine needs of departments: who they are, whether they take anything now, and the calls that reach them.
+"""The spine's needs of departments: who they are, whether they take anything now, and the calls that reach them.
 
-The platform implements it: its roster is `Departments`, its instances are `Department`s. Nothing here knows what a plugin is.
+The platform implements it: its roster is `Departments`, its instances are `Department`s. Nothing here knows plugins.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class CircuitBreaker(Protocol):
         ...
 
     def admit(self) -> bool:
-        """Whether a call may be made; every call that was admitted is told how it ended."""
+        """Whether a call may be made. The caller tells the breaker how every admitted call ended."""
         ...
 
     def succeeded(self) -> None:
@@ -116,13 +116,13 @@ class Brought:
 
     items: Sequence[Feedback | IncomingCase]
     rejected: Sequence[tuple[str, str]] = ()
-    """(its id as far as it has one, what is wrong)."""
+    """Pairs of the item's id, as far as it has one, and its fault."""
     cursor: str | None = None
     more: bool = False
 
 
 class DepartmentHere(Department, Protocol):
-    """An instance whose code runs in this process. Every call is bounded, every answer sound; they raise delivery errors only."""
+    """An instance whose code runs in this process. Every call is bounded and every answer checked. Calls raise delivery errors only."""
 
     @property
     def cursor_name(self) -> str:
@@ -170,7 +170,7 @@ class Departments(Protocol):
         ...
 
     def polled(self) -> Sequence[DepartmentHere]:
-        """Those that are asked for what is new."""
+        """The instances that the hub polls."""
         ...
 
     def versions_here(self, name: str) -> Sequence[DepartmentHere]:

@@ -1,6 +1,6 @@
-"""Putting aside: a message that can't be read becomes a repair and leaves its queue, so that the queue goes on.
+"""Putting aside: a message that can't be read becomes a repair and leaves its queue. The queue goes on.
 
-What is kept is where it stood, how it begins and its hash. Called by every stage that reads a queue.
+The repair keeps where the message stood, how it begins and its hash. Every stage that reads a queue calls this.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ SHOWN_BYTES = 120
 async def read_or_put_aside(
     delivery: Delivery, read: Callable[[bytes], T], note: Note, *, adapter: str = NO_ADAPTER, subject: str = ""
 ) -> T | None:
-    """What `read` makes of a message. None when it can't be read: then it is a repair by now, and the delivery has ended.
+    """Read a message with `read`. None when it can't be read: then a repair has been noted, and the delivery has ended.
 
-    `subject` is that of the repair; the same one is counted instead of listed again (for what comes from outside, in any number).
-    While the repair can't be stored the message comes again after its acknowledgement wait.
+    `subject` is the repair's. With the same subject a repair counts up instead of being listed again; this bounds what comes from outside
+    in any number. While the repair can't be stored, the message comes again after its acknowledgement wait.
     """
     try:
         return read(delivery.data)

@@ -17,7 +17,7 @@ MOST_SUBJECT = 300
 MOST_WHY = 500
 MOST_DETAIL = 500
 THE_REST = "*"
-"""Subject of the repair in which what is not listed any more is counted."""
+"""Subject of the one repair that counts everything above the limit of its kind."""
 
 
 class RepairKind(StrEnum):
@@ -64,7 +64,7 @@ class Repair(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RepairItem(msgspec.Struct, frozen=True, kw_only=True):
-    """A repair as it is kept. `ended_by`: who resolved or dismissed it; `why` says their reason."""
+    """A repair as it is stored. `ended_by` resolved or dismissed it; `why` is their reason."""
 
     id: str
     kind: RepairKind
@@ -161,7 +161,7 @@ def only_counts(item: RepairItem, repair: Repair) -> bool:
 
 
 def rest_of(repair: Repair, most: int) -> Repair:
-    """The repair in which those beyond `most` of its kind are counted."""
+    """The one repair that counts all above `most` of its kind."""
     text = f"同类待修事项已超过 {most} 项，其余不再逐项列出，请先处理已列出的事项"
     return Repair(kind=repair.kind, adapter=repair.adapter, subject=THE_REST, text=text)
 

@@ -1,7 +1,7 @@
 """Orders to instances whose plugin runs elsewhere: in a worker process of its own, or beside the department.
 
-The intent is committed, then the order is stored in the instance's queue, then the task ends; what becomes of it comes back as reports.
-A recalled assignment whose order nobody fetched yet is withdrawn from the queue.
+First the intent is committed, then the order goes to the instance's queue, then the task ends. The outcome comes back as answers. When an
+assignment is recalled before anybody fetched its order, the order is withdrawn from the queue.
 """
 
 from __future__ import annotations

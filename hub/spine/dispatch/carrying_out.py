@@ -1,7 +1,7 @@
-"""Calls to a department carried out, wherever it is kept what became of them: in the ledger, or in the journal beside a department.
+"""Carries out calls to a department. The record of them may be the ledger, or the journal beside a department.
 
-Intent is kept before anything is sent; what may have arrived is asked about by key and never sent blindly. Dispatch calls it with
-tasks, the process beside a department with orders.
+The intent is recorded before anything is sent. After an unclear outcome the department is asked by key; nothing is sent again blindly.
+Dispatch calls this with tasks, the process beside a department with orders.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class FailedCall:
 
     @property
     def reason(self) -> str:
-        """Why, as it may be kept: a department may repeat what it was sent."""
+        """The reason in a form that may be stored. It is redacted, because a department may repeat the data it was sent."""
         return redact_text(self.problem.message)[:MOST_REASON]
 
     @property
@@ -92,7 +92,7 @@ class Attempts(Protocol):
         """Attempts spent so far."""
 
     async def begin(self) -> Assignment:
-        """Keep that an attempt begins; what is to be handed over."""
+        """Record that an attempt begins. Returns the assignment to hand over."""
 
     async def filed(self, ticket: str, via: str) -> None:
         """The department has it."""
@@ -108,7 +108,7 @@ class Attempts(Protocol):
 
 
 class Telling(Protocol):
-    """Something a department or a source is told besides its assignments, and where it is kept what became of it."""
+    """One message to a department or a source besides assignments, and the record of its outcome."""
 
     @property
     def verb(self) -> Verb:
@@ -143,7 +143,7 @@ class CarryingOut:
         await delivery.ack(confirmed=False)
 
     async def _settle_doubt(self, department: DepartmentHere, attempts: Attempts, delivery: Delivery) -> bool:
-        """Find out whether the department has it; true when it certainly has not, or takes the same key twice without harm."""
+        """Ask whether the department has it. True: it certainly has not, or it takes the same key twice without harm."""
         if not department.can(Capability.LOOKUP):
             if department.can(Capability.IDEMPOTENT):
                 await attempts.not_there("interrupted; the department takes the same key once")

@@ -31,7 +31,8 @@ class LedgerTelling:
         """Say it; false when it is pointless by now."""
         about = self._means.about(self._task, self._matter)
         if isinstance(about, Assignment) and about.ticket is None:
-            # The department can't be told of what it does not have; what it may have, it is asked for before that is taken back.
+            # Without a ticket the department has nothing to be told about. A recall differs: it may have the assignment all the same, so
+            # ask first.
             if self.verb is not Verb.RECALL:
                 return False
             if department.can(Capability.LOOKUP) and await department.lookup(about) is None:

@@ -1,11 +1,11 @@
-"""What follows on a failed call to a department: the one place that decides it, for whoever makes calls.
+"""Decides what follows on a failed call to a department. No other place decides it.
 
-`follow_up` is pure: an error, how often it was tried, how patient the instance is; it says what is next. Dispatch, the process beside a
-department and the trial ask it, and record the answer each in their own way. A new kind of failure is an error class in `hub.errors`
-and, where none of the dispositions fits, a case here.
+`follow_up` is pure. From the error, the number of tries and the instance's patience it derives the next step. Dispatch, the process beside
+a department and the trial ask it; each records the answer in its own way. A new kind of failure is an error class in `hub.errors`. Where
+none of the dispositions fits, it also needs a case here.
 
-Retries have two time-scales, multiplied knowingly: seconds inside one attempt (`within_attempt`, by tenacity), minutes to hours between
-attempts.
+Retries have two time-scales, and their numbers multiply on purpose: seconds inside one attempt (`within_attempt`, by tenacity), minutes to
+hours between attempts.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ T = TypeVar("T")
 
 INNER_TRIES = 3
 INNER_SECONDS = 4.0
-"""Inside one attempt: at most this many tries within this time, when nothing was taken and the department named no delay."""
+"""Limits inside one attempt: at most so many tries, within so many seconds. Only while the department took nothing and named no delay."""
 FAULT_ATTEMPTS = 3
 """Attempts spent on a plugin's own fault before an operator is asked."""
 SHUT_OUT_DELAY = timedelta(seconds=5)
-"""Until a task of an instance that was just paused is looked at again; then its lane is closed."""
+"""When a task of a just paused instance is looked at again. By then its lane is closed."""
 LEAST_DELAY = timedelta(seconds=0.2)
 """Between two tries of an effect."""
 
@@ -56,7 +56,7 @@ class NextStep(StrEnum):
     AGAIN = "again"
     """The same after `delay`."""
     SHUT_OUT = "shut_out"
-    """The department lets nobody in: the instance is paused, no attempt is spent, the same after `delay`."""
+    """The department lets nobody in. The instance is paused, no attempt is spent, and the same follows after `delay`."""
     REFUSED = "refused"
     """The department said no; a person decides."""
     GIVEN_UP = "given_up"
@@ -69,11 +69,11 @@ class FollowUp:
 
     next: NextStep
     delay: timedelta
-    """Before the next try; also what it would be when there is none."""
+    """Time before the next try. Given also when no try follows: then it is what the delay would have been."""
     most: int
     """Tries there are."""
     unknown: bool
-    """Whether the department may have what was sent: then it is asked about before it is sent again."""
+    """Whether the department may have received the call. Then it is asked before anything is sent again."""
     counts_as: bool | None
     """For the breaker: True the system answered, False it failed, None nothing can be said of it."""
 
@@ -117,7 +117,7 @@ def follow_up(problem: HubError, instance: AdapterInstance, *, doing: Doing, tri
 
 
 def backoff(instance: AdapterInstance, attempt: int, draw: Callable[[], float]) -> timedelta:
-    """Full jitter: U(0, min(cap, base·2^(attempt-1))); by the instance's schedule if it has one, ±10 %. `draw` gives U(0, 1)."""
+    """Full jitter: U(0, min(cap, base·2^(attempt-1))). An instance with a schedule gets its delay, ±10 %. `draw` gives U(0, 1)."""
     if instance.schedule:
         step = instance.schedule[min(attempt, len(instance.schedule)) - 1]
         return step * (0.9 + 0.2 * draw())
@@ -134,9 +134,9 @@ def delay_before(instance: AdapterInstance, attempt: int, problem: HubError, dra
 
 
 async def within_attempt(call: Callable[[], Awaitable[T]]) -> T:
-    """Call, and again within seconds while the department is unavailable and named no delay; raises the last error.
+    """Call; call again within seconds while the department is unavailable and names no delay. Raises the last error.
 
-    The first call is made without tenacity: setting a retry up costs as much as the rest of a delivery that just works.
+    The first call goes without tenacity: setting up a retry costs as much as the rest of a delivery that works at once.
     """
     try:
         return await call()

@@ -75,7 +75,7 @@ class LedgerAttempts:
         return self._found.attempts[-1].number
 
     async def begin(self) -> contract.Assignment:
-        """Commit that an attempt begins; what is to be handed over."""
+        """Commit that an attempt begins. Returns the assignment to hand over."""
         contact = await self._contact()
         outcome = await self._means.record(self._task, StartDelivery(assignment=self._found.id))
         self._matter = outcome.state
@@ -147,7 +147,7 @@ class LedgerAttempts:
         )
 
     async def _contact(self) -> Contact | None:
-        """The reporter's contact for an adapter that asks for it; the access is committed before it is read."""
+        """The reporter's contact, if the adapter asks for it. The access is committed first, so nobody reads a contact without a trace."""
         if not self._department.can(Capability.NEEDS_CONTACT):
             return None
         aggregate = self._means.desks.of(self._task.matter).aggregate

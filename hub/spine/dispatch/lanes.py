@@ -1,8 +1,8 @@
 """Dispatch: one lane per adapter instance takes tasks from its own durable queue and carries them out at the departmental system.
 
-Owns the lanes and the breaker's gate; a paused or unreachable adapter stops nobody else and costs no attempt. Lanes come and go with the
-roster while the hub runs; one that goes ends what it has in hand. A task is looked up in the ledger before anything is sent: recalled
-and finished assignments are dropped.
+Owns the lanes and the breaker's gate. A paused or unreachable adapter stops nobody else and costs no attempt. Lanes come and go with the
+roster while the hub runs; a lane that goes finishes its work in hand. Each task is looked up in the ledger before anything is sent:
+recalled and finished assignments are dropped.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger("hub.dispatch")
 
 ENDING_WITHIN = 60.0
-"""Seconds a lane that is taken away gets to end what it has in hand."""
+"""Seconds in which a removed lane may finish its work in hand."""
 HUB_BUSY_DELAY = 2.0
 """Seconds until a task comes again when the hub itself could not commit."""
 
@@ -104,7 +104,7 @@ class Dispatch:
         return self._hands[name]
 
     async def _lane(self, name: str, concurrency: int) -> None:
-        """Work one queue until cancelled; in a lane that goes alone (not with the hub) what is in hand is ended first."""
+        """Work one queue until cancelled. A lane that goes while the hub stays finishes its work in hand first."""
         durable = durable_of(name)
         await ensure_consumer(self._bus, DISPATCH, durable, subject=f"dispatch.{name}.>", most_pending=100_000)
         working: set[asyncio.Task[None]] = set()
@@ -164,8 +164,8 @@ class Dispatch:
                 await delivery.retry(HUB_BUSY_DELAY)
                 return
             if task.id in self._in_work:
-                # It came again although it is being worked on here (the loop was held up longer than the acknowledgement wait): the
-                # attempt under way would look like one that a crash left open.
+                # The task came again while this process still works on it: the loop was held up longer than the acknowledgement wait. A
+                # second run would take the attempt under way for one that a crash left open.
                 await delivery.retry(ACK_WAIT)
                 return
             self._in_work.add(task.id)
@@ -186,7 +186,7 @@ class Dispatch:
         return task
 
     async def _work(self, department: Department, task: Task, delivery: Delivery) -> None:
-        """One task in a span of its own; what the lifecycle does not want any more (recalled meanwhile, ended) is dropped."""
+        """Do one task in a span of its own. The task is dropped when the lifecycle no longer wants it (recalled meanwhile, ended)."""
         with telemetry.span(
             f"process dispatch.{task.adapter}",
             kind="consumer",
@@ -227,7 +227,7 @@ class Dispatch:
             return
         reporters = self._desks.of(task.matter).aggregate.contacts(matter)
         hide = await self._hiding(reporters) if reporters else None
-        with known_here(*(() if hide is None else (hide,))):  # what the plugin logs or throws may name the reporter
+        with known_here(*(() if hide is None else (hide,))):  # the plugin's logs and errors may name the reporter
             if task.verb is not Verb.DELIVER:
                 await self._carrying_out.tell(here, LedgerTelling(self._means, task, matter), delivery)
                 return

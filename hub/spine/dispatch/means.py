@@ -1,4 +1,4 @@
-"""What dispatch carries tasks out with: the ledger, the departments, and what a department gets to see."""
+"""The means of dispatch: the ledger, the departments, and the form in which a department sees a matter."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Means:
         )
 
     async def record_effect(self, task: Task, error: str | None, reason: str | None, *, final: bool) -> None:
-        """Commit that a task was done (once, whoever does it again), or failed."""
+        """Commit that a task was done or failed. Done counts once, however often the task runs."""
         command = RecordEffect(effect=task.effect, adapter=task.adapter, error=error, reason=reason, final=final)
         await self.record(task, command, command_id=task.id if error is None else None)
 
@@ -53,7 +53,7 @@ class Means:
         return self.handover(matter, assignment, self.district(), contact)
 
     def about(self, task: Task, matter: Assigned) -> contract.Assignment | Notice | None:
-        """What a department or a source is told of; None: it is pointless by now."""
+        """The assignment or notice to tell the department or source about. None: telling has become pointless."""
         if task.verb is Verb.INFORM:
             at = task.at.astimezone(self.district().zone)
             return Notice(case=task.matter, ref=task.ref or "", stage=task.stage or "", text=task.text or "", at=at)

@@ -1,6 +1,6 @@
 """Erasure: destroys a reporter's contact, and the files that came with the report.
 
-A reaction to `case.contact_erased`: from that event on nobody gets the contact, and this goes on until key and files are gone, whatever
+A reaction to `case.contact_erased`. From that event on nobody gets the contact. The reaction repeats until key and files are gone, whatever
 stops in between. Refuses nothing. Called by reactions.
 """
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Erasure:
-    """Destroys what is to be forgotten."""
+    """Destroys a reporter's contact and files."""
 
     def __init__(self, desk: Desk[Case, Any, Any], ledger: Ledger, vault: Vault, objects: Objects) -> None:
         self._desk = desk
@@ -32,7 +32,7 @@ class Erasure:
         self._objects = objects
 
     async def __call__(self, id: MatterId, command_id: str) -> None:
-        """Destroy and record it; may be done again. Raises BusUnavailable: then it comes again."""
+        """Destroy and record it; safe to repeat. Raises BusUnavailable: then the reaction comes again."""
         await self._vault.erase(id)
         destroyed = await self._files(id)
         await self._desk.execute(
@@ -44,7 +44,9 @@ class Erasure:
         )
 
     async def _files(self, id: MatterId) -> tuple[str, ...]:
-        """Destroy the files that came with the report; their hashes. They are the case's own: nobody else's is the same object."""
+        """Destroy the files that came with the report. Returns their hashes. Each object belongs to this case alone, so no other loses a
+        file.
+        """
         commits = await self._ledger.commits(id)
         events = [event for _, commit in commits for event in commit.events]
         theirs = [file.sha256 for event in events if isinstance(event, CaseReported) for file in event.attachments]

@@ -1,8 +1,8 @@
 """Linkage: follows the ledger and turns commits into effects: dispatch tasks, notices to sources, reactions, timers.
 
-What follows from a commit is the aggregate's to say; here it is stored in its queue. Effects are at-least-once with ids derived from
-the commit; whoever carries one out looks at the ledger first. A task for an adapter that is not enabled waits in its queue. Owns
-nothing durable but its place in the stream. Started by the composition root.
+The aggregate says which effects follow from a commit. Linkage stores each in its queue. Effects are at-least-once, with ids derived from
+the commit; whoever carries one out looks at the ledger first. A task for an adapter that is not enabled waits in its queue. The place in
+the stream is the only durable thing here. Started by the composition root.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Reactions 联动: what a commit of one matter sets off inside the hub: a command to another matter, or a procedure of the hub's own.
+"""Reactions 联动: a commit of one matter sets off a command to another matter, or a procedure of the hub's own.
 
-Each waits in a durable queue until it is done, and is done once: the command's id is derived from the commit. What the other matter
-refuses is told to the one that asked, where it wants to hear of it. Called by nobody; started by the composition root.
+Each waits in a durable queue and is done once: the command's id is derived from the commit. When the other matter refuses, the asking
+matter is told, if it wants to hear of it. Called by nobody; started by the composition root.
 """
 
 from __future__ import annotations

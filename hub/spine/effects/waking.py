@@ -12,10 +12,10 @@ from hub.spine.ledger.desk import Desk
 
 
 async def wake_when_due(bus: Bus, desk: Desk[Any, Any, Any], folded: Folded[Any]) -> None:
-    """Set the timer for when the matter is due; nothing when it never is. Raises BusUnavailable.
+    """Set the timer for the time at which the matter is due. Does nothing when it never is. Raises BusUnavailable.
 
-    Whoever sets it looks afterwards whether the matter is still due then, so the last one to set it has seen the newest state,
-    however many do it at the same time.
+    After setting it, the setter looks again whether the matter is still due then. So the last of several at the same time has seen the
+    newest state.
     """
     at: datetime | None = None
     while (due := desk.aggregate.next_due(folded.state)) is not None and due != at:

@@ -1,7 +1,7 @@
 """The stored form of commits: JSON bytes with registered, versioned event names. Bytes in, commits out, and their hashes.
 
-An event's stored name is its tag; its version `v` is stored when above 1. Old versions are upcast on read, step by step; an event
-this hub does not know is refused, never skipped. Called by the ledger for every commit: keep it fast.
+An event's stored name is its tag. Its version `v` is stored when above 1. Old versions are upcast on read, step by step. An event this hub
+does not know is refused, never skipped. The ledger calls it for every commit: keep it fast.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Codec(Generic[S, C, E]):
         return self._encoder.encode(commit)
 
     def decode(self, raw: bytes) -> Commit[E]:
-        """The commit in its present form. Raises LedgerDamaged for what is no commit, or one of a newer hub."""
+        """The commit in its present form. Raises LedgerDamaged when the bytes are no commit, or one of a newer hub."""
         if b'"v":' in raw or any(mark in raw for mark in self._marks):
             raw = self._upcast(raw)
         try:
@@ -142,7 +142,7 @@ encode_command = msgspec.json.Encoder().encode
 
 
 def digest(raw: bytes) -> str:
-    """SHA-256 of a commit's stored bytes, hex; what the next commit of the matter carries."""
+    """SHA-256 of a commit's stored bytes, hex. The matter's next commit carries it."""
     return hashlib.sha256(raw).hexdigest()
 
 

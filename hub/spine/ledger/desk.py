@@ -1,8 +1,8 @@
 """The desk: the only way to change a matter. Load, decide, append; on a conflict reload and decide again.
 
-One desk for each kind of matter; called by intake, report-back, deadlines, dispatch, reactions and the API. Holds the cache of
-folded matters. Other processes change the same matters: what is in the cache is used where the ledger would tell that it is old,
-never served as fresh. Refuses what the aggregate refuses, and never says done before the ledger has acknowledged.
+One desk for each kind of matter; called by intake, report-back, deadlines, dispatch, reactions and the API. It caches folded matters. Other
+processes change the same matters, so a cached one may be old. It is used only where the ledger would notice that, and never served as
+fresh. The desk refuses whatever the aggregate refuses. It never says done before the ledger has acknowledged.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ E = TypeVar("E", bound=Event)
 X = TypeVar("X", bound=Command)
 
 _TRIES = 12
-"""Conflicts in a row before the caller is told; each means that somebody else's commit succeeded."""
+"""Conflicts in a row before the caller gets the error. Each one means that another commit succeeded."""
 
 
 ANSWER_WITHIN = 10.0
-"""Seconds in which another matter's answer has to come; it takes milliseconds while the bus is there."""
+"""Seconds to wait for another matter's answer. While the bus is there, it takes milliseconds."""
 _LOOK_AGAIN = 0.05
 
 
@@ -57,7 +57,9 @@ def utc_now() -> datetime:
 
 
 Hiding = Callable[[Sequence[MatterId]], Awaitable[Callable[[str], str] | None]]
-"""What masks in texts what is known of the reporters of some matters; None when nothing is known (`hub.privacy.vault.Vault.hiding`)."""
+"""Gives a function that masks everything known of these matters' reporters in a text; None when nothing is known. Implemented by
+`hub.privacy.vault.Vault.hiding`.
+"""
 
 
 class Commits(Protocol):
@@ -158,14 +160,14 @@ class Desk(Generic[S, C, E]):
         self._spans = f"send ledger.{aggregate.name}"
 
     async def load(self, id: MatterId) -> Folded[S] | None:
-        """The matter as it is in the ledger now, whoever changed it; None when there is none."""
+        """The matter as the ledger has it now, whoever changed it. None when there is none."""
         found = self._cache.get(id)
         return await self._reload(id) if found is None else await self._refreshed(found)
 
     async def known(self, id: MatterId, *, number: int = 1) -> Folded[S] | None:
-        """The matter as this process knows it, at least up to its commit `number`; another process may be ahead.
+        """The matter as this process knows it, at least up to its commit `number`. Another process may be ahead.
 
-        For those who act by a commit they have seen; what they do next is checked by the expected sequence.
+        For callers that act on a commit they have seen. The expected sequence checks their next command.
         """
         found = self._cache.get(id)
         if found is not None and found.number >= number:
@@ -185,10 +187,11 @@ class Desk(Generic[S, C, E]):
     ) -> Outcome[S]:
         """Do one command; returns when its commit is acknowledged.
 
-        `command_id` makes it idempotent per matter; with `strict` the same id with another content is refused, else it counts as
-        the same (departments repeat a report with a fresh time). Raises TransitionRefused/InvalidInput (nothing changed), NotAllowed
-        when there is no such matter, BusUnavailable when it is not known to be stored, LedgerConflict after many lost races,
-        Undecided when another matter's answer does not come within ten seconds.
+        `command_id` makes the command idempotent per matter. With `strict` the same id with other content is refused. Without, it counts as
+        the same, because departments repeat feedback with a fresh time.
+
+        Raises TransitionRefused or InvalidInput (nothing changed), NotAllowed (no such matter), BusUnavailable (nobody knows whether it is
+        stored), LedgerConflict (too many lost races), Undecided (no answer of another matter within ten seconds).
         """
         give_up = time.monotonic() + ANSWER_WITHIN
         while True:
@@ -252,7 +255,7 @@ class Desk(Generic[S, C, E]):
             raise LedgerConflict(f"{_TRIES} other commits came first", subject=id)
 
     async def _worded(self, command: X, before: Folded[S] | None) -> X:
-        """The command with its texts as they may be stored: no reporter's name in them, whoever wrote it, and nothing but text."""
+        """The command with its texts as they may be stored: plain text only, and no reporter's name, whoever wrote it."""
         hide = None
         if self._hiding is not None and before is not None and (reporters := self.aggregate.contacts(before.state)):
             hide = await self._hiding(reporters)
@@ -271,7 +274,7 @@ class Desk(Generic[S, C, E]):
         rules: Rules,
         now: datetime,
     ) -> Outcome[S]:
-        """Append what was decided; without events the commit only remembers the command's id."""
+        """Append the decided events. A commit without events only remembers the command's id."""
         kind = self.aggregate
         name = tag_of(command)
         with telemetry.span(
@@ -339,7 +342,7 @@ class Desk(Generic[S, C, E]):
 
 
 class Desks:
-    """The desks of all kinds; an id says which one is meant."""
+    """The desks of all kinds. A matter's id says which desk is its own."""
 
     def __init__(self, *desks: Desk[Any, Any, Any]) -> None:
         self._kinds = Aggregates(*(desk.aggregate for desk in desks))
@@ -372,9 +375,9 @@ class Desks:
         return await self.of(id).execute(MatterId(id), command, actor=actor, command_id=command_id, cause=cause, strict=strict)
 
     async def followed(self, outcome: Outcome[Any], within: float) -> int:
-        """Wait until the commands that an outcome sets off have been given to the other matters; the last sequence of all.
+        """Wait until the other matters have got the commands that this outcome sets off. Returns the last sequence of all.
 
-        After `within` seconds it is the outcome's own: they are given all the same.
+        After `within` seconds it returns the outcome's own sequence. The commands are given all the same.
         """
         commit, sequence = outcome.commit, outcome.sequence
         if commit is None:

@@ -1,7 +1,7 @@
-"""The rulebook: the district with the policy in force and what the adapter instances serve at present.
+"""The rulebook: the district with the policy in force, and what each adapter instance serves at present.
 
-Replaced as a whole when a new policy is published or the instances change; whoever decides asks for it anew each time.
-Held by the composition root.
+It is replaced as a whole when a new policy is published or the instances change. So whoever decides asks for it anew each time. Held by the
+composition root.
 """
 
 from __future__ import annotations

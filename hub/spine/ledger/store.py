@@ -1,6 +1,6 @@
 """The ledger: append, load and follow commits; the checkpoint outside the store; published policies.
 
-The only truth. Refuses to serve when the stream is behind its checkpoint, has holes or a broken chain. Called by the desk
+The ledger is the only truth. It refuses to serve when the stream is behind its checkpoint, has holes or a broken chain. Called by the desk
 (load, append), linkage and views (follow), and the composition root (check).
 """
 
@@ -62,7 +62,7 @@ class Checkpoint:
 
 
 class CheckpointFile:
-    """The checkpoint on disk, outside the store; written atomically and flushed, from whatever thread."""
+    """The checkpoint on disk, outside the store. Written atomically and flushed; any thread may write."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -197,9 +197,9 @@ class Ledger:
         return [decode_policy(m.data) for m in await self._bus.all_of(LEDGER, POLICY)]
 
     async def check(self, *, positions: Mapping[str, int] | None = None) -> None:
-        """Refuse with LedgerDamaged when the store lost what it had acknowledged.
+        """Refuse with LedgerDamaged when the store lost acknowledged commits.
 
-        Looks at the checkpoint, at holes, at consumers and at `positions` (readers' own last sequences by name).
+        Checks the checkpoint, holes, consumers and `positions` (readers' own last sequences by name).
         """
         state = await stream_state(self._bus, LEDGER)
         mark = await asyncio.to_thread(self._checkpoint.read)
@@ -270,7 +270,7 @@ class Ledger:
         return count, rolling.hexdigest()
 
     async def accept_loss(self) -> Checkpoint:
-        """Forget the checkpoint and mark what is left; only for an operator who knows that commits are lost."""
+        """Forget the checkpoint and mark the commits that are left. Only for an operator who knows that commits are lost."""
         state = await stream_state(self._bus, LEDGER)
         message = await self._bus.at(LEDGER, state.last)
         mark = Checkpoint(

@@ -1,7 +1,7 @@
-"""Classification: asks classifier plugins what a report may be, when neither the reporter nor the district's own words say.
+"""Classification: asks classifier plugins for a report's category, when neither the reporter nor the district's own words give it.
 
-Owns the order (by instance name), the time each gets and the confidence that is enough. A classifier that fails, is slow or answers
-nonsense is passed over: a report never waits for one. Called by intake.
+Owns the order (by instance name), the time each gets and the least confidence. A classifier that fails, is slow or answers nonsense is
+skipped: a report never waits for one. Called by intake.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger("hub.classification")
 
 ENOUGH = 0.6
-"""Confidence from which a suggestion is taken."""
+"""Least confidence of a suggestion that counts."""
 
 
 class Classifier(Protocol):
@@ -39,7 +39,7 @@ class Classifier(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Classified:
-    """A suggestion that is taken, and whose it is."""
+    """An accepted suggestion, and the classifier that made it."""
 
     by: str
     suggestion: Suggestion
@@ -58,11 +58,11 @@ class Classification:
         self._district = district
 
     def asks(self, case: CaseText) -> bool:
-        """Whether there is anybody to ask, and a need: no word of the district's own says what it is."""
+        """Whether to ask: there is a classifier, and the district's own words do not give the category."""
         return bool(self._classifiers()) and not self._district().policy.recognises(case.title, case.text)
 
     async def __call__(self, case: CaseText) -> Classified | None:
-        """The first suggestion that is sure enough and names a category there is; None when there is none."""
+        """The first suggestion that is sure enough and names an existing category. None when there is none."""
         policy = self._district().policy
         for classifier in sorted(self._classifiers(), key=lambda one: one.name):
             try:

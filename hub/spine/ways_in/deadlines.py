@@ -1,8 +1,8 @@
 """Deadlines: when a matter's timer fires, the matter is asked to take every step that is due.
 
-Timers are JetStream schedules that linkage sets from the matters' state; here they only come in. A timer that fires early (its limit
-was moved or the matter suspended) is set again or does nothing. It is acknowledged on what the ledger says now, never on what this
-process remembers. Started by the composition root.
+Linkage sets the timers, JetStream schedules, from the matters' state; here they only come in. A timer may fire early, when its limit was
+moved or the matter suspended. Then it is set again or does nothing. It is acknowledged by the ledger's present state, never by this
+process's memory. Started by the composition root.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Deadlines:
                 await delivery.ack()
 
     async def _wake(self, id: MatterId) -> None:
-        """Ask a matter to take every step that is due. Raises ValueError for an id of no kind, and what the desk raises."""
+        """Ask a matter to take every step that is due. Raises ValueError for an id of no kind, and the desk's errors."""
         desk = self._desks.of(id)
         aggregate = desk.aggregate
         folded = await desk.load(id)

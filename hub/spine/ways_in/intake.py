@@ -1,8 +1,8 @@
-"""Intake: untrusted reports become one validated, masked command, exactly once per key; or a clear refusal.
+"""Intake: an untrusted report becomes one validated, masked command, exactly once per key; or a clear refusal.
 
-Owns the reservations (KEYS) that make intake idempotent, and the place markers (PLACES) that find duplicates and covering
-notices. Called by the API, and by report-back for what departments bring in. Never writes anything personal to the ledger: a
-reporter's contact and files are stored under the case, apart, where they can be destroyed.
+Owns the reservations (KEYS) that make intake idempotent, and the place markers (PLACES) that find duplicates and covering notices. Called
+by the API, and by report-back for cases that departments bring in. Writes nothing personal to the ledger: a reporter's contact and files
+are stored apart, under the case, where they can be destroyed.
 """
 
 from __future__ import annotations
@@ -79,13 +79,13 @@ class Entry:
     covers_until: datetime | None = None
     files: tuple[EntryFile, ...] = ()
     said: str | None = None
-    """What the caller sent, when the rest was filled in (the present time, say): then this is what a repeated key is compared by."""
+    """The caller's own content, when the hub filled in the rest (e.g. the present time). A repeated key is compared by this."""
 
 
 class Reservation(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Which case a key stands for; `digest` of the content; `joined`: the notice the report goes to instead.
+    """The case a key stands for. `digest`: hash of the content. `joined`: the notice that takes the report instead.
 
-    Decided once: whoever comes later with the key, or again after a crash, does what it says.
+    Made once. Anybody who comes later with the key, or again after a crash, follows it.
     """
 
     case: CaseId
@@ -141,7 +141,7 @@ class Classify(Protocol):
         ...
 
     async def __call__(self, case: CaseText) -> Classified | None:
-        """What it is, and whose word that is; None for no idea. Never raises."""
+        """A suggestion and its author; None for no idea. Never raises."""
         ...
 
 
@@ -176,7 +176,7 @@ class Intake:
         now = self._clock()
         with (
             telemetry.span(f"receive {entry.channel.value}", kind="consumer") as span,
-            known_here(hider(entry.contact)),  # a classifier may log what it reads
+            known_here(hider(entry.contact)),  # a classifier may log the text it reads
         ):
             entry, area = self._checked(entry, now)
             told = _Told(
@@ -185,7 +185,7 @@ class Intake:
             classified = held = None
             text = CaseText(title=entry.title, text=entry.text, channel=entry.channel, area=area)
             if self._classify is not None and entry.category is None and self._classify.asks(text):
-                # Most reports are new: their key is looked up first only where a classifier would be asked for nothing.
+                # Most reports are new, so look the key up first only here: a repeated report should cost no classifier call.
                 held = await self._held(told)
                 if held is not None and (earlier := await self._earlier(told, held)) is not None:
                     span.set(telemetry.CONVERSATION, earlier.folded.id)
@@ -207,7 +207,7 @@ class Intake:
             return await self._open(told, held.reservation.case, category, classified, now)
 
     async def _earlier(self, told: _Told, held: _Held) -> Outcome[Case] | None:
-        """What a key led to; None while its case is not open (whoever reserved it is at it, or was killed)."""
+        """The case a key led to. None while it is not open: its reserver is still at work, or was killed."""
         if held.reservation.joined is not None:
             return await self._joined(told, held)
         case = await self._desk.load(held.reservation.case)
@@ -217,7 +217,7 @@ class Intake:
         return Outcome(case, repeated=True)
 
     async def _joined(self, told: _Told, held: _Held) -> Outcome[Case] | None:
-        """Attach the report to the notice it was reserved for, once; None when there is none (any more: it ended before)."""
+        """Attach the report to its reserved notice, once. None when there is no such notice, or it has ended since."""
         notice, entry = held.reservation.joined, told.entry
         if notice is None:
             return None
@@ -241,7 +241,7 @@ class Intake:
     async def _open(
         self, told: _Told, case: CaseId, category: str, classified: Classified | None, now: datetime
     ) -> Outcome[Case]:
-        """Open the case; two at once under one key, and one after a crash, come to the same."""
+        """Open the case. Two callers with one key, or a second run after a crash, get the same case."""
         entry = told.entry
         fields = await self._vault.store(case, entry.contact) if entry.contact is not None else ()
         for file in entry.files:
@@ -268,7 +268,7 @@ class Intake:
             actor=told.actor,
             command_id=told.command_id,
             cause=told.cause,
-            strict=False,  # the reservation compared what was said; what is filled in here (the time, the category) may differ
+            strict=False,  # the reservation compared the content; the hub's own additions (time, category) may differ
         )
         if outcome.repeated:
             await self._forget_erased(case, entry)
@@ -282,7 +282,7 @@ class Intake:
         return outcome
 
     async def _forget_erased(self, case: CaseId, entry: Entry) -> None:
-        """Take back what was just stored of the reporter, when another opened the case and it was erased since."""
+        """Destroy the contact and files just stored, when another caller opened the case and it was erased since."""
         newest = await self._desk.load(case)
         if newest is None or not newest.state.contact_erased:
             return
@@ -365,7 +365,7 @@ class Intake:
         return _Held(reservation, stored.sequence)
 
     async def _reserve(self, told: _Told, wanted: Reservation) -> _Held:
-        """Reserve a key, with what is to be done: two at once do the same. Returns the reservation in force."""
+        """Reserve a key together with its case. Two callers at once get the same. Returns the reservation in force."""
         if told.token is None:
             return _Held(wanted, 0)
         try:
@@ -459,7 +459,7 @@ def entry_of(adapter: str, item: IncomingCase) -> Entry:
 
 
 def _token(entry: Entry, actor: Actor, key: str | None) -> str | None:
-    """What a report is known again by: a system's own number, else the caller's key."""
+    """The mark by which a report is known again: a system's own number, else the caller's key."""
     identity = f"{entry.source.adapter}\n{entry.source.ref}" if entry.source else f"{actor.name}\n{key}" if key else None
     return hashlib.sha256(f"{entry.channel.value}\n{identity}".encode()).hexdigest() if identity else None
 
@@ -470,7 +470,7 @@ def _normal(place: str) -> str:
 
 
 def _digest(entry: Entry) -> str:
-    """A hash of what the caller said; personal data only as part of the hash."""
+    """A hash of the caller's content. Personal data goes in only as part of the hash."""
     return hashlib.sha256((entry.said or repr(entry)).encode()).hexdigest()[:32]
 
 

@@ -35,7 +35,7 @@ log = structlog.get_logger("hub.reportback")
 
 
 class Incoming(Protocol):
-    """What report-back needs of intake: open a case for what a department's system brings in."""
+    """Report-back's need of intake: open a case that a department's system brings in."""
 
     async def __call__(self, adapter: str, item: IncomingCase, actor: Actor, cause: str | None) -> Outcome[Any]:
         """Open or find the case."""
@@ -66,7 +66,7 @@ class ReportBack:
                     polls[fresh] = group.create_task(self._poll(fresh), name=f"poll {fresh.name}")
 
     async def callback(self, adapter: str, request: CallbackRequest) -> int:
-        """Verify, read and take a callback; returns how many items it held, all of them stored.
+        """Verify, read and take a callback. Returns the number of its items; all of them are stored.
 
         Raises CallbackRejected, NotAllowed (no such adapter), BusUnavailable (the department has to send it again).
         """
@@ -102,7 +102,7 @@ class ReportBack:
         return await self._taking.take(adapter, report, self._departments.get(adapter).manifest.department)
 
     async def bring(self, adapter: str, item: IncomingCase) -> None:
-        """Open or find the case for what a department's system brings in. Raises InvalidInput, BusUnavailable."""
+        """Open or find the case that a department's system brings in. Raises InvalidInput, BusUnavailable."""
         await self._incoming(adapter, item, Actor(kind=ActorKind.SYSTEM, name=adapter), telemetry.traceparent())
 
     async def _take_case(self, department: DepartmentHere, item: IncomingCase) -> None:
@@ -118,7 +118,7 @@ class ReportBack:
                 await self._taking.put_aside(department.name, f"case:{item.ref}", problem.message)
 
     async def _poll(self, department: DepartmentHere) -> None:
-        """Poll for ever, whenever no other hub of the bus does: what has one cursor is read by one at a time."""
+        """Poll for ever, while no other hub of the bus does. A source has one cursor, so only one may read it."""
         key = f"{department.name}.{department.cursor_name}"
         lease = Lease(self._bus, f"poll.{key}")
         await lease.keep(lambda: self._poll_alone(department, key))
@@ -165,7 +165,7 @@ class ReportBack:
         return Entry(value, await self._cursors.update(key, value, stored.revision))
 
     async def _take_slowly(self, department: DepartmentHere, found: Brought) -> None:
-        """Take what a poll brought no faster than the instance may bring reports, so that a flood starves nobody."""
+        """Take a poll's items no faster than the instance's rate, so that a flood starves nobody."""
         await self._take_all(department, replace(found, items=()))
         for item in found.items:
             raise_if_cancelled()

@@ -1,7 +1,7 @@
-"""Taking what units say: it becomes a command on the right matter, once.
+"""Takes feedback of units: each becomes a command on the right matter, once.
 
-Nothing is ever dropped. What can't be matched yet waits in a queue, what conflicts is recorded on the matter, what nobody can use is
-put aside for an operator. Called by report-back, reconciliation and the answers of adapters elsewhere.
+Nothing is ever dropped. Feedback that matches nothing yet waits in a queue. Feedback that conflicts is recorded on the matter. Unusable
+feedback is put aside for an operator. Called by report-back, reconciliation and the answers of adapters elsewhere.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ class Taking:
         dropped: Callable[[str], bool] = lambda _: False,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
-        """`dropped` says of which delivery keys nothing is taken: those of a trial's sample."""
+        """`dropped` says whether feedback on a delivery key is ignored: so it is for a trial's sample."""
         self._bus = bus
         self._desks = desks
         self._tickets = tickets
@@ -213,7 +213,7 @@ class Taking:
         try:
             return await self._execute(folded, feedback, command, actor)
         except TransitionRefused as problem:
-            # A visit that comes too late (the case is closed by then) changes nothing any more; it stays on the timeline.
+            # A visit that comes too late changes nothing: the case is closed by then. It stays on the timeline.
             log.info("visit noted only", adapter=adapter, feedback=feedback.id, case=folded.id, reason=problem.message)
             return await self._execute(
                 folded, feedback, Comment(text=f"回访结果（{_content(feedback)}）未计入：{problem.rule}"), actor
