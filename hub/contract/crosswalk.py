@@ -1,7 +1,7 @@
 """The crosswalk 对照表: the department's words against the hub's, as versioned data instead of code.
 
-A plugin ships one in its manifest; an instance may put entries before it. A status that is in neither never gets lost: it is taken
-as progress, and a repair item says that the word has to be mapped.
+A plugin ships one in its manifest; an instance may put entries before it. A status in neither table is not lost: it counts as progress, and
+a repair item asks for the word to be mapped.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class Crosswalk:
 
     version: int = 0
     statuses: Mapping[str, FeedbackKind] = field(default_factory=dict)
-    """The department's status → what it means. Complete: every status its interface documents."""
+    """The department's status → the kind of feedback it means. Complete: every status its interface documents."""
     categories: Mapping[str, str] = field(default_factory=dict)
     """Our category code (or a prefix of it that ends the code's level) → theirs."""
     fields: Mapping[str, str] = field(default_factory=dict)
@@ -39,11 +39,11 @@ class Words(Protocol):
     """What an adapter asks its crosswalk by (`self.words`)."""
 
     def kind(self, status: str, *, about: str | None = None) -> FeedbackKind:
-        """What a status of the department means; PROGRESS and a repair item when it is not mapped. `about`: key or ticket."""
+        """The kind of feedback that a department's status means. Not mapped: PROGRESS and a repair item. `about`: key or ticket."""
         ...
 
     def category(self, code: str) -> str | None:
-        """Their code of our category: the longest prefix of `code` that is mapped; None and a repair item when none is."""
+        """Their code of our category, by the longest mapped prefix of `code`. None and a repair item when no prefix is mapped."""
         ...
 
     def name(self, field: str) -> str:
@@ -52,7 +52,7 @@ class Words(Protocol):
 
 
 class Unmapped(Protocol):
-    """Told of a word that is in no table: `table` is statuses or categories."""
+    """Hears of a word that is in no table: `table` is statuses or categories."""
 
     def __call__(self, table: str, word: str, about: str | None) -> None:
         """Note it; must not raise."""
@@ -63,12 +63,12 @@ class Heard(Protocol):
     """Told of every status word an adapter asks for, mapped or not."""
 
     def __call__(self, word: str, result: FeedbackKind | None, about: str | None) -> None:
-        """Count it; must not raise. `result` None: it is not mapped."""
+        """Count it; must not raise. `result` None: no table has it."""
         ...
 
 
 def _silent(table: str, word: str, about: str | None) -> None:
-    """Nobody is told (in tests of a plugin)."""
+    """Tells nobody (in tests of a plugin)."""
 
 
 def _unheard(word: str, result: FeedbackKind | None, about: str | None) -> None:
@@ -84,7 +84,7 @@ class WordTable:
         self._heard = heard or _unheard
 
     def kind(self, status: str, *, about: str | None = None) -> FeedbackKind:
-        """What a status of the department means; PROGRESS and a repair item when it is not mapped."""
+        """The kind of feedback that a department's status means. Not mapped: PROGRESS and a repair item."""
         found = self.crosswalk.statuses.get(status)
         self._heard(status, found, about)
         if found is None:

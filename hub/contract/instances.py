@@ -1,4 +1,4 @@
-"""An instance: a plugin with settings, areas and limits, as the configuration has it. Read by the hub only."""
+"""An instance: a plugin with settings, areas and limits, as the configuration has it. Only the hub reads it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Placement(StrEnum):
     HUB = "hub"
     """In the hub's own process."""
     PROCESS = "process"
-    """In a worker process of its own beside the hub, started, bounded and restarted by the hub."""
+    """In a worker process of its own beside the hub. The hub starts, bounds and restarts it."""
     REMOTE = "remote"
     """On the department's network: `hub adapter run NAME --creds FILE`."""
 
@@ -40,7 +40,7 @@ class AdapterInstance:
     areas: tuple[str, ...] = ()
     """Area codes it serves, with all below; empty: the whole district."""
     percent: int = 100
-    """Share of the cases (drawn by case id) that it serves; what it does not serve goes the way it went before."""
+    """Share of the cases (drawn by case id) that it serves. The rest goes the way it went before."""
     placement: Placement | None = None
     """None: where the plugin's manifest asks for."""
     concurrency: int = 8
@@ -51,17 +51,17 @@ class AdapterInstance:
     backoff_cap: timedelta = timedelta(minutes=30)
     """Delay before attempt n+1: U(0, min(cap, base·2^n)), never before Retry-After."""
     schedule: tuple[timedelta, ...] = ()
-    """Delays before the second, third … attempt instead of the exponential ones, each ±10 %; its length bounds the attempts."""
+    """Delays before the second, third … attempt, each ±10 %. They replace the exponential ones. Their number bounds the attempts."""
     rate_per_second: float | None = None
     """Most requests a second to the department's system through `Context.http`; None: no limit."""
     items_per_second: float = 100.0
-    """Most feedback and cases a second it may bring in; what comes faster waits (polls) or is told to come later (callbacks: 429)."""
+    """Most items (feedback, cases) a second that it may bring in. Above that polls wait, and callbacks get 429: come later."""
     memory_mib: int = 1024
     """Most memory of its worker process."""
     breaker_window: int = 20
     breaker_minimum: int = 5
     breaker_ratio: float = 0.5
     breaker_open_for: timedelta = timedelta(seconds=30)
-    """The breaker opens when of the last `window` calls (at least `minimum`) this share failed; then three probes."""
+    """The breaker opens when this share of the last `window` calls (at least `minimum`) failed. Three probes follow."""
     crosswalk: Crosswalk | None = None
     """Entries that go before those of the plugin's own crosswalk."""

@@ -25,7 +25,7 @@ class AdapterSettings(BaseModel):
 
 
 class Capability(StrEnum):
-    """What an adapter can do beside `deliver`; the hub never calls what is not declared."""
+    """Abilities of an adapter beside `deliver`. The hub never calls an undeclared one."""
 
     LOOKUP = "lookup"
     RECALL = "recall"
@@ -44,7 +44,7 @@ class Capability(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """Who the adapter is and what it can."""
+    """Who the adapter is and its abilities."""
 
     name: str
     """The plugin's name; instances refer to it."""
@@ -53,13 +53,13 @@ class Manifest:
     version: str
     capabilities: frozenset[Capability] = frozenset()
     poll_every: timedelta = timedelta(seconds=5)
-    """How often `poll` is called while it brings nothing; it is called again at once when it says there is more."""
+    """Time between calls of `poll` that bring nothing. When a poll says there is more, the next call follows at once."""
     attempt_timeout: timedelta = timedelta(seconds=20)
     """The most one attempt may take, retries inside it included; below the queue's acknowledgement wait."""
     owner: str = ""
     """Who answers for the plugin: a team and how to reach it."""
     api: int = 1
-    """The `API_VERSION` it was written for; a newer one than the hub's is refused."""
+    """The `API_VERSION` it was written for. The hub refuses one newer than its own."""
     categories: tuple[str, ...] = ()
     """Category codes (with all below) it is for; empty: any."""
     areas: tuple[str, ...] = ()

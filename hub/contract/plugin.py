@@ -1,4 +1,4 @@
-"""What a plugin author subclasses: `Adapter` above all, and the smaller kinds `IntakeChannel`, `Classifier`, `Notifier`, `ConsolePage`."""
+"""Classes for plugin authors to subclass: `Adapter` above all, and the smaller `IntakeChannel`, `Classifier`, `Notifier`, `ConsolePage`."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Context:
     instance: str
     """Name of the instance."""
     http: httpx.AsyncClient
-    """Traced, timed, rate-limited; raises the hub's delivery errors instead of httpx's own for what the transport says."""
+    """Traced, timed, rate-limited. Where the transport fails, it raises the hub's delivery errors instead of httpx's own."""
     store: AdapterStore
     log: structlog.stdlib.BoundLogger
     callback_url: str
@@ -58,7 +58,7 @@ class Context:
 
 
 class Plugin:
-    """What all kinds have in common: a manifest, settings, a context, a start and an end. Subclass one of the kinds instead."""
+    """The common part of all kinds: a manifest, settings, a context, a start and an end. Subclass one of the kinds instead."""
 
     manifest: ClassVar[Manifest]
     Settings: ClassVar[type[AdapterSettings]] = AdapterSettings
@@ -72,7 +72,7 @@ class Plugin:
         self.words: Words = context.words if context.words is not None else WordTable(self.manifest.crosswalk)
 
     async def start(self) -> None:
-        """Called once before anything else; open what is needed. Must not require the department to be up."""
+        """The first call, made once. Open your resources here; do not require the department to be up."""
 
     async def stop(self) -> None:
         """Called once at the end; close what `start` opened."""
@@ -82,7 +82,7 @@ class Plugin:
         return Health(ok=True)
 
     async def diagnostics(self) -> Mapping[str, object]:
-        """JSON-ready facts for somebody who looks for a fault (queue lengths, session age); secrets are blotted out by the hub."""
+        """JSON-ready facts for finding a fault (queue lengths, session age). The hub blots out secrets."""
         return {}
 
 
@@ -94,7 +94,7 @@ class Bringing(Plugin):
         raise AdapterContractError(f"{type(self).__name__} declares inform but does not define it")
 
     async def poll(self, cursor: str | None) -> Poll:
-        """Fetch what is new since `cursor` (None: from the beginning)."""
+        """Fetch everything new since `cursor` (None: from the beginning)."""
         raise AdapterContractError(f"{type(self).__name__} declares poll but does not define it")
 
     async def parse_callback(self, request: CallbackRequest) -> Sequence[Feedback | IncomingCase]:
@@ -105,8 +105,8 @@ class Bringing(Plugin):
 class Adapter(Bringing):
     """Speaks one department's protocol. Subclass, declare `manifest` (and `Settings`), write `deliver`.
 
-    All methods may raise the delivery errors of `hub` (Unavailable, Refused, CredentialsRejected, OutcomeUnknown, Withdrawn).
-    One instance is used concurrently. Only what `manifest.capabilities` declares is ever called.
+    All methods may raise the delivery errors of `hub` (Unavailable, Refused, CredentialsRejected, OutcomeUnknown, Withdrawn). The hub uses
+    one instance concurrently. It calls only methods that `manifest.capabilities` declares.
     """
 
     async def deliver(self, assignment: Assignment) -> Receipt:
@@ -135,9 +135,9 @@ class Adapter(Bringing):
 
 
 class IntakeChannel(Bringing):
-    """A way in 渠道: brings cases, and feedback on them, from somewhere that takes no assignments (an app, a mailbox, sensors).
+    """A way in 渠道: brings cases and feedback on them. Its source takes no assignments (an app, a mailbox, sensors).
 
-    Declare POLL, CALLBACK or both, and INFORM to be told how a matter stands.
+    Declare POLL, CALLBACK or both. Declare INFORM to hear how a matter stands.
     """
 
 
@@ -153,7 +153,7 @@ class Notifier(Plugin):
     """Tells people what waits for them (a chat group, text messages). Told at least once; `alert.id` is the same when told again."""
 
     async def notify(self, alert: Alert) -> None:
-        """Tell it; raises delivery errors, then it is told again later."""
+        """Deliver the alert. After a delivery error the hub calls again later."""
         raise AdapterContractError(f"{type(self).__name__} does not define notify")
 
 

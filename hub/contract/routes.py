@@ -1,6 +1,7 @@
-"""Routes of a plugin's own beside the hub's interface: what it mounts, and what the hub lets it do there.
+"""A plugin's own routes beside the hub's interface: its mounts, and their rights in the hub.
 
-The hub limits requests, traces them, knows keys and keeps what is not for a visitor from it; a mount only speaks its clients' protocol.
+The hub limits requests, traces them, checks keys and hides from each visitor whatever is not theirs. A mount only speaks its clients'
+protocol.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class MountSettings(BaseModel):
-    """Base of a mount's settings; whoever runs the hub sets them as `routes.<name>` where its own settings stand."""
+    """Base of a mount's settings. They are set as `routes.<name>`, beside the hub's own settings."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
 
@@ -36,15 +37,15 @@ S = TypeVar("S", bound=MountSettings)
 
 @dataclass(frozen=True, kw_only=True)
 class Mount(Generic[S]):
-    """An ASGI application of a plugin under a path of its own. Limits on size and rate, and traces, are the hub's."""
+    """An ASGI application of a plugin under a path of its own. The hub limits size and rate and traces the requests."""
 
     name: str
-    """Lower-case letters, digits and `_`; it answers under `/<name>`, and cases that come in by it have the source `~<name>`."""
+    """Lower-case letters, digits and `_`. The mount answers under `/<name>`. Its cases have the source `~<name>`."""
     build: Callable[[Reception, S], ASGIApp]
-    """Makes the application, once, when the hub starts. A HubError that it lets out is answered as the hub's own interface would."""
+    """Makes the application, once, when the hub starts. The hub answers a HubError from it as in its own interface."""
     settings: type[S]
     refusal: Callable[[str, int, str], tuple[str, bytes]] | None = None
-    """How a refusal of the hub itself is said there: path, status and reason in English → media type and body. None: problem+json."""
+    """Words a refusal by the hub in this mount's format: path, status and reason in English → media type and body. None: problem+json."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +55,8 @@ class Publishing:
     everything: bool = False
     """Also those that came in elsewhere."""
     sensitive: tuple[str, ...] = ()
-    """Beginnings of category codes whose cases are in no list and show neither text nor place, but to who may see them all the same."""
+    """Prefixes of category codes. Such cases are in no list and show neither text nor place, except to a visitor who may read them anyway.
+    """
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,12 +75,12 @@ class ShownCase:
     """None: not for this visitor, and neither is the place."""
     place: str | None
     exact: bool
-    """Whether the place may be shown as it is; without, give it by `mask_address`, and coordinates rounded."""
+    """Whether the place may be shown as it is. If not, show it by `mask_address`, and round the coordinates."""
     agency: str | None
     """Name of the unit that works on it."""
     reported_at: datetime
     changed_at: datetime
-    """When it was resolved or closed, of one that is; else of the last change."""
+    """When the case was resolved or closed; for others the time of the last change."""
     due_at: datetime | None
     """By when it has to be resolved; None once it is."""
 
@@ -93,7 +95,7 @@ class News:
     case: str
     at: datetime
     text: str
-    """Chinese sentence; what the unit wrote instead, where the visitor may read it."""
+    """Chinese sentence. Where the visitor may read it, the unit's own text stands instead."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +107,7 @@ class Filed:
 
 
 class Visitor(Protocol):
-    """Whoever sends a request, by the key that came with it, and everything they may do. All methods may raise BusUnavailable."""
+    """The sender of a request, by the key that came with it, with everything they may do. All methods may raise BusUnavailable."""
 
     @property
     def id(self) -> str:
@@ -131,8 +133,10 @@ class Visitor(Protocol):
         ...
 
     async def report(self, case: IncomingCase, files: Sequence[ReportedFile] = ()) -> Filed:
-        """Open one case for a `ref`, however often it comes; other visitors' refs never meet it. Whether somebody without a key may is
-        the mount's decision; a key that may not is refused with NotAllowed, and what can't be taken with InvalidInput naming the field.
+        """Open one case for a `ref`, however often it comes. Visitors do not share refs.
+
+        The mount decides whether a visitor without a key may report. Raises NotAllowed for a key without the right, InvalidInput naming the
+        field for unusable content.
         """
         ...
 
@@ -141,8 +145,8 @@ class Visitor(Protocol):
         ...
 
     async def cases(self, ids: Sequence[str]) -> list[ShownCase]:
-        """Those of these cases that may be asked for, in this order. What was written at this mount is in; raises Unavailable if it
-        can't be shown yet.
+        """Those of these cases that the visitor may ask for, in this order. Everything written at this mount is included. Raises
+        Unavailable while it can't be shown yet.
         """
         ...
 
@@ -156,7 +160,7 @@ class Visitor(Protocol):
         size: int,
         offset: int = 0,
     ) -> list[ShownCase]:
-        """The cases reported in a range, newest first, that may be listed to this visitor. Raises Unavailable as `cases` does."""
+        """The cases reported in a range that this visitor may list, newest first. Raises Unavailable as `cases` does."""
         ...
 
     async def news(self, *, since: datetime, until: datetime, size: int, offset: int = 0) -> list[News]:
@@ -164,14 +168,17 @@ class Visitor(Protocol):
         ...
 
     async def comment(self, case: str, key: str, text: str) -> None:
-        """Put a remark on a case, once for each `key` of the visitor; NotAllowed without `cases:report` and for what can't be asked for."""
+        """Put a remark on a case, once for each `key` of the visitor. Raises NotAllowed without `cases:report`, or if `cases` would not
+        show it.
+        """
         ...
 
     async def judge(self, case: str, key: str, *, solved: bool, note: str) -> bool:
-        """Take the reporter's word on the result: a visit to a resolved case, and if it is not solved the reopening of a closed one.
+        """Record the reporter's judgement of the result: as a visit of a resolved case, or, if not solved, as the reopening of a closed
+        one.
 
-        Done once for each `key`. False: this key did not report the case, or it does not stand so that its word is asked. Raises
-        TransitionRefused when the lifecycle says no, and NotAllowed as `comment` does.
+        Done once for each `key`. False: this key did not report the case, or the case is in no state for a judgement. Raises
+        TransitionRefused when the lifecycle refuses, NotAllowed as `comment` does.
         """
         ...
 
@@ -197,12 +204,12 @@ class Reception(Protocol):
         ...
 
     def allowance(self, per_minute: int) -> Callable[[str], float]:
-        """A bucket for each name that takes one of `per_minute`; it returns 0, or the seconds until there is one again."""
+        """A bucket for each name, filled by `per_minute`. A call takes one and returns 0; else the seconds until there is one."""
         ...
 
 
 class DistrictFacts:
-    """What a mount may know of the district: names, categories, and what areas words speak of."""
+    """The district as far as a mount may know it: names, categories, and the areas that words mean."""
 
     def __init__(self, district: District) -> None:
         self._district = district

@@ -1,7 +1,7 @@
 """The values that cross the border to a plugin: assignments out; receipts, feedback and new cases in. Immutable, nothing of the hub's.
 
-Their bounds stand in their types. What a plugin gives is held to them before the hub looks at it, and so is what comes by the protocol
-for adapters elsewhere, whose messages are these values.
+Each type carries its bounds. The hub checks them before it looks at a plugin's values. It checks the messages of adapters elsewhere in the
+same way, because those messages are these values.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from hub.model.assignments.state import Role
 from hub.model.case.state import Channel, Severity
 
 Text = Annotated[str, Meta(max_length=200_000)]
-"""What is looked at of a text; the hub keeps far less."""
+"""The most that the hub looks at; it keeps far less."""
 Name = Annotated[str, Meta(min_length=1, max_length=500, pattern=r"\S")]
 Line = Annotated[str, Meta(max_length=500)]
 Key = Annotated[str, Meta(min_length=3, max_length=100, description="Our idempotency key of the assignment.")]
@@ -50,7 +50,7 @@ class Value(Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class Contact(Value, frozen=True, omit_defaults=True, kw_only=True, forbid_unknown_fields=True):
-    """A reporter's contact; only given to adapters that declare `needs_contact`."""
+    """A reporter's contact. Only adapters that declare `needs_contact` get it."""
 
     name: Line | None = None
     phone: Line | None = None
@@ -86,7 +86,7 @@ class PlainAssignment(Value, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class Assignment(PlainAssignment, frozen=True, omit_defaults=True, kw_only=True):
-    """One case for one unit, as the department's system should get it. Nothing personal unless `contact` is given."""
+    """One case for one unit, in the form for the department's system. Nothing personal unless `contact` is given."""
 
     contact: Contact | None = None
 
@@ -105,7 +105,7 @@ class Receipt(Value, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class FeedbackKind(StrEnum):
-    """What a unit says later 反馈. VISITED: whoever took the call made the callback visit (then the rating fields count)."""
+    """The kinds of feedback 反馈 of a unit. VISITED: the unit that took the call made the callback visit; then the rating fields count."""
 
     ACCEPTED = "accepted"
     PROGRESS = "progress"
@@ -115,7 +115,7 @@ class FeedbackKind(StrEnum):
 
 
 class ReportedFile(Value, frozen=True, omit_defaults=True, kw_only=True, forbid_unknown_fields=True):
-    """A file that came with feedback or a new case, e.g. a photo. One of more than 10 MiB is left out."""
+    """A file that came with a report or feedback, e.g. a photo. A file above 10 MiB is left out."""
 
     name: Annotated[str, Meta(max_length=1000)]
     media_type: Annotated[str, Meta(max_length=200)]
@@ -123,7 +123,7 @@ class ReportedFile(Value, frozen=True, omit_defaults=True, kw_only=True, forbid_
 
 
 class Said(Value, frozen=True, omit_defaults=True, kw_only=True, forbid_unknown_fields=True):
-    """What a department's system says about an assignment, or about a case it brought in; `key` or else `ticket` says which."""
+    """A statement of a department's system on an assignment, or on a case it brought in. `key`, or else `ticket`, names which."""
 
     key: Line | None = None
     ticket: Line | None = None
@@ -135,7 +135,7 @@ class Said(Value, frozen=True, omit_defaults=True, kw_only=True, forbid_unknown_
     """Progress, result or reason of return."""
     files: Annotated[tuple[ReportedFile, ...], Meta(max_length=100)] = ()
     reached: bool | None = None
-    """VISITED: whether the reporter was reached; one who was has said at least one of the next three."""
+    """VISITED: whether the reporter was reached. If so, at least one of the next three is given."""
     solved: bool | None = None
     satisfied: bool | None = None
     rating: Annotated[int, Meta(ge=1, le=5)] | None = None
@@ -143,10 +143,10 @@ class Said(Value, frozen=True, omit_defaults=True, kw_only=True, forbid_unknown_
 
 
 class Feedback(Said, frozen=True, omit_defaults=True, kw_only=True):
-    """One thing a department's system says about an assignment (or, VISITED, about a case it brought in).
+    """One statement of a department's system on an assignment (or, VISITED, on a case it brought in).
 
-    Give `key` if the system echoes ours, else `ticket` (its own number). `id` must be the same when the same feedback
-    comes again (the system's event number): the hub takes each id once.
+    Give `key` if the system echoes ours, else `ticket` (its own number). `id` must be the same when the same feedback comes again (the
+    system's event number): the hub takes each id once.
     """
 
     id: Name
@@ -163,7 +163,7 @@ class IncomingCase(Value, frozen=True, omit_defaults=True, kw_only=True, forbid_
     text: Text
     reported_at: Moment
     area: Text | None = None
-    """Area code if the system knows one; else `place_name` is looked up in config/places.csv."""
+    """Area code if the system knows one. Else the hub looks `place_name` up in config/places.csv."""
     place_name: Text | None = None
     """The system's own name of the area, e.g. A3区."""
     place: Text | None = None
@@ -172,7 +172,7 @@ class IncomingCase(Value, frozen=True, omit_defaults=True, kw_only=True, forbid_
     severity: Severity | None = None
     contact: Contact | None = None
     covers: Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=20)], ...], Meta(max_length=100)] = ()
-    """Area codes a notice stands for (planned outage); later reports of its category from there attach to it."""
+    """Area codes that a notice covers (planned outage). Later reports of its category from there attach to it."""
     covers_until: Moment | None = None
 
 
@@ -249,7 +249,7 @@ class Standing(Value, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class Audit(Value, frozen=True, omit_defaults=True, kw_only=True):
-    """One page of what the department has of ours. `cursor` None: this was the last page."""
+    """One page of our assignments at the department. `cursor` None: this was the last page."""
 
     items: Sequence[Standing]
     cursor: Cursor | None = None
@@ -278,7 +278,7 @@ class Suggestion(Value, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class AlertKind(StrEnum):
-    """What somebody has to be told of."""
+    """The subject of an alert."""
 
     DEAD_LETTER = "dead_letter"
     REFUSED = "refused"
@@ -291,7 +291,7 @@ class AlertKind(StrEnum):
 
 
 class Alert(Value, frozen=True, omit_defaults=True, kw_only=True):
-    """Something that waits for a person. `id` is the same however often it is told."""
+    """Something that waits for a person. `id` stays the same however often the alert is sent."""
 
     id: str
     kind: AlertKind
