@@ -1,1 +1,1 @@
-"""The platform: plugins, instances, adapters elsewhere, upkeep and trials. The spine knows it by Protocols; it imports no surface."""
+"""The platform: plugins, instances, adapters elsewhere, upkeep and trials. The spine sees it through Protocols. It imports no surface."""

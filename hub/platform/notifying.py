@@ -1,8 +1,8 @@
-"""Alerts: what waits for a person is told to the notifier plugins, at least once each, in their own time.
+"""Alerts: tells the notifier plugins about everything that waits for a person. Each hears at least once, in its own time.
 
-Follows the ledger for what happens to matters; whoever else finds something (roster, repairs) says it here. One durable queue per notifier,
-so that a chat group that is down delays no other. Refuses nothing; an alert nobody could be told of within a day is dropped with a word
-in the log. Started by the composition root.
+Follows the ledger for events of matters; roster and repairs add their own findings here. One durable queue per notifier, so that a chat
+group that is down delays no other. Refuses nothing. An alert that reached nobody within a day is dropped with a line in the log. Started by
+the composition root.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ class Alerts:
             await self._bus.publish(f"alert.{notifier}", raw, message_id=f"{notifier}:{alert.id}")
 
     async def noted(self, kind: str, adapter: str, subject: str, text: str) -> None:
-        """Keep as a repair what the platform found; what stops an adapter is told to people as well."""
+        """Store the platform's finding as a repair. If it stops an adapter, tell people as well."""
         await self._repairs.say(kind, adapter, subject, text)
         if kind not in TOLD:
             return

@@ -1,7 +1,7 @@
-"""Adapters: finds, holds to the contract, builds and runs plugins; the one place that catches a plugin's arbitrary exceptions.
+"""Adapters: finds plugins, holds them to the contract, builds and runs them. The one place that catches their arbitrary exceptions.
 
-plugins: what is installed; calls, soundness, running: a plugin at work; book, sealing, registry: the instances of the ledger; roster:
-all instances of this process. Called by dispatch, report-back and the API.
+plugins: the installed ones; calls, soundness, running: a plugin at work; book, sealing, registry: the instances of the ledger; roster: all
+instances of this process. Called by dispatch, report-back and the API.
 """
 
 from hub.platform.adapters.plugins import Plugins, check_class, discover

@@ -22,7 +22,7 @@ class BreakerState(StrEnum):
 
 
 class Breaker:
-    """Opens when, of the last `window` calls and at least `minimum`, the share `ratio` failed; stays open `open_for` seconds."""
+    """Opens when the share `ratio` of the last `window` calls failed, given at least `minimum` calls. Stays open `open_for` seconds."""
 
     def __init__(self, *, window: int, minimum: int, ratio: float, open_for: float, clock: Callable[[], float]) -> None:
         self._calls: deque[bool] = deque(maxlen=window)

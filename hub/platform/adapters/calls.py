@@ -1,6 +1,6 @@
-"""One call into a plugin: bounded in time, in a task of its own, whatever it throws turned into one of the hub's errors.
+"""One call into a plugin: bounded in time, in a task of its own. Whatever it throws becomes one of the hub's errors.
 
-Refuses to be held up: a call that ignores its cancellation is left behind and counted. Called by `running`.
+A call that ignores its cancellation does not hold the hub up: it is left behind and counted. Called by `running`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ MOST_TRACED = 100
 GRACE = 1.0
 """Seconds a cancelled call gets to end."""
 TASK_PREFIX = "plugin "
-"""Tasks that run a plugin's code are named `plugin <instance> <method>`; the watchdog reads it."""
+"""Tasks with a plugin's code are named `plugin <instance> <method>`. The watchdog reads the name."""
 
 
 class TookTooLong(Exception):

@@ -58,7 +58,7 @@ def application(mounted: Mounted, reception: Reception) -> ASGIApp:
 
 
 def refusal_of(mount: Mount[Any]) -> Callable[[str, int, str], tuple[str, bytes] | None] | None:
-    """How a refusal is said at the mount, None where it has no way of its own; it gives None, too, when the plugin's fails."""
+    """The mount's way to word a refusal; None when it has none. The function gives None, too, when the plugin's own fails."""
     own = mount.refusal
     if own is None:
         return None

@@ -121,9 +121,9 @@ class Pace:
         self._at = clock()
 
     def turn(self) -> tuple[float, bool]:
-        """Seconds until the next turn, and whether it was taken: one that is further off than `most_wait` is not.
+        """Seconds until the next turn, and whether it was taken. A turn further off than `most_wait` is not taken.
 
-        A turn that was taken is used up, also by a request that is given up while it waits.
+        A taken turn is used up, even when its request is given up while it waits.
         """
         now = self._clock()
         self._left = min(self._burst, self._left + (now - self._at) * self._per_second)
@@ -198,7 +198,7 @@ class DepartmentalTransport(httpx.AsyncBaseTransport):
     async def _recorded(
         self, request: httpx.Request, span: telemetry.ActiveSpan, record: Record, waited: float
     ) -> httpx.Response:
-        """The same with a record of it, also of what was given up half-way."""
+        """The same, recorded; a request given up half-way is recorded as well."""
         body = await request.aread()
         at, began = datetime.now(UTC), time.monotonic()
         problem: DeliveryError | None = None

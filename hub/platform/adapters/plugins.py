@@ -1,7 +1,7 @@
-"""Finds installed plugins and holds their classes to the contract; may look again while the hub runs.
+"""Finds installed plugins and holds their classes to the contract. May look again while the hub runs.
 
-Refuses with PluginError naming plugin and rule: what can't be imported, unknown hooks, duplicate names, capabilities that are declared and
-not defined, a newer API version. Called by the composition root at start and by the registration of instances.
+Refuses with PluginError naming plugin and rule: a failed import, unknown hooks, duplicate names, declared capabilities without their
+method, a newer API version. Called by the composition root at start and by the registration of instances.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class Plugins:
             self.look()
 
     def get(self, name: str) -> type[Plugin]:
-        """The class of a plugin; raises PluginError saying what is installed."""
+        """The class of a plugin. Raises PluginError that lists the installed ones."""
         found = self.kinds.get(name)
         if found is None:
             known = ", ".join(sorted(self.kinds)) or "none"

@@ -16,13 +16,13 @@ class Rate:
         self._at = clock()
 
     def wait(self, count: int = 1) -> float:
-        """Take `count`; seconds until they are due (0: now). What is taken is owed, so that callers in a row wait in turn."""
+        """Take `count`; seconds until they are due (0: now). The taken count is owed at once, so callers in a row wait in turn."""
         self._fill()
         self._left -= count
         return max(0.0, -self._left / self._per_second)
 
     def admit(self, count: int = 1) -> float:
-        """Take `count` if something is left (a larger count may run into debt); else the seconds until it is, and take nothing."""
+        """Take `count` if something is left (a larger count may run into debt); returns 0. Else only the seconds to wait."""
         self._fill()
         if self._left < min(count, 1):
             return (1 - self._left) / self._per_second

@@ -1,8 +1,8 @@
 """The roster: every adapter instance of this process, built, running, paused, on trial or failed.
 
-Owns which version of an instance serves a case, and keeps up with the ledger's records while the hub runs: a new version is built and
-started before it takes over, the one before ends what it has in hand. Refuses at start, naming plugin and rule, instances of
-config/adapters.yaml that can't be built; one of the ledger is shown as failed, and the hub serves without it.
+Owns the choice of an instance's version for each case. It keeps up with the ledger's records while the hub runs: a new version is built and
+started before it takes over; the old one finishes its work in hand. An instance of config/adapters.yaml that can't be built stops the
+start, with plugin and rule named. One of the ledger is shown as failed, and the hub serves without it.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ class Adapters:
                 await self.apply(record)
 
     async def apply(self, record: InstanceRecord) -> None:
-        """Make a stored record true here: build what is new, swap it in, let what it replaces end. BusUnavailable changes nothing."""
+        """Carry out a stored record here: build the new version, swap it in, let the old one end. BusUnavailable changes nothing."""
         async with self._lock:
             slot = self._slots.setdefault(record.name, Slot(record, self._pauses.gate(record.name)))
             if record.version < slot.record.version or (record.version == slot.record.version and slot.stable is not None):
@@ -184,7 +184,7 @@ class Adapters:
         return found
 
     def slot(self, name: str) -> Slot:
-        """What is known of an instance here; raises NotAllowed."""
+        """This process's knowledge of an instance. Raises NotAllowed."""
         if name not in self._slots:
             raise NotAllowed("no such adapter", subject=name)
         return self._slots[name]
@@ -210,7 +210,7 @@ class Adapters:
         return None if kind is None else kind.manifest
 
     def placement(self, instance: AdapterInstance) -> Placement:
-        """Where an instance's code runs; a plugin that asks for a process of its own where there are no workers runs in the hub."""
+        """Where an instance's code runs. A plugin that asks for its own process runs in the hub when there are no workers."""
         if instance.placement is not None:
             return instance.placement
         manifest = self._manifest(instance.plugin)
@@ -282,7 +282,7 @@ class Adapters:
             )
 
     def stirring(self) -> asyncio.Event:
-        """An event that is set at every change of the roster from now on, for as long as somebody holds it."""
+        """An event that every change of the roster sets from now on. It lives as long as somebody holds it."""
         event = asyncio.Event()
         self._watchers.add(event)
         return event
@@ -311,7 +311,7 @@ class Adapters:
         ]
 
     def running(self, base: type[Plugin] = Plugin) -> list[Running]:
-        """Every plugin of this process, candidates too, whose class is `base` or below."""
+        """Every plugin of this process, candidates included, whose class is `base` or below."""
         return [
             one
             for slot in self._slots.values()
@@ -320,7 +320,7 @@ class Adapters:
         ]
 
     def polled(self) -> list[Running]:
-        """Every plugin of this process that is asked for what is new."""
+        """Every plugin of this process that the hub polls."""
         return [one for one in self.running() if one.can(Capability.POLL)]
 
     def notifiers(self) -> list[Running]:
@@ -368,7 +368,7 @@ class Adapters:
         return spec.plugin if spec is not None else (in_file.plugin if in_file is not None else "")
 
     def kind_of(self, plugin: str) -> str:
-        """What a plugin is: adapter, channel, classifier, notifier, or unknown when it is not installed here."""
+        """The kind of a plugin: adapter, channel, classifier, notifier; unknown when it is not installed here."""
         return kind_of(self.plugins.kinds.get(plugin))
 
     # --- pauses ---
@@ -392,7 +392,7 @@ class Adapters:
         await self._pauses.pause_open(name, f"{what}: {problem.message}", automatic=automatic)
 
     async def let_in(self, name: str) -> None:
-        """The department lets the instance in again: end its automatic pause, if that is what it has."""
+        """The department lets the instance in again: end its pause, if the pause is automatic."""
         await self._pauses.resume_automatic(name)
 
     async def try_resume(self, name: str) -> bool:

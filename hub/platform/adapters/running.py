@@ -1,4 +1,4 @@
-"""A plugin at work for one instance: built with its settings, every call bounded, every answer checked, every exception a hub error.
+"""A plugin at work for one instance: built with its settings. Every call is bounded, every answer checked, every exception a hub error.
 
 `Running` has the code in this process; `Away` stands for one that runs elsewhere. Made by the roster, used by dispatch and report-back.
 """
@@ -181,7 +181,7 @@ class Running(Instance):
             raise PluginError(f"{self.name}: start failed: {problem}", subject=self.name) from problem
 
     async def stop(self) -> None:
-        """Stop the plugin; what it throws is logged."""
+        """Stop the plugin. Its exceptions are logged."""
         try:
             await self._calls.call("stop", self._plugin.stop(), within=STOP_WITHIN)
         except (TookTooLong, HubError, CallbackRejected) as problem:

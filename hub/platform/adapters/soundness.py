@@ -1,8 +1,8 @@
-"""Whether what a plugin returned is what the contract says, so that rubbish stops here. Pure.
+"""Checks a plugin's return values against the contract, so that rubbish stops here. Pure.
 
-Each check raises ValueError with what is wrong; `running` makes it a fault of the plugin. A value is copied field by field into plain
-types and read as the contract's struct, whose bounds are its own. Values are exactly the contract's and lists exactly lists: a subclass
-could run the plugin's code, without end, in the hub's own steps, where nobody bounds it.
+Each check raises ValueError naming the fault; `running` makes it a fault of the plugin. A value is copied field by field into plain types
+and read as the contract's struct, which carries the bounds. Values must have exactly the contract's types, and lists must be plain lists. A
+subclass could run the plugin's code, without end, in the hub's own steps, where nobody bounds it.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def poll(found: object) -> Poll:
 
 
 def item(found: object, now: datetime) -> Feedback | IncomingCase:
-    """A report or an incoming case all of whose fields are what they should be."""
+    """A feedback or an incoming case, every field checked."""
     if type(found) is Feedback:
         report = _sound(found, Feedback)
         _near(report.at, "at", now)
@@ -96,7 +96,7 @@ def item(found: object, now: datetime) -> Feedback | IncomingCase:
 
 
 def audit(found: object, now: datetime) -> Audit:
-    """A page of standings all of whose fields are what they should be."""
+    """A page of standings, every field checked."""
     page = _sound(found, Audit)
     for standing in page.items:
         _near(standing.at, "at", now)
@@ -126,7 +126,7 @@ def _read(plain: object, kind: type[T]) -> T:
 
 
 def _plain(value: object, name: str) -> Any:
-    """The same in plain types, without a step of the plugin's code (XML libraries, too, give subclasses of str)."""
+    """The same in plain types, without running any of the plugin's code. XML libraries, too, give subclasses of str."""
     kind = type(value)
     if kind in _AS_THEY_ARE:
         return value

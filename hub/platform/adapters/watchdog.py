@@ -1,8 +1,8 @@
-"""The watchdog: finds out which plugin holds the event loop up, and says so.
+"""The watchdog: finds the plugin that holds the event loop up, and names it.
 
-A thread asks the loop for a sign of life. When none comes, the name of the task that is being stepped tells whose code it is
-(`calls` names them). A step can't be ended from outside: one longer than GIVE_UP_AFTER seconds ends the process, which starts
-again without that plugin. Started by the composition root.
+A thread asks the loop for a sign of life. When none comes, the name of the task in its step tells whose code it is (`calls` gives the
+names). A step can't be ended from outside: one longer than GIVE_UP_AFTER seconds ends the process, which starts again without that plugin.
+Started by the composition root.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ log = structlog.get_logger("hub.adapters")
 LIMIT = 1.0
 """Seconds without a sign of life that are said."""
 GIVE_UP_AFTER = 30.0
-"""Seconds one step of a plugin may hold the loop up; no step is known to need so long, and nothing else runs meanwhile."""
+"""Seconds that one step of a plugin may hold the loop up. Nothing else runs meanwhile. No known step needs so long."""
 _LOOK_EVERY = 0.1
 
 
 class Watchdog:
     """Watches one loop.
 
-    `held_up` hears (instance, seconds) on the loop, after the fact; `give_up` hears the instance on the thread, once for a step that
-    does not end.
+    `held_up` hears (instance, seconds) on the loop, after the fact. `give_up` hears the instance on the thread, once, when a step does not
+    end.
     """
 
     def __init__(

@@ -1,1 +1,1 @@
-"""Adapter instances: their records, secrets, registration, pauses and what is shown of them."""
+"""Adapter instances: their records, secrets, registration, pauses and status."""

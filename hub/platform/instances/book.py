@@ -1,6 +1,6 @@
-"""The book of an instance: what the ledger's configuration holds of it, and the changes to it. Pure.
+"""The book of an instance: its configuration in the ledger, and the changes to it. Pure.
 
-One record is the whole state of one instance after one change; the last one on `ledger.adapter.<name>` is in force, all of them are its
+One record is the whole state of one instance after one change. The last one on `ledger.adapter.<name>` is in force; all of them are its
 history. Version 0, which is never stored, is the instance of config/adapters.yaml. Refusals are InvalidInput naming the field.
 """
 
@@ -79,7 +79,7 @@ class InstanceRecord(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=Tr
     candidate: Spec | None = None
     canary: Canary | None = None
     before: tuple[int, ...] = ()
-    """Versions whose settings were the stable ones earlier, oldest first: what a rollback goes back to."""
+    """Earlier versions with stable settings, oldest first. A rollback goes back through them."""
     previous: str = ""
     """Hash of the record before."""
 

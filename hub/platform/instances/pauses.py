@@ -1,7 +1,7 @@
-"""Pauses: which instances take nothing, and why; the same in every hub of the bus, and after a restart.
+"""Pauses: which instances take nothing, and why. The same in every hub of the bus, and after a restart.
 
-Owns `<instance>.pause` in the bucket ADAPTERS, and the gates of all instances: what another hub changes opens or closes them here. What
-the hub does by itself never undoes what an operator did meanwhile. Held by the roster.
+Owns `<instance>.pause` in the bucket ADAPTERS, and the gates of all instances. A change by another hub opens or closes them here. The hub's
+own automatic change never undoes an operator's. Held by the roster.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Pauses:
         self._set(name, None, await self._bucket.put(_key(name), b""))
 
     async def pause_open(self, name: str, reason: str, *, automatic: bool) -> None:
-        """Close a gate that is open; one that somebody closed stays as it is. `automatic`: its health may open it again."""
+        """Close an open gate; a closed one stays as it is. `automatic`: its health may open it again."""
         if self.gate(name).pause is None:
             await self._replace(name, Pause(reason, datetime.now(UTC), automatic))
 
@@ -62,7 +62,7 @@ class Pauses:
             await self._replace(name, None)
 
     async def _replace(self, name: str, pause: Pause | None) -> None:
-        """Store over what is known here; changes nothing when another hub was first, which is heard soon."""
+        """Store over the revision known here. Changes nothing when another hub was first; its change arrives here soon."""
         raw = b"" if pause is None else msgspec.json.encode(pause)
         revision = self.gate(name).revision
         try:

@@ -1,7 +1,7 @@
-"""Registration: adds, changes, tries and takes away instances while the hub runs; every change is a version in the ledger.
+"""Registration: adds, changes, tries and takes away instances while the hub runs. Every change is a version in the ledger.
 
-Owns the order of things: checked, tried, sealed, stored, then made true here (other processes follow the ledger). Refuses with InvalidInput
-naming the field; nothing is stored when anything is refused. Called by the API.
+Owns the order of steps: check, try, seal, store, then carry it out here (other processes follow the ledger). Refuses with InvalidInput
+naming the field. A refusal stores nothing. Called by the API.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class By:
 
 
 class Patch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a change gives; what it does not name stays. `settings` are merged by key, None takes a key out."""
+    """The fields that a change gives; all others stay. `settings` are merged by key; None takes a key out."""
 
     settings: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
     units: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
@@ -131,11 +131,11 @@ class Registration:
         return await self._stored(changed)
 
     async def disable(self, name: str, by: By) -> InstanceRecord:
-        """Let it end what it has in hand and stop; its queue waits."""
+        """Let it finish its work in hand and stop. Its queue waits."""
         return await self._stored(book.switch(self._adapters.record(name), self._change(by), enabled=False))
 
     async def drain(self, name: str, by: By) -> InstanceRecord:
-        """Finish what is in hand, take nothing new; polls and callbacks go on."""
+        """Finish the work in hand, take nothing new. Polls and callbacks go on."""
         return await self._stored(book.drain(self._adapters.record(name), self._change(by)))
 
     async def widen(self, name: str, canary: Canary, by: By) -> InstanceRecord:
@@ -184,7 +184,7 @@ class Registration:
         return hidden
 
     async def look_for_plugins(self) -> list[str]:
-        """Find what was installed since the hub started; the names that are new. Raises PluginError."""
+        """Find plugins installed since the hub started; returns their names. Raises PluginError."""
         return await asyncio.to_thread(self._adapters.plugins.look)
 
     async def _tried_and_stored(self, record: InstanceRecord, spec: Spec, by: By, *, candidate: bool) -> InstanceRecord:
@@ -270,7 +270,7 @@ class Registration:
 
 
 def _patched(spec: Spec, patch: Patch) -> Spec:
-    """The spec with what the patch gives; raises InvalidInput when it says something that can't be."""
+    """The spec with the patch applied. Raises InvalidInput when the result is impossible."""
     given = {name: getattr(patch, name) for name in patch.__struct_fields__ if getattr(patch, name) is not msgspec.UNSET}
     settings = dict(spec.settings)
     for key, value in (given.pop("settings", None) or {}).items():
@@ -310,7 +310,7 @@ def _check_no_login(value: object, path: str) -> None:
 
 
 def _check_kept_secrets(before: Spec, after: Spec, kind: type[Plugin] | None) -> None:
-    """A secret goes to no other host than the one it was given for: whoever changes the address has to know it."""
+    """Keep a stored secret from going to a new host: whoever changes the address must give the secret anew."""
     if hosts_in(after.settings) <= hosts_in(before.settings):
         return
     fields = kind.Settings.model_fields if kind is not None else {}

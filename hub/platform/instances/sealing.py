@@ -1,7 +1,7 @@
-"""Secrets of instances: sealed with AES-GCM under the hub's key, in a bucket of their own; the ledger holds only references.
+"""Secrets of instances: sealed with AES-GCM under the hub's key, in a bucket of their own. The ledger holds only references.
 
-A reference is `{"$secret": id}`. Nothing here is ever shown; what is opened goes into a plugin's settings model and nowhere else. All hubs
-of a bus have one key: the first leaves a proof of its own, and one with another key is refused. Called by the registry.
+A reference is `{"$secret": id}`. Nothing here is ever shown. An opened secret goes into a plugin's settings model and nowhere else. All
+hubs of a bus share one key: the first leaves a proof of it, and a hub with another key is refused. Called by the registry.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How an instance stands, for those who watch: the answer of `GET /adapters`. Pure; the roster brings what it knows."""
+"""An instance's state for people who watch: the answer of `GET /adapters`. Pure; the roster brings the facts."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Slot:
 
 @dataclass(frozen=True, kw_only=True)
 class AdapterStatus:
-    """How an instance stands. `state`: running, draining, drained, paused, failed or disabled."""
+    """An instance's state. `state`: running, draining, drained, paused, failed or disabled."""
 
     name: str
     plugin: str

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 class Statuses:
-    """Asks everybody who knows something of an instance.
+    """Collects an instance's state from all its sources.
 
-    `backlog`: (queued, in flight) of its queue; `in_hand`: what is carried out in this process right now; `tier`: a plugin's on the
-    quality scale; `elsewhere`: what is known of one that runs in another process.
+    `backlog`: (queued, in flight) of its queue. `in_hand`: tasks that this process carries out now. `tier`: a plugin's place on the quality
+    scale. `elsewhere`: facts about an instance in another process.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Statuses:
         )
 
     async def diagnostics(self, name: str) -> Mapping[str, object]:
-        """What an instance's plugin says for somebody who looks for a fault; of one that runs elsewhere, what is known of it."""
+        """The plugin's own facts for finding a fault. For an instance elsewhere, the facts known of it."""
         one = self._adapters.slot(name).stable
         if one is None:
             return {}

@@ -1,8 +1,8 @@
-"""The hub's side of reports: what adapters that run elsewhere say becomes commands on the right case, each message once.
+"""The hub's side of answers: messages of adapters elsewhere become commands on the right case, each message once.
 
-One durable queue, one rate and one hub at a time per adapter: a flood delays its own adapter only. The adapter is that of the subject,
-never of the body; what can't be used is put aside with its reason and blocks nothing. Also answers questions for a contact, and hears the
-signs of life. Started by the composition root.
+One durable queue, one rate and one hub at a time per adapter: a flood delays its own adapter only. The subject names the adapter, never the
+body. An unusable message is put aside with its reason and blocks nothing. Also answers questions for a contact, and hears the signs of
+life. Started by the composition root.
 """
 
 from __future__ import annotations
@@ -160,7 +160,7 @@ class Answers:
                 task.add_done_callback(partial(_unchained, chains, about))
 
     async def _one(self, name: str, delivery: Delivery, event: Event, before: asyncio.Task[None] | None) -> None:
-        """Take one report; tried here again and again while the hub itself is in trouble, so that order is kept."""
+        """Take one answer. While the hub itself is in trouble, it is tried here again and again, so that order is kept."""
         if before is not None:
             await asyncio.wait((before,))
         while True:
@@ -291,7 +291,7 @@ def _unchained(chains: dict[str, asyncio.Task[None]], about: str, done: asyncio.
 
 
 def _sound(item: T, now: datetime) -> T:
-    """The same bounds as for what a plugin in the hub brings; raises InvalidInput."""
+    """Apply the bounds that also hold for a plugin in the hub. Raises InvalidInput."""
     try:
         sound_item(item, now)
     except ValueError as problem:

@@ -1,5 +1,7 @@
-"""Answers adapters elsewhere that ask for a reporter's contact: only for an open assignment of their own, only if their plugin asks for
-contacts, and only after the access is committed. Called by `answers`."""
+"""Gives a reporter's contact to an adapter elsewhere that asks for it.
+
+Only for an open assignment of its own, only if its plugin declares the need, and only after the access is committed. Called by `answers`.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,7 @@ class Contacts:
         self._open = open_contact
 
     async def answer(self, adapter: str, raw: bytes) -> Answer:
-        """The contact, or why not; the same words whether there is no such case or it is somebody else's.
+        """The contact, or the reason against it. A missing case and another adapter's case get the same words.
 
         Raises BusUnavailable, LedgerConflict.
         """
@@ -52,7 +54,7 @@ class Contacts:
         return Answer(contact=found)
 
     async def _entitled(self, adapter: str, key: str) -> tuple[MatterId, str, Command]:
-        """(matter, which attempt asks, what has to be committed first). Raises InvalidInput, NotAllowed."""
+        """(matter, the asking attempt, the command to commit first). Raises InvalidInput, NotAllowed."""
         try:
             id, assignment_id = parse_delivery_key(key)
             desk = self._desks.of(id)

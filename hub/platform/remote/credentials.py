@@ -1,7 +1,7 @@
-"""Keys of adapters elsewhere: issued, listed, revoked, and made known to the embedded server without a restart.
+"""Keys of adapters elsewhere: issued, listed, revoked, and admitted by the embedded server without a restart.
 
-Which keys exist is kept in a bucket; their secret halves are shown once and kept nowhere. With a server of one's own the hub can't admit
-anybody: it says what belongs into that server's configuration. Called by the API and by the workers.
+A bucket keeps the list of keys. Their secret halves are shown once and kept nowhere. The hub can't admit anybody to an operator's own
+server; it gives the lines for that server's configuration. Called by the API and by the workers.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Grant(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 @dataclass(frozen=True, kw_only=True)
 class Access:
-    """How the bus is reached, and whose certificate is trusted (PEM; None: the system's authorities)."""
+    """The bus's address, and the trusted certificate (PEM; None: the system's authorities)."""
 
     urls: tuple[str, ...]
     authority: str | None = None
@@ -95,7 +95,7 @@ class Credentials:
         return _file(self._outside, adapter, seed, key)
 
     async def revoke(self, adapter: str, key: str | None = None) -> int:
-        """Take one key of an instance back, or all; whoever uses it is cut off at once. How many; raises NotAllowed when none."""
+        """Take back one key of an instance, or all. Their users are cut off at once. Returns how many; raises NotAllowed when none."""
         found = [grant for grant in await self.list(adapter) if key in (None, grant.key)]
         if not found:
             raise NotAllowed("no such credentials", subject=adapter)

@@ -30,7 +30,7 @@ class CredentialsFile(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=T
         return f"CredentialsFile(adapter={self.adapter!r}, user={self.user!r})"
 
     def tls(self) -> ssl.SSLContext | None:
-        """Whom to trust, where that is said. Raises ConfigError."""
+        """A context that trusts the file's certificate; None when the file names none. Raises ConfigError."""
         if self.authority is None:
             return None
         try:

@@ -234,7 +234,7 @@ def _message(name: str, model: type[Struct], content_type: str = MEDIA_TYPE) -> 
 
 
 def _says(name: str, model: type[Struct]) -> str:
-    """What a message says; an order says what the contract's method by that name does."""
+    """A message's description. An order has that of the contract's method by its name."""
     family, _, kind = name.partition(".")
     return _first_line(getattr(Adapter, kind) if family == "order" else model)
 

@@ -1,7 +1,7 @@
 """The messages between the hub and adapters that run elsewhere: the data of every order, answer, beat and question. Pure.
 
-What crosses the border to a plugin is here as it is there (`hub.contract.values`).
-docs/protocol/ is generated from these models; their docstrings are its descriptions. Within one version they only gain optional fields.
+Data that crosses the border to a plugin has the same form here (`hub.contract.values`). docs/protocol/ is generated from these models;
+their docstrings are its descriptions. Within one version they only gain optional fields.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Message(Struct, frozen=True, omit_defaults=True, kw_only=True, forbid_unkn
 
 
 class Backoff(Struct, frozen=True, kw_only=True):
-    """How long to wait before the next attempt: U(0, min(cap, base·2^n)) seconds, or the schedule's delays, each ±10 %."""
+    """Wait before the next attempt: U(0, min(cap, base·2^n)) seconds, or the schedule's delays, each ±10 %."""
 
     base: Seconds
     cap: Seconds
@@ -71,7 +71,7 @@ class Tell(PlainAssignment, frozen=True, omit_defaults=True, kw_only=True):
 
     effect: Name
     message: str = ""
-    """What is said with it, e.g. why it is taken back."""
+    """The text that goes with it, e.g. the reason for taking it back."""
 
 
 class Inform(contract.Notice, frozen=True, omit_defaults=True, kw_only=True):
@@ -215,7 +215,7 @@ class Answer(Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 
 ORDERS: Mapping[Verb, type[Struct]] = {**dict.fromkeys(Verb, Tell), Verb.DELIVER: Deliver, Verb.INFORM: Inform}
-"""What is ordered by which message; the order says what the contract's method by that name does."""
+"""The message for each order. Each order means what the contract's method by that name does."""
 ANSWERS: Mapping[AnswerName, type[Struct]] = {
     AnswerName.STARTED: Started,
     AnswerName.RECEIPT: Filed,

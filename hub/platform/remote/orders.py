@@ -1,6 +1,6 @@
-"""The hub's side of orders: what an adapter that runs elsewhere is asked to do, stored in its own durable queue.
+"""The hub's side of orders to an adapter that runs elsewhere. Each instance has its own durable queue.
 
-Refuses nothing; an adapter that is away finds its orders when it comes back. Called by dispatch.
+Refuses nothing. An adapter that is away finds its orders when it comes back. Called by dispatch.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Orders:
             await self._store(task, told, about.key)
 
     async def withdraw(self, name: str, key: str) -> None:
-        """Take an order to deliver back that nobody has done yet. One that is being done right now goes on; a recall follows it."""
+        """Take back an order to deliver that nobody has done yet. An order under way goes on; a recall follows it."""
         parse_delivery_key(key)
         await withdraw(self._bus, ORDERS, f"order.{name}.{Verb.DELIVER.value}.{key}")
 

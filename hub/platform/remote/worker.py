@@ -1,7 +1,7 @@
-"""Worker processes: adapters whose code the operator (or their plugin) wants apart, run by the hub as its own children.
+"""Worker processes: adapters that the operator or their plugin wants apart. The hub runs them as its own children.
 
 Owns their lives: started with a key of their own, bounded in memory, ended with the hub, started again with growing pauses. Settings and
-secrets go over a pipe. The same program as beside a department. Started by the composition root.
+secrets go over a pipe. The program is the one that runs beside a department. Started by the composition root.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ log = structlog.get_logger("hub.remote")
 
 MIB = 1024 * 1024
 STOP_WITHIN = 8.0
-"""Seconds a worker gets to end what it has in hand; below those the hub gives its stages."""
+"""Seconds in which a worker may finish its work in hand. Less than the hub gives its stages."""
 CALLBACK_WITHIN = 15.0
 FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 60.0

@@ -1,8 +1,8 @@
-"""Blots out what must not show of an exchange: secrets in every form they travel in, what looks like one, personal data.
+"""Blots out of an exchange: secrets in every form they travel in, anything that looks like one, personal data.
 
 A secret of the settings is struck out wherever it stands: as it is, percent-encoded, escaped for JSON or XML, in hex, and inside base64
-whatever stands around it. What travels under a secret's name (a header, a field, an element, a parameter), such as a session or a
-signature, is struck out and from then on known as a secret too. Personal data is masked as in the hub's logs.
+with anything around it. A value under a secret's name (a header, field, element or parameter), such as a session or a signature, is struck
+out. From then on it is known as a secret too. Personal data is masked as in the hub's logs.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ class Blotter:
         return self._pattern.sub(STRUCK, text)
 
     def value(self, value: Any, name: str = "") -> Any:
-        """JSON-ready values, nested ones too; what has a secret's name is struck out whole."""
+        """JSON-ready values, nested ones too. A value under a secret's name is struck out whole."""
         if name and names_secret(name) and isinstance(value, str | int | float) and not isinstance(value, bool):
             return STRUCK
         match value:

@@ -1,4 +1,4 @@
-"""Reads a body as what it is, so that it can be shown, blotted by name and compared: JSON, a form, XML, text, parts, or bytes."""
+"""Reads a body by its kind, so that it can be shown, blotted by name and compared: JSON, a form, XML, text, parts, or bytes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 MOST_BODY = 256 * 1024
-"""Bytes of a body that are shown; of a longer one only the size is."""
+"""Most bytes of a body to show. A longer one shows only its size."""
 _CHARSET = re.compile(r"charset=[\"']?([\w.:-]+)", re.IGNORECASE)
 _XML_ENCODING = re.compile(rb"^<\?xml[^>]*encoding=[\"']([\w.-]+)[\"']")
 

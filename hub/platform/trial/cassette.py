@@ -1,7 +1,7 @@
-"""Cassettes: what once went over the wire to a department's real system, as a file that a person can review.
+"""Cassettes: a recorded exchange with a department's real system, as a file that a person can review.
 
-`hub adapter try … --sample default --record FILE` makes one; `hub.testing.cassette` replays it. Kept as JSON: no secret, no time of
-the clock, keys in order.
+`hub adapter try … --sample default --record FILE` makes one; `hub.testing.cassette` replays it. Kept as JSON: no secret, no time of the
+clock, keys in order.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ FREE: Final[Mapping[Free, re.Pattern[str]]] = {
         r"|(?<![0-9A-Za-z+/])[0-9A-Za-z+/_-]{14,}={1,2}(?![=0-9A-Za-z])"
     ),
 }
-"""What may be new each time: our delivery keys, times, and nonces and signatures (UUID, hex, base64). Applied in this order."""
+"""Parts that may be new each time: our delivery keys, times, and nonces and signatures (UUID, hex, base64). Applied in this order."""
 
 UNTOLD = frozenset(
     {
@@ -77,7 +77,7 @@ class Answered(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Played(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One exchange. `call`: in which of the plugin's calls; without `answer` the connection ended as `problem` says."""
+    """One exchange. `call`: the plugin's call it belongs to. Without `answer` the connection ended as `problem` says."""
 
     call: str
     request: Asked

@@ -1,4 +1,4 @@
-"""A store for an adapter that is only tried or tested: nothing of it is kept. Plugin authors get it from `hub.testing.kit`."""
+"""A store for an adapter in a trial or test. It forgets everything. Plugin authors get it from `hub.testing.kit`."""
 
 from __future__ import annotations
 

@@ -18,9 +18,9 @@ class Outcome:
 
 
 def outcome_of(calls: Sequence[Call], *, handed: bool, ticket: str | None, can_recall: bool, recall: bool = True) -> Outcome:
-    """The outcome of a trial's calls; `handed`: a sample was to be handed over, `recall`: and to be taken back.
+    """The outcome of a trial's calls. `handed`: the trial was to hand a sample over. `recall`: and to take it back.
 
-    A fault of the plugin on the way is never well, even if dispatch would come to an end all the same.
+    A plugin's fault on the way is never well, even if dispatch would come to an end all the same.
     """
     found = _outcome(calls, handed=handed, ticket=ticket, can_recall=can_recall, recall=recall)
     fault = next((call.problem for call in calls if call.problem is not None and call.problem.disposition == "fault"), None)

@@ -1,6 +1,6 @@
-"""The sample a trial hands over: marked so that people at the department see what it is, under a case id that can't exist.
+"""A trial's sample. Its marks tell people at the department that it is one. Its case id can't exist.
 
-Pure. Owns how a sample is recognised when the department reports on it later; such reports concern no case and are dropped.
+Pure. Also recognises the sample in the department's later feedback. Such feedback concerns no case and is dropped.
 """
 
 from __future__ import annotations

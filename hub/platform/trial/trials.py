@@ -1,6 +1,6 @@
-"""Trials of the hub's own instances: asked for by those who run it, and before a change takes traffic.
+"""Trials of the hub's own instances: an operator asks for one, and so does a change before it takes traffic.
 
-Owns which instance is tried (the stable one or the candidate), with what sample, and that one at a time asks for it. Refuses
+Chooses the instance's version (stable or candidate) and the sample. Runs one asked-for trial of an instance at a time. Refuses
 instances whose code runs elsewhere. Called by the API and by registration; made by the composition root.
 """
 

@@ -1,7 +1,8 @@
-"""The calls of a trial, in the order dispatch makes them, and the record of everything that happened meanwhile.
+"""The calls of a trial, in dispatch's order, and the record of everything that happened meanwhile.
 
-health; with a sample also deliver (with the retries inside one attempt), what dispatch does when the outcome is unknown (ask by key, the
-same key again) at once instead of later, lookup, recall. The plugin is built as the hub builds it, with a store that forgets.
+First health. With a sample also deliver (with the retries inside one attempt), lookup, recall. After an unknown outcome the steps of
+dispatch (ask by key, the same key again) follow at once instead of later. The plugin is built as the hub builds it, with a store that
+forgets.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ class _Observed:
             self.spans.append(msgspec.convert(dict(zip(SpanRecord.__struct_fields__, (*row, "hub"), strict=True)), SpanRecord))
 
     def line(self, _logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-        """Called for what the plugin logs; goes no further."""
+        """Called for each log line of the plugin. The line goes no further."""
         if len(self.lines) >= MOST_LINES:
             self.left_out += 1
         else:
@@ -149,8 +150,8 @@ async def try_plugin(
 ) -> Trial:
     """Try one instance; raises PluginError when it can't be built.
 
-    `assignment` None: only its health is asked. `recall` False leaves it with the department. `before_sample` is awaited before the
-    sample is handed over (to set a fault of a simulator). `transport` replaces the network.
+    Without `assignment` the trial asks only for health. Without `recall` the sample stays with the department. `before_sample` is awaited
+    before the sample is handed over (to set a fault of a simulator). `transport` replaces the network.
     """
     observed = _Observed()
     settings = check_settings(kind, instance)
@@ -181,7 +182,7 @@ async def try_plugin(
     with (
         telemetry.watching(observed),
         telemetry.span(f"try {instance.name}", root=True, attributes=attributes) as root,
-        known_here(hider(assignment.contact if assignment is not None else None)),  # a fault may name whom it was given
+        known_here(hider(assignment.contact if assignment is not None else None)),  # a fault may name its reporter
     ):
         try:
             ticket = await _made(calls, running, assignment, recall=recall, before_sample=before_sample)

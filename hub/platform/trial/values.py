@@ -1,4 +1,4 @@
-"""What a trial shows: calls, requests, answers, errors and what dispatch would make of them, log lines, spans. Blotted, JSON-ready.
+"""A trial's results: calls, requests, answers, errors with dispatch's next step, log lines, spans. Blotted, JSON-ready.
 
 Read by the interface, the command line and cassettes; made by `hub.platform.trial.trying`.
 """
@@ -52,9 +52,9 @@ class Exchange(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Next(msgspec.Struct, frozen=True, kw_only=True):
-    """What dispatch would do after an error.
+    """Dispatch's step after an error.
 
-    `what`: again, lookup, pause, operator or dead_letter; `after`: seconds, from and to; `attempts`: how many there are at most.
+    `what`: again, lookup, pause, operator or dead_letter. `after`: seconds, from and to. `attempts`: the most there are.
     """
 
     what: str
@@ -78,7 +78,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
-    """One call into the plugin: start, health, deliver, lookup, recall. `number`: the how-manieth of its kind."""
+    """One call into the plugin: start, health, deliver, lookup, recall. `number` counts the calls of its kind."""
 
     call: str
     number: int

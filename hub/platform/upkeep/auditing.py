@@ -1,7 +1,7 @@
-"""One reconciliation of one adapter: its tickets and its catalogue are compared with what the hub has, and told as repairs.
+"""One reconciliation of one adapter: compares its tickets and its catalogue with the hub's and notes differences as repairs.
 
-Changes no case by itself; `Corrections` takes over what the department says when an operator asks for it. Called by `Reconciliation` and
-the API.
+Changes no case by itself. `Corrections` takes over the department's state when an operator asks for it. Called by `Reconciliation` and the
+API.
 """
 
 from __future__ import annotations
@@ -124,9 +124,9 @@ class Corrections:
         self._take = take
 
     async def take_over(self, item: RepairItem, by: str) -> None:
-        """Take what the department says as the report that was missed: resolved or returned. Done once however often it is asked.
+        """Take the department's state as the missed feedback: resolved or returned. Done once however often it is asked.
 
-        Raises InvalidInput when this repair offers no such thing or the case does not stand so any more, NotAllowed.
+        Raises InvalidInput when this repair offers no such thing or the case has moved on, NotAllowed.
         """
         wanted = next((kind for kind in FIXES.values() if kind.value == item.details.get("apply")), None)
         key = item.details.get("key")

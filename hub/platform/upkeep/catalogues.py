@@ -1,8 +1,8 @@
-"""Catalogues: the department's own categories as last accepted, and how what it says now differs. Nothing is deleted by itself.
+"""Catalogues: the department's own categories as last accepted, and the differences to its present ones. Deletes nothing by itself.
 
-Owns `catalogue.…` in the bucket RECONCILIATION: every accepted version with who and when, and the last one seen. The first one seen is
-accepted by the hub as version 1. A difference is a repair that says what came, went and changed its name, and which entries of the
-crosswalk point to codes that are gone. Called by reconciliation and by the API.
+Owns `catalogue.…` in the bucket RECONCILIATION: every accepted version with who and when, and the last one seen. The hub accepts the first
+one seen as version 1. A difference is a repair that names added, removed and renamed categories, and crosswalk entries that point to
+removed codes. Called by reconciliation and by the API.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Drift(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CatalogueView(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of an adapter's catalogue: the accepted version, the last one seen, and the difference."""
+    """The hub's knowledge of an adapter's catalogue: the accepted version, the last one seen, and the difference."""
 
     adapter: str
     accepted: Catalogue
@@ -95,7 +95,7 @@ class Catalogues:
         self._clock = clock
 
     async def look(self, adapter: str, codes: Mapping[str, str]) -> Drift:
-        """Compare what the department says now with what was accepted; a difference is a repair, one that is gone resolves it.
+        """Compare the department's present catalogue with the accepted one. A difference becomes a repair; its end resolves the repair.
 
         Raises InvalidInput when the catalogue is too large.
         """
@@ -122,7 +122,7 @@ class Catalogues:
         return drift
 
     async def show(self, adapter: str) -> CatalogueView:
-        """What is known of its catalogue; raises NotAllowed when it was never seen."""
+        """The hub's knowledge of its catalogue. Raises NotAllowed when it was never seen."""
         accepted = await self._accepted(adapter)
         stored = await self._bucket.get(_seen_key(adapter))
         if accepted is None:
@@ -142,10 +142,10 @@ class Catalogues:
         return sorted(versions, key=lambda one: one.version)
 
     async def accept(self, adapter: str, by: str, *, digest: str | None = None) -> Catalogue:
-        """Take the catalogue that was last seen over as the next version.
+        """Accept the last seen catalogue as the next version.
 
-        `digest` names the one that was looked at; raises LedgerConflict when another was seen since or somebody else accepts one just
-        now, NotAllowed when none was ever seen, InvalidInput when nothing differs.
+        `digest` names the one that the operator looked at. Raises LedgerConflict when another was seen since or somebody else accepts one
+        at this moment, NotAllowed when none was ever seen, InvalidInput when nothing differs.
         """
         view = await self.show(adapter)
         if digest is not None and view.seen.digest != digest:

@@ -1,7 +1,7 @@
-"""The comparing of reconciliation: one adapter's assignments in the hub against what the department lists, page by page.
+"""Compares one adapter's assignments in the hub with the department's list, page by page.
 
-A disagreement counts when two passes some time apart say the same and the ledger agrees: what is under way on either side is none.
-Changes nothing. Called by reconciliation.
+A disagreement counts when two passes some time apart find it and the ledger agrees. A change under way on either side is none. Changes
+nothing. Called by reconciliation.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from hub.views.views import Views
 
 VIEWS_WITHIN = 60.0
-"""Seconds the read models get to hold what is in the ledger; else the run is put off."""
+"""Seconds in which the read models have to catch up with the ledger. Else the run is put off."""
 MOST_PAGES = 20_000
 MOST_UNKNOWN = 2000
-"""Disagreements of one pass up to which tickets that are none of ours are named; there are more only when the wrong system is asked."""
+"""One pass names foreign tickets up to so many disagreements. Only a wrong system brings more."""
 
 
 ENDED_WITHIN = timedelta(days=30)
@@ -157,7 +157,7 @@ class Comparison:
         seen: dict[str, Standing],
         passed: Pass,
     ) -> None:
-        """Match a page: what is ours goes to `seen`, what is nobody's is a disagreement."""
+        """Match a page: our tickets go to `seen`, nobody's tickets are disagreements."""
         foreign: list[Standing] = []
         for standing in items:
             if standing.key is not None and is_sample(standing.key):

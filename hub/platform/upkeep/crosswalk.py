@@ -1,7 +1,7 @@
-"""The crosswalk in force of an instance, and the dry run of another: what would have come out differently for what was seen so far.
+"""The crosswalk in force of an instance, and the dry run of another: which of the words seen so far would mean something else.
 
-Reads words heard, read models and the roster; changes nothing but the repairs of words that are mapped by now. Crosswalk changes themselves
-are instance changes (hub/platform/instances/registration.py). Called by the API and, for the crosswalk in force, by catalogues.
+Reads words heard, read models and the roster. Changes only the repairs of words that are mapped by now. Crosswalk changes themselves are
+instance changes (hub/platform/instances/registration.py). Called by the API and, for the crosswalk in force, by catalogues.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ MOST_CONCERNED = 200
 
 
 class Tables(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A crosswalk as somebody writes it; a table that is not given stays as the instance has it."""
+    """A crosswalk as its author writes it. A missing table stays as the instance has it."""
 
     statuses: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
     categories: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
@@ -51,7 +51,7 @@ class Concerned(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WordChange(msgspec.Struct, frozen=True, kw_only=True):
-    """A status word that was heard and would mean something else; None: not mapped (taken as progress, with a repair)."""
+    """A heard status word that would mean something else. None: not mapped (taken as progress, with a repair)."""
 
     word: str
     before: FeedbackKind | None
@@ -132,7 +132,7 @@ class Crosswalks:
         return one.manifest.crosswalk if own is None else own.over(one.manifest.crosswalk)
 
     async def show(self, adapter: str) -> CrosswalkView:
-        """What is in force and what was heard; raises NotAllowed."""
+        """The crosswalk in force and the words heard. Raises NotAllowed."""
         force = self.in_force(adapter)
         instance = self._adapters.get(adapter).instance
         own = instance.crosswalk or Crosswalk()
@@ -238,7 +238,7 @@ class Crosswalks:
 
 
 def their_code(crosswalk: Crosswalk, code: str) -> str | None:
-    """Their code of our category by the longest mapped prefix, as adapters are told; None when it is not mapped. Pure."""
+    """Their code of our category by the longest mapped prefix, as adapters get it. None when it is not mapped. Pure."""
     for length in range(len(code), 0, -1):
         found = crosswalk.categories.get(code[:length])
         if found is not None:
@@ -247,7 +247,7 @@ def their_code(crosswalk: Crosswalk, code: str) -> str | None:
 
 
 def _with(own: Crosswalk, tables: Tables) -> Crosswalk:
-    """The instance's own entries with the tables that are given; raises InvalidInput."""
+    """The instance's own entries with the given tables. Raises InvalidInput."""
     return Crosswalk(
         statuses=own.statuses if tables.statuses is msgspec.UNSET else _kinds(tables.statuses),
         categories=own.categories if tables.categories is msgspec.UNSET else tables.categories,

@@ -1,4 +1,4 @@
-"""On what two sides can disagree about one assignment, and how an operator is told. Pure; called by reconciliation."""
+"""The points on which two sides can disagree about one assignment, and their words for an operator. Pure; called by reconciliation."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def between(held: Held | None, standing: Standing | None) -> What | None:
 
 
 def disagreement(what: What, held: Held | None, standing: Standing | None) -> Disagreement:
-    """The point with what is known of it."""
+    """The point with its known facts."""
     return Disagreement(
         what=what,
         key=held.key if held is not None else (standing.key if standing is not None else None),

@@ -1,7 +1,7 @@
 """The record of words heard: which status words an instance's department used, how often, when last and about what.
 
-Owns `words.<instance>` in the bucket RECONCILIATION. Counted in memory and written every few seconds, never once a report; so the counts of
-a killed process's last seconds are missing. Bounded. Told by adapters' crosswalks, read by the dry run of another crosswalk.
+Owns `words.<instance>` in the bucket RECONCILIATION. It counts in memory and writes every few seconds, never once per feedback. So a killed
+process loses the counts of its last seconds. Bounded. Adapters' crosswalks tell it; the dry run of another crosswalk reads it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ log = structlog.get_logger("hub.crosswalk")
 HOLD = 15.0
 """Seconds between writes."""
 MOST_WORDS = 300
-"""Words kept of one instance; what comes on top is counted under OTHERS."""
+"""Most words kept of one instance. Further ones are counted under OTHERS."""
 MOST_ABOUT = 20
 """Deliveries remembered of each word, latest first."""
 MOST_LETTERS = 100
@@ -34,7 +34,7 @@ OTHERS: Final = "*"
 
 
 class HeardWord(msgspec.Struct, frozen=True, kw_only=True):
-    """A status word. `result`: what it was taken as when it was heard last, None: it was in no table. `about`: keys or tickets."""
+    """A status word. `result`: its meaning when last heard; None: it was in no table. `about`: keys or tickets."""
 
     word: str
     count: int
@@ -77,7 +77,7 @@ class HeardWords:
         return _ordered(_together(words, self._fresh.get(instance, {})))
 
     async def flush(self) -> None:
-        """Write what is only counted here. Raises BusUnavailable; then it stays counted."""
+        """Write the counts that are only here. Raises BusUnavailable; then they stay counted."""
         for instance in list(self._fresh):
             fresh = self._fresh.pop(instance)
             try:
@@ -87,7 +87,7 @@ class HeardWords:
                 raise
 
     async def close(self) -> None:
-        """Write what is counted; at the end."""
+        """At the end, write the counts."""
         if self._writer is not None:
             self._writer.cancel()
             await asyncio.gather(self._writer, return_exceptions=True)

@@ -1,8 +1,8 @@
-"""Reconciliation 对账: each night the hub compares, adapter by adapter, how its assignments stand with what the department says.
+"""Reconciliation 对账: each night the hub compares, adapter by adapter, the state of its assignments with the department's.
 
 Owns the runs (`runs.<adapter>` in the bucket RECONCILIATION) and their schedules in TIMERS: at 02:00 district time, spread over half an
-hour; a run that crashed comes again, one that is done is never done twice. What a run does is `Auditing`'s. Started by the composition
-root; asked by the API.
+hour. A crashed run comes again; a finished one is never repeated. `Auditing` does the work of a run. Started by the composition root; asked
+by the API.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class Reconciliation:
         self._alone: dict[str, asyncio.Lock] = {}
 
     async def run(self) -> None:
-        """Keep every adapter's nightly run set, and do what is due, for ever."""
+        """Keep every adapter's nightly run scheduled, and do the due ones, for ever."""
         await ensure_consumer(self._bus, TIMERS, DURABLE, subject=f"{AUDIT_DUE}>", most_pending=1000)
         async with PullConsumer(self._bus, TIMERS, DURABLE, capacity=4) as consumer, asyncio.TaskGroup() as group:
             group.create_task(self._keep_set(), name="reconciliation schedule")

@@ -1,8 +1,8 @@
-"""Repairs 待修事项: what does not work by itself and waits for a person, each thing once, however often it happens.
+"""Repairs 待修事项: faults that do not mend by themselves and wait for a person. Each is listed once, however often it happens.
 
-Owns the bucket REPAIRS. The same kind, adapter and subject count up instead of piling; a resolved one that happens again opens again, a
-dismissed one stays dismissed until its `facts` change. Bounded for every adapter and kind. Written by whoever finds something wrong
-(roster, report-back, reconciliation, catalogues), read and ended by the API. Nothing personal: texts are masked on the way in.
+Owns the bucket REPAIRS. The same kind, adapter and subject count up instead of piling. A resolved one that happens again opens again; a
+dismissed one stays dismissed until its `facts` change. Bounded for every adapter and kind. Written by whoever finds a fault (roster,
+report-back, reconciliation, catalogues), read and ended by the API. Nothing personal: texts are masked on the way in.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from hub.spine.aside.repair_items import (
 log = structlog.get_logger("hub.repairs")
 
 MOST_OF_A_KIND = 500
-"""Repairs kept of one adapter and kind; what comes on top is counted in one repair whose subject is `*`."""
+"""Most repairs of one adapter and kind. Further ones count in one repair whose subject is `*`."""
 HOLD = 5.0
 """Seconds within which the same repair is only counted in memory, so that a flood of one thing is not a flood of writes."""
 RECOUNT = 30.0
@@ -67,7 +67,7 @@ class Repairs:
         self._counted: dict[str, tuple[float, int]] = {}
 
     async def note(self, repair: Repair) -> None:
-        """Keep it, or count the one that is known up. Raises BusUnavailable."""
+        """Keep it, or count up the known one. Raises BusUnavailable."""
         known = self._written.get(repair.id)
         if known is not None and time.monotonic() - known[0] < self._hold and only_counts(known[1], repair):
             before = self._waiting.get(repair.id)
@@ -87,7 +87,7 @@ class Repairs:
             log.error("repair not noted", kind=kind, adapter=adapter, subject=subject, reason=problem.message)
 
     async def flush(self) -> None:
-        """Write what is only counted in memory. Raises BusUnavailable; what is not written stays counted."""
+        """Write the counts that are only in memory. Raises BusUnavailable; unwritten ones stay counted."""
         while self._waiting:
             id, (repair, times, at) = next(iter(self._waiting.items()))
             del self._waiting[id]
@@ -100,7 +100,7 @@ class Repairs:
                 raise
 
     async def close(self) -> None:
-        """Write what is counted; at the end."""
+        """At the end, write the counts."""
         if self._flusher is not None:
             self._flusher.cancel()
             await asyncio.gather(self._flusher, return_exceptions=True)
@@ -152,9 +152,9 @@ class Repairs:
         keep: Collection[str] = (),
         only: Callable[[RepairItem], bool] = lambda item: True,
     ) -> int:
-        """Resolve by itself what no longer happens: repairs of that kind, last noted earlier than `before`, whose id is not in `keep`.
+        """Resolve faults that no longer happen: repairs of that kind, last noted earlier than `before`, whose id is not in `keep`.
 
-        Dismissed ones too: what comes back after it had gone is looked at anew. Returns how many.
+        Dismissed ones too: a fault that went and came back deserves a new look. Returns how many.
         """
         await self.flush()
         gone = [

@@ -1,6 +1,6 @@
-"""Orders carried out at the department's system, beside it, with the journal in the ledger's place.
+"""Carries out orders beside the department's system. The journal stands in the ledger's place.
 
-The rules are those of an adapter in the hub (`hub.spine.dispatch.carrying_out`); here is what they are kept in, and what is said of them.
+The rules are those of an adapter in the hub (`hub.spine.dispatch.carrying_out`). This module gives them their store and their answers.
 Called by the runner, one order of a key at a time.
 """
 
@@ -32,7 +32,7 @@ from hub.spine.dispatch.follow_up import NextStep
 log = structlog.get_logger("hub.remote")
 
 MOST_KNOWN = 1000
-"""Assignments whose reporter is looked out for in the log, those handed over last."""
+"""The most recent assignments whose reporters the log masks."""
 
 
 def nowhere(step: str) -> None:
@@ -66,7 +66,7 @@ class Handing:
         data = event.data
         hide = None if isinstance(data, Inform) else self._known.get(data.key)
         with ExitStack() as stack:
-            # What the plugin logs or throws may repeat what it is given, now or at an earlier order.
+            # The plugin's logs and errors may repeat data of this order or of an earlier one.
             stack.enter_context(known_here(*(() if hide is None else (hide,))))
             if isinstance(data, Deliver):
                 known = lambda person: stack.enter_context(known_here(self._knowing(data.key, person)))  # noqa: E731
@@ -238,7 +238,7 @@ class _JournalAttempts:
 
 
 class _JournalTelling:
-    """What else a department or a source is told; at least once, so that it may hear it twice after a kill."""
+    """Everything else for a department or a source. At least once: after a kill it may hear the same twice."""
 
     def __init__(self, beside: Beside, event: Event) -> None:
         self._beside = beside
@@ -264,7 +264,7 @@ class _JournalTelling:
         return True
 
     async def _recall(self, department: DepartmentHere, data: Tell, row: Row | None, handed: Assignment) -> None:
-        """Take back what the department has or may have; nothing to do when it certainly has nothing."""
+        """Take back whatever the department has or may have. Does nothing when it certainly has nothing."""
         may_have = handed.ticket is not None or (row is not None and row.state in (*IN_DOUBT, State.UNCERTAIN, State.DEAD))
         if handed.ticket is None and (may_have or row is None) and department.can(Capability.LOOKUP):
             found = await department.lookup(handed)

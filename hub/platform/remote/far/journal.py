@@ -1,7 +1,7 @@
-"""What an adapter elsewhere must not forget: what it began and what came of it, reports not stored yet, cursors, the plugin's own store.
+"""The memory of an adapter elsewhere: its work and the outcomes, answers not stored yet, cursors, the plugin's own store.
 
-SQLite, synced at every commit. An outcome and the report of it are one transaction, so that after a kill at any point either both are there
-or neither is. Owned by the runner; calls block, so they are made in a thread.
+SQLite, synced at every commit. An outcome and its answer are one transaction, so that a kill at any point leaves both or neither. Owned by
+the runner. Calls block, so they are made in a thread.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ class Journal:
         await self._do(write)
 
     async def post(self, reports: Sequence[Out], *, cursor: tuple[str, str] | None = None) -> None:
-        """Keep reports until they are stored by the server; with the cursor (name, value) of the poll that brought them."""
+        """Keep answers until the server has stored them; with the cursor (name, value) of the poll that brought them."""
 
         def write(db: sqlite3.Connection) -> None:
             _post(db, reports)

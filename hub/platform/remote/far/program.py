@@ -1,7 +1,6 @@
-"""The process beside the department: `hub adapter run NAME`. Reads what it is told, runs the adapter, ends cleanly.
+"""The process beside the department: `hub adapter run NAME`. Reads its settings, runs the adapter, ends cleanly.
 
-Exit codes: 0 stopped by a signal, 1 failed (a service manager starts it again), 2 wrong usage, 3 settings, plugin or credentials are
-unusable.
+Exit codes: 0 stopped by a signal, 1 failed (a service manager starts it again), 2 wrong usage, 3 unusable settings, plugin or credentials.
 """
 
 from __future__ import annotations

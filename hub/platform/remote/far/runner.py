@@ -1,6 +1,6 @@
-"""An adapter at work beside its department: orders in, reports out, polls, callbacks, signs of life, however long the hub is away.
+"""An adapter at work beside its department: orders in, answers out, polls, callbacks, signs of life, however long the hub is away.
 
-Owns what this process does at once; what must not be lost is the journal's. Run by `hub.platform.remote.far.program` and by tests.
+Owns this process's work at hand. The journal owns whatever must not be lost. Run by `hub.platform.remote.far.program` and by tests.
 """
 
 from __future__ import annotations
@@ -185,7 +185,7 @@ class Runner:
                 group.create_task(self._one(await consumer.next()), name="order")
 
     async def drain(self, within: float = 6.0) -> None:
-        """Take nothing new, end what is in hand, hand the reports over, as far as `within` seconds allow."""
+        """Take nothing new, finish the work in hand, hand over the answers, as far as `within` seconds allow."""
         self._draining = True
         if self._consumer is None:
             return
@@ -333,7 +333,7 @@ class Runner:
         return [*aside, *(self._saying.item(item) for item in brought.items)]
 
     async def _poll(self) -> None:
-        """Poll for ever; the cursor moves together with what the poll brought."""
+        """Poll for ever. The cursor is stored together with the poll's items."""
         troubles = 0
         while True:
             raise_if_cancelled()

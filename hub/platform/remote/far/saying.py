@@ -1,4 +1,4 @@
-"""Makes the reports of one adapter: CloudEvents whose ids are the same however often the same thing is said. Pure but for the clock."""
+"""Makes the answers of one adapter: CloudEvents. The same statement has the same id, however often it is made. Pure but for the clock."""
 
 from __future__ import annotations
 
