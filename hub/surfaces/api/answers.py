@@ -49,7 +49,7 @@ Fresh = Annotated[
 
 
 class Answered(Response, Generic[T]):
-    """An answer in JSON whose form is known: `Answered[CaseList]` as a route's return type puts `CaseList` into the document."""
+    """An answer in JSON of a known form. A route with the return type `Answered[CaseList]` has `CaseList` in the document."""
 
     kind: ClassVar[Any] = None
     _made: ClassVar[dict[Any, type[Answered[Any]]]] = {}
@@ -59,7 +59,7 @@ class Answered(Response, Generic[T]):
 
     @classmethod
     def of(cls, kind: Any) -> type[Answered[Any]]:
-        """The response whose body is a `kind`; FastAPI takes it for a response, not for something to validate."""
+        """The response with a body of form `kind`. FastAPI takes it for a response and does not validate it."""
         if kind not in cls._made:
             cls._made[kind] = type(f"Answered[{kind}]", (cls,), {"kind": kind})
         return cls._made[kind]
@@ -89,7 +89,7 @@ def utc_now() -> datetime:
 
 
 def alike(form: type[S], source: object, **also: object) -> S:
-    """An answer whose fields are the attributes of `source`; `also`: those that are not, or that look different to readers."""
+    """An answer with the attributes of `source` as its fields. `also`: fields that `source` lacks, or that readers see differently."""
     given = {name: getattr(source, name) for name in form.__struct_fields__ if name not in also and hasattr(source, name)}
     return form(**given, **also)
 
@@ -108,7 +108,7 @@ def wrote(request: Request, caller: Caller, sequence: int) -> None:
 async def settle(request: Request, caller: Caller, *, fresh: bool) -> None:
     """Before a read: wait for the caller's own last write, and with `fresh` for everything in the ledger.
 
-    Raises Failure(503) when the read models don't hold it within WAIT: what they have would be taken for all there is.
+    Raises Failure(503) when the read models don't hold it within WAIT. An answer without it would pass for the whole.
     """
     services = services_of(request)
     writes: Writes = request.app.state.writes

@@ -79,10 +79,10 @@ def create_app(services: Services, *, heartbeat: float = stream.HEARTBEAT) -> Fa
 
 @lru_cache(maxsize=4)
 def interface(kinds: tuple[Kind[Any], ...]) -> tuple[tuple[str, APIRouter], ...]:
-    """All routers over some kinds of matters, each with the prefix it stands under.
+    """All routers over some kinds of matters, each with its prefix.
 
-    They hold no state (services come with the request), and what a route needs is found out by looking at its signature, which
-    takes a quarter of a second for all of them: two hubs in one process share them.
+    Two hubs in one process share them. That works because routers hold no state: services come with the request. It pays because FastAPI
+    inspects every route's signature, a quarter of a second for all.
     """
     matters: list[APIRouter] = []
     for kind in kinds:

@@ -1,6 +1,6 @@
-"""Request bodies: read strictly by msgspec, described in the OpenAPI document from the same structs.
+"""Request bodies: msgspec reads them strictly; the OpenAPI document describes them from the same structs.
 
-A command's body is its own struct without what only the hub says, unknown fields refused, texts limited in length and masked.
+A command's body is its struct without the fields that only the hub sets. Unknown fields are refused, texts limited in length and masked.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class ContactBody(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The reporter; kept encrypted, shown to nobody but those who handle the case."""
+    """The reporter. Kept encrypted; only people who handle the case see it."""
 
     name: Annotated[str, msgspec.Meta(max_length=100)] | None = None
     phone: Annotated[str, msgspec.Meta(max_length=40)] | None = None
@@ -46,7 +46,7 @@ class ContactBody(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class ReportBody(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A report. `area` (code) wins over `place_name`; without both a place is looked for in the text."""
+    """A report. `area` (code) wins over `place_name`. Without both the hub looks for a place in the text."""
 
     example: ClassVar[Example] = {
         "title": "下水道堵塞",
@@ -158,7 +158,7 @@ def command_from(command: type[Command], body: msgspec.Struct) -> Command:
 
 
 class Reads(Generic[T]):
-    """The dependency that reads a request's body into a struct; see `read_body` for what it refuses."""
+    """The dependency that reads a request's body into a struct. `read_body` names its refusals."""
 
     def __init__(self, kind: type[T], example: Mapping[str, object], *, optional: bool) -> None:
         self.kind = kind

@@ -1,6 +1,6 @@
 """Limits of the HTTP interface as plain ASGI: body size (413), slow bodies (408) and requests per token (429 with Retry-After).
 
-They stand before everything that reads or parses; a body is counted as it arrives, whatever its length header says.
+They stand before everything that reads or parses. A body is counted as it arrives, whatever its length header says.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Allowance:
 
 
 class BodyLimit:
-    """Refuses bodies of more than `most` bytes, and those that trickle in to keep a connection and what was read of them."""
+    """Refuses bodies of more than `most` bytes. Refuses bodies that trickle in, too: each would hold a connection and memory."""
 
     def __init__(self, app: ASGIApp, most: int, within: float = BODY_WITHIN) -> None:
         self._app = app
@@ -130,9 +130,9 @@ class BodyLimit:
 
 
 class RateLimit:
-    """A bucket of `per_minute` requests for each token, refilled steadily; for each address without one.
+    """A bucket of `per_minute` requests for each token, refilled steadily. Without a token, one for each address.
 
-    A token counts as one only once it was found valid: made-up ones all draw on the bucket of the address they come from.
+    Only a token found valid has its own bucket. Made-up ones all draw on the bucket of their address.
     """
 
     def __init__(self, app: ASGIApp, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:

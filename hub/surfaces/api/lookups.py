@@ -1,4 +1,4 @@
-"""Routes for looking things up: areas, units, the summary, the policy and why it decides as it does, who one is."""
+"""Routes for looking things up: areas, units, the summary, the policy and its reasons, the caller."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ AreaQuery = Annotated[str | None, Query(pattern=r"^\d{6,15}$", description="Area
 
 @router.get("/me", summary="Who am I")
 async def me(services: ServicesHere, caller: CallerHere) -> Answered[Myself]:
-    """The token's name, role and scope, and what it may do."""
+    """The token's name, role, scope and rights."""
     district = services.district()
     unit = caller.unit
     return answer(
@@ -103,7 +103,7 @@ async def units(
 async def summary(
     request: Request, services: ServicesHere, caller: CallerHere, area: AreaQuery = None, fresh: Fresh = False
 ) -> Answered[SummaryAnswer]:
-    """Cases by stage, what is late and what asks for attention, and every unit's deliveries, in the token's scope."""
+    """Cases by stage, late cases, cases that need attention, and every unit's deliveries, in the token's scope."""
     await settle(request, caller, fresh=fresh)
     scope = caller.scope
     if area is not None:

@@ -1,7 +1,7 @@
-"""The OpenAPI document, derived from the routes: what a route reads and answers stands in its signature and nowhere else.
+"""The OpenAPI document, derived from the routes. A route's signature states what it reads and answers; nothing else does.
 
-A parameter made by `reads` is the body, with its example; the return type `Answered[X]` is the answer. Whoever needs a caller may be
-refused as a caller, whoever reads a body as one who sends it. Parameters and paths are FastAPI's own work. Pure.
+A parameter made by `reads` is the body, with its example. The return type `Answered[X]` is the answer. A route that needs a caller lists
+the refusals of callers; a route that reads a body, the refusals of bodies. Parameters and paths are FastAPI's own work. Pure.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def refuses(*refusals: int) -> dict[int | str, dict[str, Any]]:
 
 
 def describe(app: FastAPI, parts: Iterable[tuple[str, APIRouter]]) -> dict[str, Any]:
-    """The document of an app that is made of routers, each under its prefix."""
+    """The document of an app made of routers, each under its prefix."""
     document = get_openapi(
         title=app.title, version=app.version, description=app.description, routes=app.routes, tags=app.openapi_tags
     )
@@ -67,7 +67,7 @@ def describe(app: FastAPI, parts: Iterable[tuple[str, APIRouter]]) -> dict[str, 
 
 
 def _describe(route: APIRoute, operation: dict[str, Any]) -> Iterator[Any]:
-    """Say in a route's operation what it reads, answers and refuses; yields the types of that."""
+    """Put a route's body, answers and refusals into its operation. Yields their types."""
     calls = list(_calls(route.dependant))
     body = next((call for call in calls if isinstance(call, Reads)), None)
     responses = operation["responses"]

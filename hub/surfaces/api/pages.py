@@ -1,7 +1,6 @@
-"""Routes of the pages that plugins add to the console: which there are, and each one's HTML.
+"""Routes of the pages that plugins add to the console: their list, and each one's HTML.
 
-A page is the plugin's: it is rendered within a few seconds or not at all, and goes out under a policy that runs no script and loads nothing
-from elsewhere.
+A page is the plugin's. It is rendered within a few seconds or not at all. Its policy runs no script and loads nothing from elsewhere.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ class Services:
     """The kinds of matters the interface has routes for, the case among them."""
     intake: Intake
     callback: Callable[[str, CallbackRequest], Awaitable[int]]
-    """Verifies, reads and takes what a department sends to an adapter instance; how many items it held."""
+    """Verifies, reads and takes a department's callback to an adapter instance. Returns the number of its items."""
     adapters: Adapters
     statuses: Statuses
     ledger: Ledger

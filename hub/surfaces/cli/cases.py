@@ -1,4 +1,4 @@
-"""`hub case …` and `hub trace`: list, show, timeline, report, attach, contact, and one command for each the model knows."""
+"""`hub case …` and `hub trace`: list, show, timeline, report, attach, contact, and one command for each command of the model."""
 
 from __future__ import annotations
 

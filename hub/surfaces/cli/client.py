@@ -1,7 +1,7 @@
-"""The HTTP interface as the command line uses it: where the hub is, who asks, and what a refusal says in one line.
+"""The HTTP interface for the command line: the hub's address, the caller's token, and a refusal in one line.
 
-Owns finding the hub (`--url`, `HUB_URL`, else `runtime.json` of a running one) and the token (`--token`, `HUB_TOKEN`, else
-`admin.token` beside the data). Refuses with `Failure`, whose text is fit to print; a token is never in it.
+Owns finding the hub (`--url`, `HUB_URL`, else `runtime.json` of a running one) and the token (`--token`, `HUB_TOKEN`, else `admin.token`
+beside the data). Refuses with `Failure`. Its text is fit to print: it never holds a token.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from urllib.parse import quote, urlsplit
 import httpx
 
 DATA_DIRECTORIES: Final = (Path("data"), Path("demo-data"))
-"""Where a hub's data is looked for when none is named: the product's default, then the demo's."""
+"""Where to look for a hub's data when no option names it: the product's default, then the demo's."""
 _AGAIN: Final = (429, 502, 503, 504)
 _TRIES: Final = 4
 
@@ -88,7 +88,7 @@ class HubApi:
         self._http.close()
 
     def get(self, path: str, **query: object) -> Any:
-        """Read something; parameters that are None are left out."""
+        """Read something. Parameters that are None are left out."""
         return self._ask("GET", path, params=_query(query))
 
     def pages(self, path: str, *, limit: int, **query: object) -> Iterator[dict[str, Any]]:
@@ -108,7 +108,7 @@ class HubApi:
         return self._ask("POST", path, body=dict(body or {}), key=key or str(uuid.uuid4()))
 
     def post_once(self, path: str, body: Mapping[str, object], *, within: float) -> Any:
-        """Do something that takes its time, at most `within` seconds; sent once, since its repetition is seen outside."""
+        """Start a long action, at most `within` seconds. Sent once, since a repetition would show outside."""
         return self._ask("POST", path, body=dict(body), within=within)
 
     def patch(self, path: str, body: Mapping[str, object]) -> Any:
@@ -183,7 +183,7 @@ def items_of(answer: Any) -> list[dict[str, Any]]:
 
 
 def problem_line(answer: httpx.Response) -> str:
-    """A refusal (problem+json, RFC 9457) in words: title, detail, each field that is wrong, and the trace to look up."""
+    """A refusal (problem+json, RFC 9457) in words: title, detail, each wrong field, and the trace to look up."""
     try:
         problem = answer.json()
     except ValueError:

@@ -1,7 +1,7 @@
 """Commands that others add to `hub`: its own demo and bench, and plugins.
 
-They are loaded only when the command asked for is none of our own, or when all are listed. Refuses a plugin's command that has the
-name of another, and a plugin that can't be loaded, in one line.
+They are loaded only for a command that is none of our own, or for the list of all. A plugin's command with another's name, and a plugin
+that can't be loaded, are refused in one line.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def wanted(tree: typer.Typer, arguments: Sequence[str]) -> bool:
 
 
 def add_own_commands(tree: typer.Typer) -> None:
-    """Let the parts of the hub that it does not need to run (demo, bench) add their commands; the surface does not know them."""
+    """Let demo and bench add their commands. The hub does not need them to run, so the surface does not import them."""
     for entry in sorted(entry_points(group=OWN), key=lambda entry: entry.name):
         entry.load().hub_cli_commands(app=tree)
 
@@ -62,7 +62,7 @@ def names_of(tree: typer.Typer) -> list[str]:
 
 
 def extended(tree: typer.Typer, arguments: Sequence[str]) -> str | None:
-    """Add plugins' commands where they are wanted; the text of what is wrong, if anything."""
+    """Add plugins' commands where they are wanted. Returns the text of the fault, if any."""
     if not wanted(tree, arguments):
         return None
     add_own_commands(tree)

@@ -1,6 +1,6 @@
-"""The options of a `list` command, made from the filter that its route takes: a filter is known to the command line by being a field.
+"""The options of a `list` command, made from the filter of its route: a field of the filter is an option, without further work.
 
-Called by the commands that list what has a filter.
+Called by the commands that list something with a filter.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _LIMIT = inspect.Parameter(
 
 
 def lists(app: typer.Typer, path: str, filter: type[Filter], *, example: str) -> Callable[[Draw], Draw]:
-    """Register `list`, with an option for each field of the filter; the decorated function shows the rows that were found."""
+    """Register `list`, with an option for each field of the filter. The decorated function shows the rows."""
     options = {name: _option(name, field) for name, field in filter.model_fields.items() if name not in _PAGED}
     times = {name for name in options if _bare(filter.model_fields[name]) is AwareDatetime}
 

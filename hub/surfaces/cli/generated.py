@@ -1,7 +1,7 @@
 """One `hub <kind> …` command for each command that people may give, made from its form, so that names and fields can't drift apart.
 
-Owns how a struct's field becomes an option and an option's value JSON for `POST /<path>/{id}/{command}`. The aggregate's `given`
-commands are the source; a new one that people may give appears here by itself.
+Turns a struct's field into an option, and the option's value into JSON for `POST /<path>/{id}/{command}`. The source is the aggregate's
+`given` commands. A new one appears here by itself.
 """
 
 from __future__ import annotations

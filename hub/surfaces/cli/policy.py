@@ -1,6 +1,6 @@
 """`hub policy`: check, explain and replay the rules of a configuration directory without a running hub, and publish them to one.
 
-Owns how rules and their mistakes are shown. Everything but `publish` works offline on files. Mounted by `hub.surfaces.cli`.
+Owns the display of rules and their mistakes. Everything but `publish` works offline on files. Mounted by `hub.surfaces.cli`.
 """
 
 from __future__ import annotations

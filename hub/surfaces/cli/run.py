@@ -1,4 +1,4 @@
-"""`hub up|views|ledger|secrets`: what runs or mends a hub on this machine. Settings are made here; the work is `hub.serving`'s.
+"""`hub up|views|ledger|secrets`: commands that run or mend a hub on this machine. They make the settings; `hub.serving` does the work.
 
 The hub itself is imported only when one of these commands runs, so that the others start fast.
 """

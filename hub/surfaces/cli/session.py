@@ -1,8 +1,8 @@
-"""What every command that asks the hub shares: its options, the client, the district's zone, and how answers are printed.
+"""The common part of every command that asks the hub: its options, the client, the district's zone, and the printing of answers.
 
-`asks_hub` registers a function as a command: the function's first parameter is a `Session`, the rest are its own options;
-`--url`, `--token`, `--data` and `--json` come by themselves. A refusal ends the process with 1 and one line on stderr;
-with `--json` stdout holds one JSON value and nothing else.
+`asks_hub` registers a function as a command. The function's first parameter is a `Session`, the rest are its own options. `--url`,
+`--token`, `--data` and `--json` come by themselves. A refusal ends the process with 1 and one line on stderr. With `--json` stdout holds
+one JSON value and nothing else.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Session:
             self.api.close()
 
     def answer(self, value: Any, show: Callable[[Any], object]) -> None:
-        """Print an answer: as JSON, or by `show` (what it returns, if anything, is printed by rich)."""
+        """Print an answer: as JSON, or by `show`. If `show` returns something, rich prints it."""
         if self.as_json:
             print_json(value)
             return

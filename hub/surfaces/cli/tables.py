@@ -66,7 +66,7 @@ def clock(value: object, zone: tzinfo) -> str:
 
 
 def plain(text: str) -> str:
-    """Text without what a terminal would obey: anybody can report a matter, and a title must not move the cursor."""
+    """Text without a terminal's control characters. Anybody can report a matter, and a title must not move the cursor."""
     return "".join(
         letter if letter == "\n" or unicodedata.category(letter) not in ("Cc", "Cf", "Cs") else "�" for letter in text
     )

@@ -1,1 +1,1 @@
-"""Adapters and their instances: routes, what they say, callbacks of departments, trials, keys of adapters elsewhere."""
+"""Adapters and their instances: routes, their answers, callbacks of departments, trials, keys of adapters elsewhere."""

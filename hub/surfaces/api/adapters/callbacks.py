@@ -62,10 +62,10 @@ NamePath = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,64}$", description="Ad
     responses=refuses(400, 401, 404, 413, 422, 429, 503),
 )
 async def callback(request: Request, services: ServicesHere, adapter: NamePath, path: str = "") -> Answered[Taken]:
-    """Read by the adapter, which checks the signature; 2xx only once everything in it is stored.
+    """The adapter reads it and checks the signature. 2xx only once everything in it is stored.
 
-    After many that were refused from one address the next refusals are 429. One that is rightly signed is always taken: nobody can
-    shut a department out by sending rubbish in its name.
+    After many refusals of one address its next refusals are 429. A rightly signed callback is always taken, so nobody can shut a department
+    out by sending rubbish in its name.
     """
     sent = CallbackRequest(
         method=request.method,

@@ -19,7 +19,7 @@ class CredentialsAnswer(Answer, frozen=True, kw_only=True):
 
 
 class CredentialsList(Answer, frozen=True, kw_only=True):
-    """The keys of an instance, and what they need in the configuration of a server of one's own (empty: nothing)."""
+    """The keys of an instance, and their lines for the configuration of an operator's own server (empty: none needed)."""
 
     items: list[CredentialsAnswer]
     server_configuration: str

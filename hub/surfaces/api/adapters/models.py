@@ -1,4 +1,4 @@
-"""Bodies and answers of registration: what is said of plugins and instances, secrets never."""
+"""Bodies and answers of registration: plugins and instances, never their secrets."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ class WidenBody(WhyBody, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class VersionAnswer(Answer, frozen=True, kw_only=True):
-    """One change of an instance: what it did, who, when and why, and the settings after it, secrets as `***`."""
+    """One change of an instance: its action, who, when and why, and the settings after it. Secrets are `***`."""
 
     version: int
     at: datetime
@@ -151,7 +151,7 @@ class VersionList(Answer, frozen=True, kw_only=True):
 
 
 class InstanceAnswer(AdapterAnswer, frozen=True, kw_only=True):
-    """One instance: how it stands, its settings in force, and what the plugin says of itself."""
+    """One instance: its state, its settings in force, and the plugin's description of itself."""
 
     percent: int
     canary: Canary | None

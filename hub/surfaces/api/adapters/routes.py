@@ -1,6 +1,6 @@
-"""Routes of adapters: how they stand; paused and resumed; installed plugins; instances added, changed, tried on a part, taken back.
+"""Routes of adapters: their state; pausing and resuming; installed plugins; adding, changing, trying on a part, and rolling back instances.
 
-Every change is a version in the ledger with who and when; secrets go in and never come out. See hub/platform/instances/registration.py.
+Every change is a version in the ledger with who and when. Secrets go in and never come out. See hub/platform/instances/registration.py.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ async def pause(
     name: NamePath,
     body: Annotated[ReasonBody, reads(ReasonBody)],
 ) -> Answered[AdapterAnswer]:
-    """Take nothing from its queue until resumed; what is in flight ends. Outlives a restart."""
+    """Take nothing from its queue until resumed. Work in flight ends. Outlives a restart."""
     await services.adapters.pause(name, f"{caller.token.name}: {mask_text(body.reason)}")
     return answer(alike(AdapterAnswer, await services.statuses.of(name)))
 
@@ -92,7 +92,7 @@ async def look(services: ServicesHere, caller: DistrictRunner) -> Answered[Plugi
 async def add(
     services: ServicesHere, caller: DistrictRunner, body: Annotated[AddBody, reads(AddBody)]
 ) -> Answered[InstanceAnswer]:
-    """Tried first (its health; with `sample` a marked assignment), then it takes traffic at once, without a restart."""
+    """The hub tries it first (its health; with `sample` a marked assignment). Then it takes traffic at once, without a restart."""
     await _of(services).registration.add(body.name, body.plugin, body.set, _by(caller, body), enabled=body.enabled)
     return answer(await _shown(services, body.name), 201)
 
@@ -111,7 +111,7 @@ async def one(services: ServicesHere, caller: Runner, name: NamePath) -> Answere
 async def change(
     services: ServicesHere, caller: DistrictRunner, name: NamePath, body: Annotated[ChangeBody, reads(ChangeBody)]
 ) -> Answered[InstanceAnswer]:
-    """Tried first; what is in flight ends with the settings it began with."""
+    """The hub tries it first. Work in flight ends with its old settings."""
     canary = body.canary.canary() if body.canary is not None else None
     await _of(services).registration.change(name, body.set, _by(caller, body), canary=canary)
     return answer(await _shown(services, name))
@@ -151,7 +151,7 @@ _CHANGES: tuple[tuple[str, Change, str, str], ...] = (
     ("promote", Registration.promote, "Promote the candidate", "The changed settings for all cases."),
     ("rollback", Registration.roll_back, "Roll back", "Drop the candidate; without one, the settings before the present ones."),
 )
-"""What needs nothing but a why: the word in the path, what is done, what people read."""
+"""Changes that need nothing but a why: the word in the path, the action, the description."""
 
 
 def changes_router() -> APIRouter:

@@ -9,9 +9,9 @@ from hub.surfaces.api.models import Answer
 
 
 class TryBody(Body, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What is tried. `sample`: false for the health only, true for a marked assignment, or fields of one (the mark is added).
+    """What to try. `sample`: false for the health only, true for a marked assignment, or fields of one (the mark is added).
 
-    `recall`: take the sample back afterwards; `candidate`: with the candidate's settings; `record`: also answer with a cassette.
+    `recall`: take the sample back afterwards. `candidate`: use the candidate's settings. `record`: answer with a cassette as well.
     """
 
     example: ClassVar[Example] = {"sample": True}
@@ -23,9 +23,9 @@ class TryBody(Body, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class TrialAnswer(Answer, frozen=True, kw_only=True):
-    """A trial: `ok`, one sentence in `text`, and in `trial` every call with its requests, answers, errors, log lines and spans.
+    """A trial. `ok`; one sentence in `text`; in `trial` every call with its requests, answers, errors, log lines and spans.
 
-    Secrets and personal data are struck out everywhere. `cassette`: the text of a cassette file, where one was asked for.
+    Secrets and personal data are struck out everywhere. `cassette`: the text of a cassette file, if the body asked for one.
     """
 
     ok: bool

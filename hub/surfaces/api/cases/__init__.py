@@ -1,1 +1,1 @@
-"""Cases: their routes, files, and how they are shown."""
+"""Cases: their routes, files, and presentation."""

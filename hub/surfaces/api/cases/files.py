@@ -72,7 +72,7 @@ _MAGIC = (
 
 
 def media_type_of(content: bytes) -> str | None:
-    """What a file is, by its first bytes; None for what is not taken. The sender's word counts for nothing."""
+    """A file's type, by its first bytes; None for a type that is not accepted. The sender's word counts for nothing."""
     for magic, kind in _MAGIC:
         if content.startswith(magic):
             return kind
@@ -169,7 +169,7 @@ async def download(
     caller: CallerHere,
     sha256: Annotated[str, Path(pattern="^[0-9a-f]{64}$")],
 ) -> Response:
-    """The file, never shown in place: browsers are told to save it and not to guess what it is."""
+    """The file, never shown in place. Browsers are told to save it, and not to guess its type."""
     await settle(request, caller, fresh=False)
     for known in await services.views.file(sha256, caller.scope):
         content = await services.objects.get(sha256, of=known.owner)
@@ -185,6 +185,6 @@ def _download(content: bytes, known: SeenFile) -> Response:
         "Content-Security-Policy": "default-src 'none'; sandbox",
         "Cache-Control": "private, max-age=3600",
     }
-    # A department said what its files are; only what is surely a type goes into a header.
+    # The type comes from a department; a header gets it only if it is surely a type.
     kind = known.media_type if _MEDIA_TYPE.fullmatch(known.media_type) else "application/octet-stream"
     return Response(content, 200, headers, kind)

@@ -1,4 +1,4 @@
-"""The case in the HTTP interface: who may give which command, how a case looks, and what a merge or an erasure is waited for."""
+"""The case in the HTTP interface: rights to its commands, its presentation, and the waiting after a merge or an erasure."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ async def _merged(services: Services, command: Merge, outcome: Outcome[Case]) ->
 async def _wait_for(
     services: Services, outcome: Outcome[Case], kinds: tuple[type[Any], ...], **fields: object
 ) -> Commit[Any] | None:
-    """The first commit behind the command's own with one of these events; None when it does not come in time, and goes on."""
+    """The first commit after the command's own with one of these events. None when it takes too long; then it still comes."""
     id = outcome.folded.id
     if not outcome.events:  # given before: the answer may be there already
         commit: Commit[Any]

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def attempt_answer(attempt: Attempt) -> AttemptAnswer:
-    """One try, with how long it took; its reason without phone numbers, whatever a department put into it."""
+    """One try, with its duration. Departments write the reason, so phone numbers in it are masked."""
     took = None if attempt.ended_at is None else (attempt.ended_at - attempt.started_at).total_seconds() * 1000
     reason = None if attempt.reason is None else mask_text(attempt.reason)
     return alike(AttemptAnswer, attempt, duration_ms=None if took is None else round(took, 1), reason=reason)
@@ -69,7 +69,7 @@ class Presenter:
         )
 
     def number(self, folded: Folded[Case]) -> CaseAnswer:
-        """A case the caller may not see: which it is and how it stands, nothing of what was said or who works on it."""
+        """A case that the caller may not see: its number and stage, none of its texts and none of its units."""
         case = folded.state
         return CaseAnswer(
             id=case.id,
@@ -166,9 +166,9 @@ def own_assignments(case: Case, caller: Caller) -> tuple[Assignment, ...] | None
 
 
 def concerns(event: Mapping[str, object], mine: Collection[str] | None) -> bool:
-    """Whether an event's fields may be seen by whoever has these assignments (None: by all who see the case).
+    """Whether a caller with these assignments may see an event's fields (None: a caller who sees the whole case).
 
-    What others' assignments come to, what their systems answered and what sources were told is between them and the hub.
+    The results of other assignments, the answers of their systems and the messages to sources are between them and the hub.
     """
     if mine is None:
         return True

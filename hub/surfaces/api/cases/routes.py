@@ -51,9 +51,9 @@ async def report(
     body: Annotated[ReportBody, reads(ReportBody)],
     key: KeyHeader = None,
 ) -> Answered[CommandAnswer]:
-    """Open a case; 200 instead of 201 when the report joined a notice (a planned outage) that covers it.
+    """Open a case. 200 instead of 201 when the report joined a notice (a planned outage) that covers it.
 
-    Phone numbers, names and flats in the text are masked before anything is stored; the contact is kept encrypted.
+    Phone numbers, names and flats in the text are masked before anything is stored. The contact is kept encrypted.
     """
     given = needed(key)
     if body.area is not None and caller.scope.area is not None and not within(body.area, caller.scope.area):
@@ -123,7 +123,7 @@ async def contact(
     id: CasePath,
     purpose: Annotated[str, Query(min_length=2, max_length=200, pattern=r"\S", description="Why; recorded in the case")],
 ) -> Answered[ContactAnswer]:
-    """Name, phone and address, for those who handle the case. That it was read is committed before it is given."""
+    """Name, phone and address, for people who handle the case. The hub commits the access before it gives them."""
     folded = caller.must_see(await services.desk.load(CaseId(id)))
     case = folded.state
     if not caller.handles(case):

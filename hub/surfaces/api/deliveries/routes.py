@@ -1,6 +1,6 @@
-"""The delivery log: what went to which department's system, every attempt at it; having something sent again, or giving it up.
+"""The delivery log: every hand-over to a department's system with all its attempts; sending again, or giving up.
 
-A department sees its own unit's deliveries only, operators their area's; shown is what the ledger has (docs/plugins/webhooks.md).
+A department sees its own unit's deliveries only, operators their area's. It shows the ledger's record (docs/plugins/webhooks.md).
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ async def _its_own(services: Services, caller: Caller, key: str) -> tuple[Folded
 
 
 async def _not_again(services: Services, role: Role, adapter: str | None) -> str | None:
-    """Why what a department's system has is not sent to it once more; None when it may be."""
+    """The reason against sending a delivery again that the department's system has. None when it may be sent."""
     if role is not Role.DEPARTMENT:
         return "only the department itself may ask for what its system has already"
     for status in await services.statuses.all():

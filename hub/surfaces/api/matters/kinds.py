@@ -1,8 +1,7 @@
 """How one kind of matter stands in the HTTP interface, and the routes that every kind has.
 
-`Kind` says under which path, who may give which command, and how a matter looks to a caller; the routes here are made from it: one
-matter, its timeline, its trace, and one route for each command. What only one kind has (lists with filters, reports) has routes
-of its own beside these. Called by `create_app`.
+`Kind` gives the path, the rights to commands, and a matter's presentation. The routes here are made from it: one matter, its timeline, its
+trace, and one route for each command. Routes of a single kind (lists with filters, reports) stand beside these. Called by `create_app`.
 """
 
 from __future__ import annotations
@@ -58,7 +57,7 @@ MOST_IN_LIST = 200
 
 @dataclass(frozen=True)
 class Showing:
-    """For whom and as of when a matter is shown."""
+    """The reader and the time for which a matter is shown."""
 
     district: District
     caller: Caller
@@ -92,9 +91,9 @@ class Kind(Generic[V]):
     change: Callable[[V, Caller], dict[str, object]]
     """What a stream of changes tells of the matter beside the commit itself."""
     before: Callable[[Services, Caller, Command], Awaitable[None]] = _nothing_before
-    """Checks what a command names outside the matter; raises InvalidInput."""
+    """Checks a command's references to anything outside the matter. Raises InvalidInput."""
     after: Callable[[Services, Command, Outcome[V]], Awaitable[Outcome[V]]] = _nothing_after
-    """Waits for what a command sets off in other matters, where the caller wants to know; raises TransitionRefused."""
+    """Waits for the effects of a command on other matters that the caller wants to know. Raises TransitionRefused."""
     result: Callable[[Showing, Outcome[V]], msgspec.Struct] | None = None
     """The answer to a command, where it says more than `Result` does."""
     result_type: type[msgspec.Struct] | None = None
@@ -169,7 +168,7 @@ def list_router(kind: Kind[Any]) -> APIRouter:
 
 
 def opening_router(kind: Kind[Any], command: type[Command]) -> APIRouter:
-    """`POST /<path>`: opens a matter by a command that has a field `area`, once for each Idempotency-Key, from which the id is derived."""
+    """`POST /<path>`: opens a matter by a command with a field `area`. Once for each Idempotency-Key: the id is derived from the key."""
     router = APIRouter(prefix=f"/{kind.path}", tags=[kind.path])
 
     async def opened(
@@ -253,7 +252,9 @@ def _readers(kind: Kind[Any]) -> tuple[Any, Any, Any]:
 
 def _endpoint(kind: Kind[Any], command: type[Command], name: str) -> Callable[..., Awaitable[Response]]:
     async def known(services: ServicesHere, caller: CallerHere, id: str) -> Folded[Any]:
-        """The matter, for somebody who sees it and may give the command: who may not learns nothing of what is wrong with a body."""
+        """The matter, for a caller who sees it and may give the command. Runs before the body is checked, so others learn nothing of its
+        faults.
+        """
         folded = caller.must_see(await services.desks.load(id))
         file_under(id)
         caller.may_command(kind, name)

@@ -44,8 +44,10 @@ _TOLD = ("assignment", "unit", "role", "level", "cause", "kind", "action", "atte
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
-    """One commit: what was done to which `matter` of which kind (`aggregate`), and where it stands now; each kind adds fields of its
-    own (a case its stage, title, category, severity, holder and attention)."""
+    """One commit: its events, its `matter` of a kind (`aggregate`), and the state after it.
+
+    Each kind adds fields of its own (a case its stage, title, category, severity, holder and attention).
+    """
 
     sequence: int
     aggregate: str
@@ -91,7 +93,7 @@ async def changes(
 
 
 class _Stream(StreamingResponse):
-    """A stream that is counted, and ends its generator itself: left to the garbage collector it would follow the ledger on."""
+    """A counted stream that closes its generator itself. Left to the garbage collector, the generator would follow the ledger on."""
 
     def __init__(self, body: AsyncGenerator[bytes, None], headers: dict[str, str], streams: Counter[str], whose: str) -> None:
         super().__init__(body, 200, headers, "text/event-stream")
@@ -153,7 +155,7 @@ async def _still_valid(services: Services, caller: Caller) -> bool:
 
 
 async def _read(services: Services, caller: Caller, after: int, queue: asyncio.Queue[bytes | None]) -> None:
-    """Put what the caller may see into the queue; None at the end."""
+    """Put the changes that the caller may see into the queue; None at the end."""
     try:
         kinds = {kind.aggregate.name: kind for kind in services.kinds}
         async for sequence, commit, _ in services.ledger.follow(after):

@@ -1,1 +1,1 @@
-"""Plugins' own routes: mounting puts them beside the API, reception is what the hub lets them do, published finds what they may read."""
+"""Plugins' own routes. mounting puts them beside the API; reception gives them their rights in the hub; published finds readable cases."""

@@ -1,6 +1,6 @@
-"""Puts plugins' mounts beside the API: refuses a path that is taken, and lets each mount say refusals in its own words.
+"""Puts plugins' mounts beside the API. Refuses a taken path. Lets each mount word refusals in its own way.
 
-Called by `create_app`. What is mounted lies behind the same limits and traces as everything else.
+Called by `create_app`. The limits and traces of the hub hold for mounts, too.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from hub.surfaces.api.services import Services
 
 
 def mount_all(app: FastAPI, services: Services, paths: Iterable[str]) -> Mapping[str, Refusal]:
-    """Mount what the plugins bring; their own ways to refuse, by name, also of those that are off.
+    """Mount the plugins' routes. Returns their own ways to refuse, by name, also of mounts that are off.
 
-    `paths` are the hub's own: raises PluginError for a mount that would hide one.
+    `paths` are the hub's own. Raises PluginError for a mount that would hide one.
     """
     own = {_first(path) for path in paths}
     refusals: dict[str, Refusal] = {}
@@ -36,7 +36,7 @@ def mount_all(app: FastAPI, services: Services, paths: Iterable[str]) -> Mapping
 
 
 class OwnRefusals:
-    """Leaves a mount's way to refuse in the ASGI scope, for what is refused before a request gets there (size, rate)."""
+    """Leaves a mount's way to refuse in the ASGI scope, for refusals before a request gets there (size, rate)."""
 
     def __init__(self, app: ASGIApp, refusals: Mapping[str, Refusal]) -> None:
         self._app = app

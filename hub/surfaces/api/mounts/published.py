@@ -18,7 +18,7 @@ from hub.views.schema import cases, micros, moment, sources, timeline
 from hub.views.views import Views
 
 RESULT = "assignment.resolved"
-"""It is no news by itself: what the unit wrote is told with the case's own end."""
+"""No news by itself: the case's own end tells what the unit wrote."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class Published:
         return or_(came, self._harmless()) if self.publishing.everything else came
 
     def _listed(self) -> ColumnElement[bool]:
-        """What is in lists: what is not sensitive, and what the visitor may read all the same."""
+        """Cases for lists: those that are not sensitive, and those that the visitor may read anyway."""
         own = and_(sources.c.adapter == self.source, sources.c.ref.startswith(self.own, autoescape=True))
         listed = or_(self._harmless(), cases.c.id.in_(select(sources.c.matter).where(own)))
         if self.scope is not None:

@@ -1,6 +1,6 @@
-"""What the hub lets a plugin's mount do: `Reception` and `Visitor` of the contract, over the services of the interface.
+"""A plugin mount's rights in the hub: `Reception` and `Visitor` of the contract, over the services of the interface.
 
-Rights, scopes and what is sensitive are looked after here, whatever a mount does. Its writes are the desk's and intake's.
+Rights, scopes and sensitive cases are guarded here, whatever a mount does. The desk and intake do its writes.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from hub.surfaces.api.services import Services
 ANONYMOUS = "anonymous"
 """What visitors without a key are called in the source of a case."""
 _NOTED = ("assignment.progressed", "case.resolved")
-"""Events whose note is given to who may read the case: what was done."""
+"""Events whose note tells what was done. Readers of the case get the note."""
 
 
 class MountReception:
@@ -84,7 +84,7 @@ class MountReception:
         self._written = max(self._written, sequence)
 
     async def settle(self) -> None:
-        """Wait for what was written at this mount; raises Unavailable when the read models don't hold it within WAIT seconds."""
+        """Wait for everything written at this mount. Raises Unavailable when the read models don't hold it within WAIT seconds."""
         if self._written and not await self.services.views.wait_for(self._written, WAIT):
             raise Unavailable("what was reported last can't be shown yet", retry_after=timedelta(seconds=1))
 
@@ -260,7 +260,7 @@ class MountVisitor:
         return shown
 
     def _news(self, happened: Sequence[Happened]) -> Iterator[News]:
-        """One for each kind of event in a commit, in the words of the hub, or the unit's own for who may read them."""
+        """One for each kind of event in a commit, in the hub's words; in the unit's own where the visitor may read them."""
         results: dict[tuple[str, int], list[str]] = {}
         for item in happened:
             if item.event == RESULT and (note := _note(item)):

@@ -1,6 +1,6 @@
-"""Who calls, what they may see and what they may do. Owns the roles' rights; the lifecycle's own rules come after.
+"""The caller, what they may see and what they may do. Owns the roles' rights; the lifecycle's own rules come after.
 
-What lies outside a scope is not found (404); what a role may not do is forbidden (403). Called by every route.
+A matter outside a scope is not found (404). An action beyond a role is forbidden (403). Called by every route.
 """
 
 from __future__ import annotations
@@ -207,4 +207,4 @@ Worker = Annotated[Caller, Depends(Having(WORKERS))]
 PolicyReader = Annotated[Caller, Depends(Having(POLICY_READERS))]
 DeliveryReader = Annotated[Caller, Depends(Having(DELIVERY_READERS))]
 KeyKeeper = Annotated[Caller, Depends(Having(KEY_KEEPERS))]
-"""Callers with a role, as routes ask for them: whoever has another one is refused before anything is read."""
+"""Callers with a role, for a route's signature. A caller with another role is refused before anything is read."""

@@ -1,8 +1,8 @@
 """Scopes of keys: a token with scopes may do only what they name, and never more than its role may. Pure.
 
-The kinds of matters say which scope opens each of their routes. For the rest one table says which requests a scope opens, another
-which are closed to tokens with scopes and why; what is in neither is closed, too, and a test asks for a decision. Tokens without
-scopes have the whole rights of their role. Checked by `hub.surfaces.api.people.auth` for every request.
+The kinds of matters name the scope for each of their routes. For the rest, one table names the requests that a scope opens. Another names
+the requests closed to tokens with scopes, and why. A request in neither is closed, too, and a test asks for a decision. Tokens without
+scopes have the whole rights of their role. `hub.surfaces.api.people.auth` checks every request.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def _of_kinds(method: str, path: str, kinds: Iterable[Routed]) -> tuple[bool, Ke
 
 
 def decided(method: str, path: str, kinds: Iterable[Routed]) -> bool:
-    """Whether somebody has decided if tokens with scopes may send a request; each route of the interface has to be."""
+    """Whether the tables decide on a request by tokens with scopes. They must for each route of the interface."""
     known, _ = _of_kinds(method, path, kinds)
     opened = any(have == method and pattern.fullmatch(path) for have, pattern, _ in _TABLE)
     closed = any(re.fullmatch(have, method) and pattern.fullmatch(path) for have, pattern, _ in _CLOSED)

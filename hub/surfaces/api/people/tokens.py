@@ -1,8 +1,8 @@
-"""Tokens: who may use the HTTP interface. Owns their making, finding and revoking; only their SHA-256 is stored.
+"""Tokens: who may use the HTTP interface. Owns their making, finding and revoking. Stores only their SHA-256.
 
-A token is 256 random bits, so a plain hash is enough. Every hub of a bus follows the tokens, so that one made or revoked through another
-counts here at once, and a revoked one's streams end. When one was last used is kept to the hour, so that reading costs no writes. Called
-by the API and, for the first token, by the composition root.
+A token is 256 random bits, so a plain hash is enough. Every hub of a bus follows the tokens. So a token made or revoked through another hub
+counts here at once, and a revoked one's streams end. The time of last use is kept to the hour, so that reading costs no writes. Called by
+the API and, for the first token, by the composition root.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ USED_WITHIN = timedelta(hours=1)
 
 
 class Token(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """A token without its secret. `id` names it in lists; `area` is the code it may see at and below; `unit` who acts with it.
+    """A token without its secret. `id` names it in lists. It sees the area `area` and below. `unit` acts with it.
 
-    `scopes`: what it may do of what its role may (see scopes), None for all of it; `issued_by`: the id of the token it was made with.
+    `scopes`: its part of its role's rights (see scopes); None for all of them. `issued_by`: the id of the token it was made with.
     """
 
     id: str
@@ -164,7 +164,7 @@ class Tokens:
         return self._known.get(key) if self._following and now - self._heard_at < REMEMBERED else None
 
     def end_of(self, id: str) -> asyncio.Event:
-        """An event that is set when the token is revoked, through whichever hub, for as long as somebody holds it."""
+        """An event that is set when any hub revokes the token. It lives as long as somebody holds it."""
         found = self._ends.get(id)
         if found is None:
             found = self._ends[id] = asyncio.Event()
@@ -229,7 +229,9 @@ class Tokens:
         return None if token is None or token.expired(self._now()) else token
 
     async def _note_use(self, key: str, token: Token, revision: int) -> None:
-        """Bring `last_used_at` up, at most once an hour; over the revision that was read, so that one revoked meanwhile stays so."""
+        """Bring `last_used_at` up, at most once an hour. It writes over the revision it read, so that a token revoked meanwhile stays
+        revoked.
+        """
         now = self._now()
         if token.expired(now) or (token.last_used_at is not None and now - token.last_used_at < USED_WITHIN):
             return

@@ -26,7 +26,7 @@ class RepairList(Answer, frozen=True, kw_only=True):
 
 
 class EndRepairBody(Body, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Why it is put right. `apply`: take what the department says as the report that was missed, where the repair offers it."""
+    """Why it is put right. `apply`: take the department's state as the missed feedback, where the repair offers it."""
 
     example: ClassVar[Example] = {"reason": "已与部门核实并补入对照表"}
 
@@ -51,9 +51,9 @@ class AcceptedAnswer(Answer, frozen=True, kw_only=True):
 
 
 class CatalogueAnswer(Answer, frozen=True, kw_only=True):
-    """A department's categories: the accepted ones, and how what it says now differs. `seen`: names what was seen last, for accepting it.
+    """A department's accepted categories, and their differences to its present ones. `seen`: names the last ones seen, for accepting them.
 
-    `drift.dangling`: entries of the crosswalk, our category → their code, that point to codes that are gone.
+    `drift.dangling`: entries of the crosswalk (our category → their code) that point to removed codes.
     """
 
     adapter: str
@@ -65,7 +65,7 @@ class CatalogueAnswer(Answer, frozen=True, kw_only=True):
 
 
 class AcceptCatalogueBody(Body, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Which catalogue was looked at (`seen` of the answer); another one is not accepted unseen."""
+    """The catalogue to accept: `seen` of the answer you looked at. A newer one is refused, because nobody has seen it."""
 
     example: ClassVar[Example] = {"seen": "9f2c51d07ab3e864"}
 
@@ -86,7 +86,7 @@ class CrosswalkBody(Tables, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
 
 class CrosswalkAnswer(Answer, frozen=True, kw_only=True):
-    """The crosswalk in force. `own`: the entries of the instance itself, before the plugin's; `words`: what was heard so far."""
+    """The crosswalk in force. `own`: the instance's own entries, which go before the plugin's. `words`: all words heard so far."""
 
     adapter: str
     version: int

@@ -1,4 +1,4 @@
-"""Routes of reconciliation, catalogues and crosswalks of an adapter instance: looked at, asked for, accepted, tried dry, changed.
+"""Routes for an adapter instance's reconciliation, catalogue and crosswalk: look, ask for a run, accept, try dry, change.
 
 For those who run the hub. See hub/platform/upkeep/reconciliation.py, hub/platform/upkeep/catalogues.py, hub/platform/upkeep/crosswalk.py.
 """
@@ -34,7 +34,7 @@ router = APIRouter(prefix="/adapters/{name}", tags=["adapters"])
 
 @router.get("/reconciliations", summary="Reconciliations of an adapter")
 async def runs(services: ServicesHere, caller: DistrictRunner, name: NamePath) -> Answered[RunList]:
-    """The last ones: what was compared, what disagreed, how long it took; and when the next night's is."""
+    """The last runs: what they compared, the disagreements, the duration; and the time of the next one."""
     upkeep = _of(services)
     return answer(RunList(items=await upkeep.reconciliation.runs(name), next_at=upkeep.reconciliation.next_at(name)))
 
@@ -68,7 +68,7 @@ async def accept(
     name: NamePath,
     body: Annotated[AcceptCatalogueBody, reads(AcceptCatalogueBody)],
 ) -> Answered[CatalogueAnswer]:
-    """Take over what was seen last, as the next version; the crosswalk is not changed by it."""
+    """Accept the last seen catalogue as the next version. The crosswalk stays as it is."""
     upkeep = _of(services)
     try:
         await upkeep.catalogues.accept(name, caller.token.name, digest=body.seen)
@@ -79,7 +79,7 @@ async def accept(
 
 @router.get("/crosswalk", summary="The crosswalk of an adapter")
 async def crosswalk(services: ServicesHere, caller: DistrictRunner, name: NamePath) -> Answered[CrosswalkAnswer]:
-    """What the department's words and our categories are taken as, and which words were heard how often."""
+    """The meaning of the department's words and of our categories, and how often each word was heard."""
     found = await _of(services).crosswalks.show(name)
     return answer(alike(CrosswalkAnswer, found))
 
@@ -110,7 +110,7 @@ async def change(
     name: NamePath,
     body: Annotated[CrosswalkBody, reads(CrosswalkBody)],
 ) -> Answered[CrosswalkAnswer]:
-    """A change of the instance, with version, who and why, taken back by `rollback`. Repairs of what is mapped now are resolved."""
+    """A change of the instance, with version, who and why. `rollback` takes it back. Repairs of words mapped by it are resolved."""
     upkeep = _of(services)
     if services.instances is None:
         raise NotAllowed("no instances to change here")

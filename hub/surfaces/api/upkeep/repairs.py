@@ -1,4 +1,4 @@
-"""Routes of repairs: what needs a person, by adapter, kind and state; put right or dismissed, with who and why.
+"""Routes of repairs: everything that needs a person, by adapter, kind and state. Put right or dismissed, with who and why.
 
 Operators and devops see all of them, a department those of its own unit's adapters. See hub/platform/upkeep/repairs.py.
 """
@@ -34,7 +34,7 @@ async def repairs(
     limit: Annotated[int, Query(ge=1, le=200)] = 100,
     cursor: Annotated[str | None, Query(max_length=100)] = None,
 ) -> Answered[RepairList]:
-    """The latest first; the same thing happening again is counted, not listed again."""
+    """The latest first. The same fault again counts up; it is not listed again."""
     upkeep = _of(services)
     own = _own(services, caller)
     adapters = own if adapter is None else frozenset({adapter}) if own is None else own & {adapter}
@@ -66,7 +66,7 @@ async def repair(services: ServicesHere, caller: CallerHere, id: RepairId) -> An
 async def resolve(
     services: ServicesHere, caller: DistrictRunner, id: RepairId, body: Annotated[EndRepairBody, reads(EndRepairBody)]
 ) -> Answered[RepairItem]:
-    """Opens again when it happens again. With `apply` what the department says is first taken as the report that was missed."""
+    """Opens again when the fault happens again. With `apply` the department's state is first taken as the missed feedback."""
     upkeep = _of(services)
     if body.apply:
         await upkeep.corrections.take_over(await upkeep.repairs.get(id), caller.token.name)
@@ -94,7 +94,7 @@ def _of(services: Services) -> Upkeep:
 
 
 def _own(services: Services, caller: Caller) -> frozenset[str] | None:
-    """The adapters whose repairs the caller may see; None: all of them. Raises Failure(403)."""
+    """The adapters whose repairs the caller may see. None: all of them. Raises Failure(403)."""
     caller.require(DELIVERY_READERS)
     if caller.token.role is not Role.DEPARTMENT:
         caller.require_everywhere()

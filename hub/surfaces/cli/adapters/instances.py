@@ -1,4 +1,4 @@
-"""`hub adapter …` and `hub plugin installed`: instances listed, added, changed, tried out on a part, taken back, without a restart."""
+"""`hub adapter …` and `hub plugin installed`: list, add, change, try on a part and roll back instances, without a restart."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`hub plugin new|list|check`: what a plugin's author does on their own machine; no hub is asked."""
+"""`hub plugin new|list|check`: the work of a plugin's author on their own machine. Asks no hub."""
 
 from __future__ import annotations
 
