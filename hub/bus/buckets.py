@@ -121,11 +121,11 @@ class Bucket:
             raise BusUnavailable(f"key {key} not purged", subject=key) from problem
 
     async def entries(self, pattern: str = ">") -> dict[str, Entry]:
-        """Every value whose key fits, by key: `*` stands for any one part, `>` at the end for all that follow.
+        """Every value whose key fits, by key. `*` stands for any one part, `>` at the end for all that follow.
 
-        Whole, whoever writes meanwhile: what was there before the call and is not deleted is in the answer. Read by direct gets, for
-        nats-py's `keys()` ends too early now and then, with some keys or with none (nats-io/nats.py 842, 995), and leaves a consumer
-        behind each time. Raises BusUnavailable.
+        Complete, whoever writes meanwhile: it has every value that was there before the call and is not deleted. It reads by direct gets.
+        nats-py's `keys()` ends too early now and then, with some keys or with none (nats-io/nats.py 842, 995), and leaves a consumer behind
+        each time. Raises BusUnavailable.
         """
         checked_pattern(pattern)
         prefix = f"$KV.{self._name}."
@@ -149,10 +149,10 @@ class Bucket:
 
 
 async def revise(bucket: Bucket, key: str, change: Callable[[bytes | None], bytes]) -> bytes:
-    """Store what `change` makes of a key's value (None: there is none, or no bytes), and return it.
+    """Store the result of `change` on a key's value (None: there is none, or no bytes). Returns the result.
 
-    It is asked again as often as somebody else was first. Nothing is written when the value stays as it is. What `change` raises is
-    passed on. Raises BusUnavailable.
+    `change` is called again as often as another writer was first. An unchanged value is not written. Exceptions of `change` are passed on.
+    Raises BusUnavailable.
     """
     for attempt in range(_TRIES):
         if attempt:

@@ -44,7 +44,7 @@ _decode_ack = msgspec.json.Decoder(PubAck).decode
 
 
 _RELOADS_WITHIN = 2.0
-"""Seconds in which a server that reads its configuration anew (a credential was issued) answers again; nothing was done meanwhile."""
+"""Seconds in which a server is back after it read its configuration anew (a credential was issued). Nothing was done meanwhile."""
 
 
 class _Client(Client):

@@ -150,7 +150,7 @@ class EmbeddedServer:
                 self._child.send_signal(signal.SIGHUP)
 
     def _write(self) -> Path:
-        """Write the configuration; whoever reads it finds the old one or the new one, never a part."""
+        """Write the configuration. A reader finds the old one or the new one, never a part."""
         config = self._directory / "nats.conf"
         _keep(config, self._config(*self._address))
         return config

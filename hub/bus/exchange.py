@@ -14,7 +14,7 @@ from hub.errors import BusUnavailable
 
 Reply = Callable[[bytes], Awaitable[None]]
 Listener = Callable[[str, bytes, Reply | None], Awaitable[None]]
-"""Gets subject, data, and how to answer, where an answer is asked for."""
+"""Gets subject, data, and a function to answer with if the sender asks for an answer."""
 
 
 class Listening:

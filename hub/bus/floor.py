@@ -1,7 +1,7 @@
-"""The raw floor of the bench: what one Python process does with nats-py as documented, and nothing else.
+"""The raw floor of the bench: the throughput of one Python process that uses nats-py as documented, and nothing else.
 
-It publishes and consumes persisted messages at the same time on its own connection, with the library's own calls
-(`publish_async`, `pull_subscribe`, `fetch`, `ack`), so that it measures the bus and the library, not this package.
+It publishes and consumes persisted messages at the same time on its own connection, with the library's own calls (`publish_async`,
+`pull_subscribe`, `fetch`, `ack`). So it measures the bus and the library, not this package.
 """
 
 from __future__ import annotations

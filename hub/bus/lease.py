@@ -1,8 +1,8 @@
-"""Leases: what only one process of a bus does at a time, taken over when that process ends or dies.
+"""Leases: work for one process of a bus at a time. When that process ends or dies, another takes over.
 
-A lease is one message that the server forgets by itself unless its holder stores it again; each storing expects the one before, so two
-never hold it. No clocks are compared. A process that is started again where it died goes on at once. Used by whoever polls, or takes in
-order, what several hubs could.
+A lease is one message. The server forgets it by itself unless its holder stores it again. Each storing expects the one before, so two never
+hold it. No clocks are compared. A process that starts again where it died goes on at once. Used for polls, and for work in order that
+several hubs could do.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Lease:
         return time.monotonic() < self._until
 
     async def keep(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Do `work` whenever the lease is held, cancelled in time when it can't be renewed; until `work` ends by itself."""
+        """Do `work` whenever the lease is held, until `work` ends by itself. It is cancelled in time when the lease can't be renewed."""
         async with Listening(self._bus, self._subject, self._heard):
             while True:
                 raise_if_cancelled()
@@ -73,7 +73,7 @@ class Lease:
                 log.warning("lease lost", lease=self._name)
 
     async def _take(self) -> None:
-        """Wait until it is held. The holder's renewals are heard, so nobody is asked while they come."""
+        """Wait until the lease is held. It listens for the holder's renewals, so it asks nobody while they come."""
         while True:
             raise_if_cancelled()
             self._free.clear()
@@ -89,7 +89,9 @@ class Lease:
             await self._worth_a_look()
 
     def _may_follow(self, word: bytes) -> bool:
-        """Whether who stored that is done with it: released, this lease itself, or the run before this one in the same place."""
+        """Whether the lease's last writer is done with it: it released it, is this lease itself, or is the run before this one in this
+        place.
+        """
         former = self._bus.former.encode()
         return word in (b"", self._word) or (former != b"" and word.split(b" ")[0] == former)
 
@@ -137,7 +139,7 @@ class Lease:
                 await asyncio.sleep(self._ttl / 30)
 
     async def _release(self) -> None:
-        """Let the next one have it at once; one that is not told waits for the end."""
+        """Release it, so that the next one has it at once. If the release fails, the next one waits for the end."""
         if not self.held:
             return
         self._until = 0.0

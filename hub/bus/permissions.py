@@ -1,9 +1,9 @@
-"""Who may do what on the bus: the hub's own account, and one for adapters that run elsewhere, each with its subjects only. Pure.
+"""Rights on the bus: the hub's own account, and one for adapters that run elsewhere, each adapter with its subjects only. Pure.
 
-Two accounts, not one with permissions alone: a publish may name any subject as its reply, and what the server answers there would be
-stored (tried with nats-server 2.15.1: the acknowledgement of a report, or a pulled order, with the reply `ledger.x` became a message of
-the ledger). In an account of their own the answers stay there; what an adapter may reach is imported from the hub's. Called by the
-embedded server and by whoever writes the configuration of a server of one's own.
+Why two accounts, and not one with permissions alone: a publish may name any subject as its reply, and the server's answer there would be
+stored. Tried with nats-server 2.15.1: the acknowledgement of an answer, or a pulled order, with the reply `ledger.x` became a message of
+the ledger. In an account of their own such answers stay there. The account imports from the hub's the subjects that an adapter may reach.
+Called by the embedded server, and to write the configuration of an operator's own server.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A durable pull consumer with a bounded number of messages in hand.
 
-nats-py's `fetch(n)` waits for the whole batch or its time-out once the first message came, which adds up to seconds of
-latency; so requests are kept open here, each with its own reply subject, and messages are handed on as they arrive.
+nats-py's `fetch(n)` waits for the whole batch or its time-out once the first message came. That adds up to seconds of latency. So requests
+are kept open here, each with its own reply subject, and messages are handed on as they arrive.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from hub.errors import BusUnavailable, LedgerConflict
 log = structlog.get_logger("hub.bus")
 
 _EXPIRES = 2.0
-"""Seconds a pull request stays open; short, because a request in flight when the server dies is only found by its time-out."""
+"""Seconds a pull request stays open. Short, because only its time-out reveals a request in flight when the server died."""
 
 
 def backing_off(deliveries: int) -> float:
@@ -93,9 +93,9 @@ class Delivery:
 
     @asynccontextmanager
     async def handling(self, again: Callable[[int], float] = backing_off) -> AsyncIterator[None]:
-        """Around all that is done with it: what the hub can't do now comes again after `again` seconds, and the queue goes on.
+        """Around all work on it. Work that the hub can't do now comes again after `again` seconds, and the queue goes on.
 
-        That is BusUnavailable and LedgerConflict, from the work or from an answer given here. Left without an answer, it comes again
+        That is BusUnavailable and LedgerConflict, from the work or from an answer given here. A delivery without an answer comes again
         after the acknowledgement wait.
         """
         try:
@@ -118,7 +118,7 @@ class Delivery:
             self._end()
 
     async def working(self) -> None:
-        """Still at it: restart the acknowledgement wait. The consumer does this by itself for what is in hand."""
+        """Still at it: restart the acknowledgement wait. The consumer does this by itself for messages in hand."""
         self.touched = time.monotonic()
         await self._message.in_progress()
 
@@ -147,10 +147,10 @@ class Delivery:
 
 
 class PullConsumer:
-    """Binds to a durable consumer and keeps up to `capacity` messages in hand; use as an async context manager.
+    """Binds to a durable consumer and keeps up to `capacity` messages in hand. Use as an async context manager.
 
-    While messages are in hand the server hears of it every third of `ack_wait` seconds; so the wait can be short, and what a killed
-    process had in hand comes to another soon.
+    While messages are in hand the server hears of it every third of `ack_wait` seconds. So the wait can be short: a killed process's
+    messages soon come to another.
     """
 
     def __init__(self, bus: Bus, stream: str, durable: str, *, capacity: int, ack_wait: float = ACK_WAIT) -> None:
@@ -212,7 +212,7 @@ class PullConsumer:
         self._replenish()
 
     def pause(self) -> None:
-        """Ask for no more messages; what was asked for may still arrive within two seconds."""
+        """Ask for no more messages. Messages asked for earlier may still arrive within two seconds."""
         self._paused = True
 
     def resume(self) -> None:
@@ -221,7 +221,7 @@ class PullConsumer:
         self._replenish()
 
     async def give_back(self) -> None:
-        """Ask for no more, and hand back what nobody took yet; done when nothing more can arrive (about two seconds)."""
+        """Ask for no more, and hand back the messages that nobody took. Done when nothing more can arrive (about two seconds)."""
         self._paused = True
         until = time.monotonic() + _EXPIRES + 0.5
         while True:

@@ -156,9 +156,9 @@ async def _ensure_stream(bus: Bus, config: dict[str, Any]) -> None:
 
 
 async def ensure_answer_stream(bus: Bus, adapter: str, *, replicas: int = 1) -> str:
-    """The stream of what one adapter that runs elsewhere answers, made when it is missing; returns its name.
+    """The stream for the answers of one adapter that runs elsewhere, made when it is missing. Returns its name.
 
-    One each, so that a flood fills only its own: what does not fit is refused, and waits with whoever sent it.
+    One each, so that a flood fills only its own. An answer that does not fit is refused, and waits with its sender.
     """
     config: dict[str, Any] = {
         "name": f"ANSWERS-{adapter}",

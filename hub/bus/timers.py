@@ -1,8 +1,8 @@
 """Timers are JetStream message schedules: one subject per timer, so that a new one replaces the old one.
 
-A schedule on `timer.set.<id>` puts a message on `timer.due.<id>` when its time comes (at once when it is past), and is
-gone then; both survive a restart. `timer.audit.set.<adapter>` and `timer.audit.due.<adapter>.<run>` do the same for the nightly
-reconciliation. Convention: ADR-51 of NATS, server 2.12 and later.
+A schedule on `timer.set.<id>` puts a message on `timer.due.<id>` when its time comes (at once when it is past). Then the schedule is gone.
+Both survive a restart. `timer.audit.set.<adapter>` and `timer.audit.due.<adapter>.<run>` do the same for the nightly reconciliation.
+Convention: ADR-51 of NATS, server 2.12 and later.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ async def set_audit(bus: Bus, adapter: str, run: str, at: datetime, body: bytes)
 
 
 async def audit_due_now(bus: Bus, adapter: str, run: str, body: bytes) -> None:
-    """Have a run due at once; what is set stays set."""
+    """Make a run due at once. A scheduled one stays scheduled."""
     await bus.publish(f"{AUDIT_DUE}{adapter}.{run}", body)
 
 

@@ -1,1 +1,1 @@
-"""Personal data: masks for what is shown, marks to know a person again, and the vault for the contact itself."""
+"""Personal data: masks for texts on display, marks to know a person again, and the vault for the contact itself."""

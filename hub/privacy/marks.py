@@ -1,9 +1,9 @@
 """Marks: how the hub knows a reporter's own name, telephone or address again without keeping it in the open. Pure.
 
-A mark is a keyed hash of one value as it is looked for (case, width, spaces and, for numbers, punctuation do not count), its length and
-what is shown instead. The key is derived from the case's own key in the vault: with that key destroyed, marks say nothing any more.
-What is written after that, and the same person's name in other cases, is not known. Made and kept (encrypted) by `hub.privacy.Vault`,
-used by the desk on every later text of the case.
+A mark has three parts: a keyed hash of one value, its length, and the text to show instead. The hash ignores case, width, spaces and, for
+numbers, punctuation. The key is derived from the case's own key in the vault. Once that key is destroyed, marks say nothing. Then later
+texts are not masked by them. Nor is the same person's name in other cases. Made and kept (encrypted) by `hub.privacy.Vault`, used by the
+desk on every later text of the case.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Known:
 
 
 class Marks:
-    """What is known of one reporter."""
+    """The marks of one reporter."""
 
     __slots__ = ("_key", "_marks")
 
@@ -66,7 +66,7 @@ class Marks:
         return bool(self._marks)
 
     def hide(self, text: str) -> str:
-        """The text with every value that is known replaced by what may be shown."""
+        """The text with every known value replaced by the text to show instead."""
         if not self._marks or not text:
             return text
         found: list[tuple[int, int, str]] = []
@@ -90,7 +90,7 @@ def key_of(secret: bytes) -> bytes:
 
 
 def marks_of(known: Iterable[Known], key: bytes) -> tuple[Mark, ...]:
-    """The marks of some values; too short ones, and those that are shown anyway, get none."""
+    """The marks of some values. Too short values, and values shown anyway, get none."""
     made: dict[tuple[str, bytes], Mark] = {}
     for one in known:
         letters, _ = _letters(one.value, one.form)
@@ -110,7 +110,7 @@ def plain(text: str) -> str:
 
 @contextmanager
 def known_here(*hide: Callable[[str], str]) -> Iterator[None]:
-    """While inside (tasks begun here included), what is logged goes through these too."""
+    """While inside (tasks begun here included), log lines go through these functions too."""
     token = _here.set((*_here.get(), *hide))
     try:
         yield
@@ -119,7 +119,7 @@ def known_here(*hide: Callable[[str], str]) -> Iterator[None]:
 
 
 def hide_known(text: str) -> str:
-    """The text without what is known in this context; for logs."""
+    """The text with this context's known values masked; for logs."""
     for hide in _here.get():
         text = hide(text)
     return text
@@ -139,7 +139,7 @@ def _letters(text: str, form: str) -> tuple[str, list[int]]:
 
 
 def _within_digits(letters: str, where: list[int], start: int, stop: int) -> bool:
-    """Whether a number is only a part of a longer one that is written without a gap."""
+    """Whether a number is only a part of a longer one, written without a gap."""
     longer_before = start > 0 and letters[start - 1 : start + 1].isdigit() and where[start] - where[start - 1] == 1
     longer_after = stop < len(letters) and letters[stop - 1 : stop + 1].isdigit() and where[stop] - where[stop - 1] == 1
     return longer_before or longer_after

@@ -1,7 +1,7 @@
 """Masks: how a phone number, a name, an ID-card number and an address look outside the vault.
 
-They are conservative: work-order numbers, amounts, dates, public hotlines and area codes stay readable, because staff work
-with them. A name is masked in running text only behind a word that announces one. Called by intake, the desk, logs and surfaces.
+They are conservative: work-order numbers, amounts, dates, public hotlines and area codes stay readable, because staff work with them. In
+running text a name is masked only behind a word that announces one. Called by intake, the desk, logs and surfaces.
 """
 
 from __future__ import annotations
@@ -102,8 +102,9 @@ def mask_address(address: str) -> str:
 
 
 def mask_text(text: str) -> str:
-    """Mask what is personal in running text: telephone, ID-card and bank-card numbers, e-mail addresses, announced names,
-    flat numbers, announced home addresses (to street level). Masking twice changes nothing more.
+    """Mask personal data in running text. Masking twice changes nothing more.
+
+    Telephone, ID-card and bank-card numbers, e-mail addresses, announced names, flat numbers, announced home addresses (to street level).
     """
     if not text:
         return text
@@ -139,8 +140,9 @@ def mask_contact(contact: Contact) -> Contact:
 
 
 def known_of(contact: Contact) -> Iterator[Known]:
-    """What a reporter may be named by in a text, and what is shown instead: whole values, each number and e-mail address by
-    itself, each part of an address; also as the masks leave them, for they come first.
+    """The values that may name a reporter in a text, each with the text to show instead.
+
+    Whole values, each number and e-mail address by itself, each part of an address. Also in their masked form, because the masks run first.
     """
     if contact.name:
         yield Known(contact.name, mask_name(contact.name), "word")
@@ -160,7 +162,7 @@ def known_of(contact: Contact) -> Iterator[Known]:
 
 
 def hider(contact: Contact | None) -> Callable[[str], str]:
-    """Masks what is known of a reporter in any text, as the desk will later."""
+    """A function that masks a reporter's known values in any text, as the desk will later."""
     key = os.urandom(32)
     return Marks(key, marks_of(known_of(contact), key) if contact is not None else ()).hide
 

@@ -1,10 +1,10 @@
 """The vault: a reporter's contact, encrypted, in two buckets: ciphertexts in one, one key per matter in the other.
 
-Destroying a key erases the person, in every copy of the ciphertext too. Refuses a contact whose ciphertext was changed or moved to
-another matter. Called by intake (store), dispatch and the API (open, after `AccessContact` is committed), the desk (hiding).
+Destroying a key erases the person, in every copy of the ciphertext too. Refuses a contact whose ciphertext was changed or moved to another
+matter. Called by intake (store), dispatch and the API (open, after `AccessContact` is committed), the desk (hiding).
 
-Beside the ciphertext lie the contact's marks (`hub.privacy.marks`): by them the desk masks name, telephone and address in every
-later text of the matter, whoever wrote it, without a contact being opened. They are cached, and worth nothing without the key.
+Beside the ciphertext lie the contact's marks (`hub.privacy.marks`). With them the desk masks name, telephone and address in every later
+text of the matter, whoever wrote it, and opens no contact. Marks are cached. Without the key they are worth nothing.
 """
 
 from __future__ import annotations
@@ -108,10 +108,10 @@ class Vault:
         self._known.pop(case, None)
 
     async def hiding(self, matters: Sequence[MatterId]) -> Callable[[str], str] | None:
-        """Masks what is known of the reporters of these matters; None when nobody is known.
+        """A function that masks the known reporters of these matters. None when nobody is known.
 
-        Opens no contact: it is done for every command, so nobody's access is recorded. Raises BusUnavailable: better no text than
-        a name in the ledger.
+        Opens no contact, so it records no access; it runs for every command. Raises BusUnavailable: better no text than a name in the
+        ledger.
         """
         known = [marks for id in matters if (marks := await self._marks(id))]
         if not known:

@@ -1,7 +1,7 @@
-"""Writing many rows in few statements; the one place with SQL text, the same for SQLite and PostgreSQL.
+"""Writing many rows in few statements. The one place with SQL text, the same for SQLite and PostgreSQL.
 
-A multi-row INSERT instead of `executemany`: SQLite's driver gives the interpreter lock away at every statement, and a writer
-thread beside a busy event loop waits up to 5 ms for it each time. `ON CONFLICT … DO UPDATE` is understood by both.
+A multi-row INSERT instead of `executemany`: SQLite's driver releases the interpreter lock at every statement, and a writer thread beside a
+busy event loop waits up to 5 ms each time to get it back. Both databases understand `ON CONFLICT … DO UPDATE`.
 """
 
 from __future__ import annotations

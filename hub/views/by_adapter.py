@@ -14,9 +14,9 @@ MOST_AT_ONCE = 2000
 
 
 def held(adapter: str, *, since: int, after: tuple[str, str] | None = None) -> Select[Any]:
-    """A piece of its assignments that are open, or whose case changed at or after `since` (microseconds), in order of their keys.
+    """A page of its assignments that are open, or whose case changed at or after `since` (microseconds), in order of their keys.
 
-    Rows: case, assignment, unit, state, ticket, open, when the case changed last, adapter.
+    Rows: case, assignment, unit, state, ticket, open, the time of the case's last change, adapter.
     """
     mine = assignments.c
     statement = _rows().where(mine.adapter == adapter, or_(mine.open == 1, cases.c.updated_at >= since))
@@ -37,7 +37,7 @@ def of_cases(ids: Collection[str]) -> Select[Any]:
 
 
 def categories(adapter: str) -> Select[Any]:
-    """Categories of the cases that ever went through it: (category, assignments, open ones), most frequent first."""
+    """Categories of all cases that ever went through it: (category, assignments, open ones), most frequent first."""
     number = func.count()
     statement = select(cases.c.category, number, func.sum(assignments.c.open))
     statement = statement.select_from(assignments.join(cases, cases.c.id == assignments.c.matter))

@@ -1,6 +1,6 @@
-"""The delivery log: what was handed to which department's system, how often it was tried, and how each try ended.
+"""The delivery log: each hand-over to a department's system, the number of its attempts, and how each one ended.
 
-Nothing but what the ledger has: the attempts are those of the folded case. Builds statements, runs none. Called by `Views`.
+It holds only the ledger's facts: the attempts are those of the folded case. Builds statements, runs none. Called by `Views`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class SeenDelivery:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryPage:
-    """A piece of the log, latest attempt first; `cursor` gives the next piece, None at the end."""
+    """A page of the log, latest attempt first. `cursor` gives the next page, None at the end."""
 
     items: tuple[SeenDelivery, ...]
     cursor: str | None
@@ -68,7 +68,7 @@ def page_of(filter: DeliveryFilter, rows: Sequence[Any]) -> DeliveryPage:
 
 
 def seen(doc: str, assignment: str, tried_at: int, delivered_at: int | None) -> SeenDelivery:
-    """A row as what it says."""
+    """A row in its form for readers."""
     case = decode_case(doc).state
     found = case.assignment(assignment)
     if found is None:

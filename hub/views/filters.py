@@ -1,7 +1,7 @@
-"""The filters of the lists. Each is the query model of its route, and the options of its command are made from it.
+"""The filters of the lists. Each is the query model of its route. The options of its command are made from it.
 
-A field says what it means, its limits and its condition in SQL, so that one more filter is one more field. Conditions are written
-with the columns' own operators: commands are built from these models, too, and start faster without the SQL library.
+A field gives its description, its limits and its condition in SQL, so one more filter is one more field. Conditions use the columns' own
+operators. Commands are built from these models, too, and start faster without the SQL library.
 """
 
 from __future__ import annotations
@@ -170,7 +170,7 @@ def _is(here: Asked, matter: str, assignment: str) -> Any:
 
 
 def _named(here: Asked, word: str) -> Any:
-    """By ticket, case or key, or by what was said about the case; raises InvalidInput for no word at all."""
+    """By ticket, case or key, or by the words of the case's texts. Raises InvalidInput for no word at all."""
     if not word:
         raise InvalidInput("holds no word to look for", subject="q")
     matter, _, assignment = word.partition(".")

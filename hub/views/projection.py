@@ -23,10 +23,10 @@ S = TypeVar("S")
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Projection(Generic[S]):
-    """The read model of one kind. `version` is raised when something else is written to the table; new columns are noticed.
+    """The read model of one kind. Raise `version` when the table's content changes; new columns are noticed without it.
 
-    `table` has a row for each matter, with at least the columns `opened` (ledger sequence of the first commit), `id`, `area`,
-    `updated_at` (microseconds) and `doc` (what `decode` reads). `row` makes one, of the form `bulk.row_of(table)`.
+    `table` has a row for each matter, with at least the columns `opened` (ledger sequence of the first commit), `id`, `area`, `updated_at`
+    (microseconds) and `doc` (read by `decode`). `row` makes one, of the form `bulk.row_of(table)`.
     """
 
     aggregate: Aggregate[S, Any, Any]

@@ -1,8 +1,8 @@
 """The projector: folds commits into the read models, a thousand in a transaction together with its position.
 
-Resumes exactly where it was: rows and position are written together, and a transaction that does not find the position it
-started from changes nothing (another process was there first; this one goes on from there). States it no longer holds in memory
-come from the views themselves, as of the position. A rebuild gives the identical rows. Started by the composition root.
+It resumes exactly where it was, because rows and position are written together. A transaction that does not find its starting position
+changes nothing: another process was there first, and this one goes on from there. States no longer in memory are read from the views
+themselves, as of the position. A rebuild gives the identical rows. Started by the composition root.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ class Projector:
         return await self._follow(live=False, progress=progress)
 
     async def rebuild(self, progress: Callable[[int], None] | None = None) -> int:
-        """Empty the views and fold the whole ledger again; gives what was there before. Not while `run` runs."""
+        """Empty the views and fold the whole ledger again. The result is the same as before. Not while `run` runs."""
         await self._views.reset()
         self._held.clear()
         return await self.catch_up(progress)

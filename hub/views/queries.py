@@ -1,6 +1,6 @@
 """Questions to the read models: whose cases (`Scope`), which of them (a filter), and the SQL of it. Builds statements, runs none.
 
-Scopes are part of every statement: what lies outside is not found, not filtered afterwards. Called by `Views`.
+Scopes are part of every statement: a case outside is never found, instead of being filtered afterwards. Called by `Views`.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class TimelineEntry:
 
 @dataclass(frozen=True, slots=True)
 class SeenFile:
-    """A file of a case. `owner`: the case whose own it is in the store of files; empty when it is shared."""
+    """A file of a case. `owner`: the case that owns it in the store of files; empty when it is shared."""
 
     owner: str
     name: str
@@ -121,7 +121,7 @@ def assigned_to(unit: str) -> ColumnElement[bool]:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What the conditions of a filter are made with: the columns, the search, and the time (in microseconds)."""
+    """The means for a filter's conditions: the columns, the search, and the time (in microseconds)."""
 
     search: Search
     now: int
@@ -155,7 +155,7 @@ class Asked:
         return assigned_to(unit)
 
     def found_by(self, words: str) -> ColumnElement[bool]:
-        """Whether the case is found by words; raises InvalidInput for none."""
+        """Whether words find the case. Raises InvalidInput when there are none."""
         return found_by(words, self.search)
 
 
@@ -196,7 +196,7 @@ def is_late(now: int) -> ColumnElement[bool]:
 
 
 def listing(filter: CaseFilter, scope: Scope, search: Search, now: datetime) -> Select[int, int, int | None, str, int]:
-    """One row more than a page holds: (opened, updated_at, due_at, doc, key). Raises InvalidInput for a foreign cursor."""
+    """The rows of a page and one more: (opened, updated_at, due_at, doc, key). Raises InvalidInput for a foreign cursor."""
     columns = cases.c
     key: ColumnElement[int]
     match filter.sort:
@@ -232,7 +232,7 @@ def write_cursor(*place: str | int) -> str:
 
 
 def read_cursor(text: str, form: type[T]) -> T:
-    """The place a cursor of that form names; raises InvalidInput for what is none."""
+    """The place that a cursor of that form names. Raises InvalidInput for any other text."""
     try:
         raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
         return msgspec.json.decode(raw, type=form)

@@ -1,7 +1,7 @@
-"""What the projector writes, as pure functions: a folded matter and its commits become rows. No SQL, no clock.
+"""The projector's rows, as pure functions of a folded matter and its commits. No SQL, no clock.
 
-Rows of cases, assignments and attempts are functions of the folded state alone, those of the timeline, of sources and of files
-of single events. Values have the names of the columns in `schema`.
+Rows of cases, assignments and attempts are functions of the folded state alone; those of the timeline, of sources and of files of single
+events. Values have the names of the columns in `schema`.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def case_row(folded: Folded[Case], opened: int, updated_at: int) -> Row:
 
 
 def encode_case(folded: Folded[Case]) -> str:
-    """A case as it is kept in the views: without the commands' keys and without the attached reports, which `sources` has."""
+    """A case in its form for the views: without the commands' keys, and without the attached reports, which `sources` has."""
     state = folded.state
     if state.attached_reports:
         state = msgspec.structs.replace(state, attached_reports=NO_SOURCES)
@@ -69,7 +69,7 @@ decode_case: Callable[[str], Folded[Case]] = msgspec.json.Decoder(Folded[Case]).
 
 
 def assignment_row(matter: Assigned, item: Assignment, delivered_at: int | None) -> Row:
-    """The row of `assignments`; `delivered_at` from this batch's events, None keeps what is stored."""
+    """The row of `assignments`. `delivered_at` comes from this batch's events; None keeps the stored one."""
     owing = item.state.open and not matter.ended
     due = None
     if owing and matter.suspended_at is None:
@@ -141,7 +141,7 @@ def source_row(commit: Commit[Any], event: Event) -> Row | None:
 
 
 def file_rows(commit: Commit[Any], event: Event) -> Iterator[Row]:
-    """The rows of `files`: what the event attached to the case."""
+    """The rows of `files`: the event's attachments."""
     attached: tuple[Attachment, ...] = ()
     owner = ""
     match event:

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, SmallInteger, String, Table, Text
 
 VERSION = 5
-"""Raised when something else is written to the shared tables; new columns are noticed. Each projection has a version of its own."""
+"""Raise it when the content of the shared tables changes; new columns are noticed without it. Each projection has its own version."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TICK = timedelta(microseconds=1)
@@ -134,7 +134,7 @@ SHARED = (assignments, attempts, timeline, sources, files)
 
 
 def shape(*tables: Table) -> str:
-    """A short name of what columns tables have, so that those of another shape are known and built anew."""
+    """A short name for the tables' columns. Tables of another shape are recognised by it and built anew."""
     columns = [f"{column.table.name}.{column.name} {column.type!r}" for table in tables for column in table.columns]
     return format(zlib.crc32("\n".join(columns).encode()), "x")
 

@@ -1,8 +1,8 @@
 """Full-text search: the one place that knows how each database finds Chinese words.
 
-SQLite: FTS5 over text cut into single characters (Chinese has no spaces, and FTS5's trigrams miss two-character words such as
-漏水); a search word becomes a phrase of its characters. Other databases: `LIKE` over the folded text, with a trigram index where
-PostgreSQL has pg_trgm. Both find the same cases for the same words but for the beginnings of Latin words.
+SQLite: FTS5 over text cut into single characters, because Chinese has no spaces and FTS5's trigrams miss two-character words
+such as 漏水. A search word becomes a phrase of its characters. Other databases: `LIKE` over the folded text, with a trigram index
+where PostgreSQL has pg_trgm. Both find the same cases for the same words, except for the beginnings of Latin words.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def match_expression(query: str) -> str:
 
 
 class Search(Protocol):
-    """An index over what was said about cases; a note is filed under the case's `opened` number."""
+    """An index over the texts of cases. Each is filed under the case's `opened` number."""
 
     def create(self, connection: Connection) -> None:
         """Make the index if it is missing."""

@@ -1,7 +1,7 @@
-"""The figures of a scope: cases by stage, late ones, what asks for attention, and each unit's deliveries. Reads only.
+"""The figures of a scope: cases by stage, late cases, cases that need attention, and each unit's deliveries. Reads only.
 
-Latency is hub-added: from the commit that made an assignment to the commit that says the department's system has it, in
-milliseconds. Percentiles are exact (nearest rank). Called by `Views`.
+Latency is hub-added: from the commit that made an assignment to the commit of the department's receipt, in milliseconds. Percentiles are
+exact (nearest rank). Called by `Views`.
 """
 
 from __future__ import annotations

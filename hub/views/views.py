@@ -1,7 +1,7 @@
-"""`Views`: the read models of cases, answered from SQL. Changes nothing but its own position; the projector alone writes.
+"""`Views`: the read models of cases, answered from SQL. Only the projector writes; here nothing changes but the position.
 
-Works on SQLite (embedded) and PostgreSQL alike. Blocking calls run in threads of its own, so that a slow question holds up
-neither the event loop nor others' use of the default threads. Called by the API, report-back (tickets) and the projector.
+Works on SQLite (embedded) and PostgreSQL alike. Blocking calls run in threads of its own, so that a slow question holds up neither the
+event loop nor others' use of the default threads. Called by the API, report-back (tickets) and the projector.
 """
 
 from __future__ import annotations
@@ -290,7 +290,7 @@ class Views:
 
 
 def _set_up_sqlite(connection: DBAPIConnection, _record: object) -> None:
-    """WAL so that readers and the writer don't wait for each other; NORMAL because all of it can be built again."""
+    """WAL so that readers and the writer don't wait for each other. NORMAL because everything can be built again."""
     cursor = connection.cursor()
     for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "cache_size=-32000", "temp_store=MEMORY"):
         cursor.execute(f"PRAGMA {pragma}")
