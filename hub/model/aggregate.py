@@ -1,7 +1,7 @@
-"""The core that every kind of matter stands on: what an aggregate is, its commits, and its state in an envelope. Pure.
+"""The common core of every kind of matter: the aggregate, its commits, and its state in an envelope. Pure.
 
-An `Aggregate` is one kind of matter (a case, a directive): its commands and events, and the pure functions that decide and evolve.
-Ledger, desk, linkage, timers, views, routes and the command line know aggregates and their envelopes, never a kind by name.
+An `Aggregate` is one kind of matter (a case, a directive): its commands and events, and the pure functions that decide and evolve. Ledger,
+desk, linkage, timers, views, routes and the command line know aggregates and their envelopes, never a kind by name.
 """
 
 from __future__ import annotations
@@ -66,9 +66,9 @@ def tag_of(kind: type[msgspec.Struct] | msgspec.Struct) -> str:
 class Commit(msgspec.Struct, Generic[E], frozen=True, gc=False, omit_defaults=True, kw_only=True):
     """One ledger message: all events of one command on one matter of the kind `aggregate`.
 
-    `number` counts the matter's commits from 1; `previous` is the SHA-256 (hex) of its previous commit's bytes ("" for the first),
-    so commits are hash-chained per matter. `wake_at`: linkage sets the matter's timer. `traceparent` is the W3C context of the
-    span that decided this; `cause` that of the stimulus before it. Without events it only says that a command changed nothing.
+    `number` counts the matter's commits from 1. `previous` is the SHA-256 (hex) of its previous commit's bytes ("" for the first), so
+    commits are hash-chained per matter. `wake_at`: linkage sets the matter's timer. `traceparent` is the W3C context of the span that
+    decided this; `cause` that of the stimulus before it. A commit without events records a command that changed nothing.
     """
 
     aggregate: str
@@ -89,7 +89,7 @@ class Commit(msgspec.Struct, Generic[E], frozen=True, gc=False, omit_defaults=Tr
 
 
 def command_id_of(commit: Commit[Any], effect: React) -> str:
-    """The id of the command that a commit sets off in another matter: it is given once, whoever comes to it and however often."""
+    """The id of the command that a commit sets off in another matter. It is always the same, so the command runs once, whoever gives it."""
     return f"{commit.id}:{commit.number}:{effect.event}:{effect.to}:{tag_of(effect.command)}"
 
 
@@ -142,7 +142,7 @@ class Evolve(Protocol[S, E]):  # type: ignore[misc]
 
 
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
-"""Turns the stored form of one version of an event into that of the next; gets and gives the event's JSON object without `v`."""
+"""Turns the stored form of one version of an event into the next version's. Takes and gives the event's JSON object without `v`."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -166,9 +166,9 @@ class Aggregate(Generic[S, C, E]):
     effects: Callable[[Commit[E], S], Iterable[Effect]] = lambda _commit, _state: ()
     effectful: tuple[type[E], ...] = ()
     contacts: Callable[[S], Sequence[MatterId]] = lambda _: ()
-    """The matters whose reporters' names may not stand in what is written about this one."""
+    """The matters whose reporters' names may not stand in texts about this one."""
     contact_access: Callable[[S, str, str], C | None] = lambda _state, _by, _purpose: None
-    """The command that has to be committed before (who, what for) the reporter's contact is read; None when there is no contact."""
+    """The command to commit before (who, what for) reads the reporter's contact. None when there is no contact."""
     listeners: Callable[[S], tuple[Iterable[Source], Sequence[MatterId]]] = lambda _: ((), ())
     """The outside records that wait for word on the matter, and the matters that went on in it (theirs wait, too)."""
     awaits: Callable[[S, Command], bool] = lambda _state, _command: True
@@ -179,7 +179,7 @@ class Aggregate(Generic[S, C, E]):
     """(name, version) → how that version becomes the next one."""
 
     def __post_init__(self) -> None:
-        """Raises ValueError for a name or mark that can't stand in a subject or an id, and for a command whose fields say too little."""
+        """Raises ValueError for a name or mark that can't stand in a subject or an id, and for a command whose texts declare too little."""
         if not _NAME.match(self.name) or not _MARK.match(self.mark):
             raise ValueError(f"not a name and mark of an aggregate: {self.name!r}, {self.mark!r}")
         for command in self.commands:
@@ -192,7 +192,7 @@ class Aggregate(Generic[S, C, E]):
 
     @property
     def opening(self) -> type[C] | None:
-        """The command by which people open a matter; None where the kind has a way in of its own."""
+        """The command by which people open a matter. None when the kind has a way in of its own."""
         return next((command for command in self.opens if command.form is not None), None)
 
     def new_id(self, area: str, suffix: str) -> MatterId:
@@ -223,7 +223,7 @@ class Aggregate(Generic[S, C, E]):
         return next((kind for kind in self.commands if tag_of(kind) == tag), None)
 
     def fold(self, before: Folded[S] | None, commit: Commit[E], *, digest: str, sequence: int) -> Folded[S]:
-        """The matter after `commit`; `digest` is the SHA-256 (hex) of its stored bytes, `sequence` its place in the stream.
+        """The matter after `commit`. `digest` is the SHA-256 (hex) of its stored bytes, `sequence` its place in the stream.
 
         Raises LedgerDamaged when the commit is another matter's, is not the next one, or its events don't fit the state.
         """
@@ -270,11 +270,11 @@ class Aggregate(Generic[S, C, E]):
         )
 
     def wake_at(self, before: Folded[S] | None, after: S, now: datetime) -> datetime | None:
-        """What the commit between `before` and `after` has to say about the matter's timer; None: leave the timer as it is.
+        """The time for the matter's timer after the commit between `before` and `after`. None: leave the timer as it is.
 
-        It is told by the states alone, for the timer is set by the newest state whenever somebody comes to it: the timer that is
-        there then fires no later than `before` was due, unless it has fired or there was none. One that is set too early does no
-        harm (the matter is asked and answers with nothing), one that is missing does.
+        The states alone decide. The newest state always sets the timer, so the present timer fires no later than `before` was due, unless
+        it has fired or there was none. A timer set too early does no harm: the matter is asked and answers with nothing. A missing one
+        does.
         """
         due = self.next_due(after)
         if due is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def calm(attention: tuple[str, ...], name: str) -> tuple[str, ...]:
-    """Attention without what is said about one assignment (or one kind of the case's own deadlines)."""
+    """Attention without the entries of one assignment (or of one kind of the case's own deadlines)."""
     if not attention:
         return attention
     return tuple(entry for entry in attention if entry.partition(":")[2] != name)

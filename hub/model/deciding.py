@@ -1,6 +1,6 @@
-"""One decision in the making: the command, who gives it, the rules, and the state as the events decided so far leave it. Pure.
+"""One decision in the making: the command, its giver, the rules, and the state after the events decided so far. Pure.
 
-Owns the checks that all kinds of matters share and how refusals are worded. Each aggregate has its own subclass.
+Owns the checks that all kinds of matters share, and the wording of refusals. Each aggregate has its own subclass.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What follows from a commit outside the matter: a department or a source is told, another matter is given a command. Values, pure.
+"""Effects of a commit outside the matter: a message to a department or a source, a command to another matter. Values, pure.
 
-An aggregate's `effects` names them; linkage stores each once, under an id derived from the commit. `Task` is the stored form of
-what an adapter instance has to do.
+An aggregate's `effects` names them. Linkage stores each once, under an id derived from the commit. `Task` is the stored form of work for an
+adapter instance.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ Aware = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 class Verb(StrEnum):
-    """What the hub says to a departmental system. Each is the method of the contract by that name; all but `deliver` are a capability.
+    """The hub's messages to a departmental system. Each is the contract's method by that name. All but `deliver` are a capability.
 
-    One about an assignment needs a line here, the event it follows from (`assignments/effects.py`), its capability and its method.
+    A verb on an assignment needs a line here, the event it follows from (`assignments/effects.py`), its capability and its method.
     """
 
     DELIVER = "deliver"
@@ -41,7 +41,7 @@ class Tell(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
 
 class Inform(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """Every outside record that waits for word on the matter hears of a stage; `only` one when it is named."""
+    """Tells every outside record that waits for word on the matter of a stage. With `only`, that one alone."""
 
     event: int
     stage: str
@@ -51,7 +51,7 @@ class Inform(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
 
 class React(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """Another matter is given a command 联动. `refused` is what the first one hears when that is refused (its `reason` filled in)."""
+    """A command to another matter 联动. If the other refuses, this matter gets `refused`, with its `reason` filled in."""
 
     event: int
     to: str
@@ -70,11 +70,11 @@ Effect = Tell | Inform | React | Call
 
 
 class Task(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
-    """One effect at an adapter instance. `id` is derived from the commit, so that the same effect is stored once. `number` and
-    `at` are that commit's: whoever carries it out has to know the matter at least up to there, and notices that overtake one
-    another are put in order by when they happened.
+    """One effect at an adapter instance. `id` is derived from the commit, so that the same effect is stored once.
 
-    `effect` names it in the ledger: `deliver:a1`, `recall:a1`, `urge:a1`, `inform:closed`. `ref` is the source's own number (inform).
+    `number` and `at` are that commit's. Whoever carries it out must know the matter at least up to `number`; notices that overtake one
+    another are ordered by `at`. `effect` names it in the ledger: `deliver:a1`, `recall:a1`, `urge:a1`, `inform:closed`. `ref` is the
+    source's own number (inform).
     """
 
     id: str

@@ -1,8 +1,8 @@
-"""The form of a command: what its fields may hold, who may give it, an example. Pure.
+"""The form of a command: its fields' possible values, its givers, an example. Pure.
 
-A command declares each of its fields by a type here (or one made like these): how long it may be, whether people write in it, and how
-it is explained to who fills it in. Request bodies, the interface's document, the command line's options, the masks and the rights
-all follow from the command itself.
+A command declares each field by a type here, or by one made like these. The type says how long a value may be, whether people write it, and
+how to explain it to people. Request bodies, the interface's document, the command line's options, the masks and the rights all follow from
+the command itself.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Who may do what, as words: the roles of people, what a key may be for, and which roles may give which kinds of commands. Pure.
+"""Rights as words: the roles of people, the scopes of keys, and the roles for each kind of command. Pure.
 
-A command says its roles and its scope in its form (`hub.model.forms`); tokens carry a role and perhaps scopes.
+A command says its roles and its scope in its form (`hub.model.forms`). Tokens carry a role and perhaps scopes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Kinds of text in commands: which people write (masked before it is stored) and which are codes of systems. Pure.
+"""Kinds of text in commands: people's sentences, masked before they are stored, and codes of systems. Pure.
 
-Every text of a command is declared as one of the kinds here; `Aggregate` refuses a command with one that is not, so that no field
-reaches the ledger unmasked because nobody thought of it. Called by the desk (masking) and where forms are made from commands.
+A command declares each text as one of the kinds here. `Aggregate` refuses a command with an undeclared one. So no field reaches the ledger
+unmasked because nobody thought of it. Called by the desk (masking) and where forms are made from commands.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Written = Annotated[str, Meta(extra=WRITTEN)]
 Prose = Annotated[str, Meta(min_length=1, max_length=MOST_PROSE, pattern=r"\S", extra=WRITTEN)]
 """What somebody writes now. Masked."""
 Code = Annotated[str, Meta(extra=CODE)]
-"""A number, a name or a code of a system's; nobody writes sentences in it, and it is stored as it is."""
+"""A system's number, name or code. Nobody writes sentences in it, so it is stored as it is."""
 Word = Annotated[str, Meta(min_length=1, max_length=64, extra=CODE)]
 """A code that somebody names now."""
 Moment = Annotated[datetime, Meta(tz=True)]
@@ -49,7 +49,7 @@ class Text:
 
 
 def texts_of(kind: type[msgspec.Struct]) -> Iterator[Text]:
-    """Every text that a command, or what it holds, can have. Raises ValueError naming one that was declared as no kind of text."""
+    """Every text that a command, or a value in it, can have. Raises ValueError naming a text of no declared kind."""
     for field in _fields(kind):
         yield from _texts(field.type, f"{kind.__name__}.{field.name}", {})
 

@@ -1,6 +1,6 @@
-"""The Chinese words for what is stored in English: one table, so that everybody says the same. Pure.
+"""The Chinese words for stored English values: one table, so that every place says the same. Pure.
 
-Keys are the stored values. Whatever shows them to people (command line, interface, messages to units, repairs) looks here. Terms:
+Keys are the stored values. Every display for people (command line, interface, messages to units, repairs) looks here. Terms:
 docs/glossary.md.
 """
 
@@ -71,7 +71,7 @@ LIMITS: Final[Mapping[str, str]] = {
     "accept": "签收时限",
     "finish": "办理时限",
 }
-"""The limits: of a matter until somebody answers and until it is resolved; of an assignment until it is accepted and until it is done."""
+"""The limits: of a matter until a first response and until it is resolved; of an assignment until it is accepted and until it is done."""
 
 SAYINGS: Final[Mapping[str, str]] = {
     "accepted": "签收",
@@ -90,7 +90,7 @@ NOTICES: Final[Mapping[str, str]] = {
     "reopened": "您反映的事项已重新办理。",
     "merged": "您反映的事项已并入同一事项继续办理。",
 }
-"""What the reporter is told at each stage; nothing personal, no departmental internals."""
+"""The message to the reporter at each stage; nothing personal, no departmental internals."""
 
 NEWS: Final[Mapping[str, str]] = {
     "case.held": "您反映的事项已受理，正在核查。",
@@ -118,4 +118,4 @@ STANDINGS: Final[Mapping[str, str]] = {
     "suspended": NEWS["clock.suspended"],
     "reopened": "已重新办理。",
 }
-"""How a case stands, for everybody: its stage, or what is said of it instead."""
+"""A case's standing for everybody: its stage, or a sentence in its place."""

@@ -177,9 +177,9 @@ class RecordEffect(Command, frozen=True, tag="record_effect"):
 
 
 class Resend(Command, frozen=True, tag="resend"):
-    """Send a delivery again under the same key: one that stopped (dead, refused, uncertain), or one the unit has and can't find.
+    """Send a delivery again under the same key: a stopped one (dead, refused, uncertain), or one that the unit has and can't find.
 
-    The latter only with `again`, and only where its system takes the same key once; who gives the command makes sure of that.
+    The latter only with `again`, and only where its system takes the same key once. The giver of the command makes sure of that.
     """
 
     assignment: AssignmentRef

@@ -15,7 +15,7 @@ A = TypeVar("A", bound=Assigned)
 
 
 class WorkDeciding(LimitDeciding[A]):
-    """A decision about a matter that holds assignments. The aggregate says what is left open here."""
+    """A decision about a matter that holds assignments. The aggregate fills in the open parts."""
 
     __slots__ = ()
 

@@ -1,7 +1,7 @@
-"""Deliveries: what dispatch tells about handing an assignment over. Pure.
+"""Deliveries: dispatch's records of handing an assignment over. Pure.
 
-The hub is at-least-once, so every record may come twice or late: what is known already gives no event, what contradicts is
-recorded. Called by the aggregates that hold assignments.
+The hub is at-least-once, so every record may come twice or late. A known fact gives no event; a contradiction is recorded. Called by the
+aggregates that hold assignments.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def start(d: WorkDeciding[Any], command: c.StartDelivery) -> None:
 
 @DECIDES.on(c.RecordDelivered)
 def delivered(d: WorkDeciding[Any], command: c.RecordDelivered) -> None:
-    """The department has it. Nothing is lost: the ticket is kept, and whoever does not want it any more tells the department."""
+    """The department has it. The ticket is always kept, so that a department whose work is no longer wanted can be told."""
     found = d.assignment(command.assignment)
     if d.actor.unit != found.unit:
         d.needs_hub()
@@ -105,7 +105,7 @@ def failed(d: WorkDeciding[Any], command: c.RecordFailed) -> None:
 
 @DECIDES.on(c.RecordRefused)
 def refused(d: WorkDeciding[Any], command: c.RecordRefused) -> None:
-    """The department's system said no: the operator is asked, and the holder has the case again when no lead is left."""
+    """The department's system said no. The operator is asked. Without any lead left the holder has the case again."""
     d.needs_hub()
     found = d.assignment(command.assignment)
     if _attempt(found, command.attempt).outcome not in (AttemptOutcome.STARTED, AttemptOutcome.UNKNOWN):
@@ -159,7 +159,7 @@ def effect(d: WorkDeciding[Any], command: c.RecordEffect) -> None:
 
 @DECIDES.on(c.Resend)
 def resend(d: WorkDeciding[Any], command: c.Resend) -> None:
-    """The holder or the unit asks: for what stopped, or for what the unit has, as long as it has not taken it up."""
+    """The holder or the unit asks, for a stopped delivery, or for one that the unit has and has not taken up yet."""
     d.may_deliver()
     found = d.assignment(command.assignment)
     d.needs_worker(found)
@@ -203,7 +203,7 @@ def _again(d: WorkDeciding[Any], found: Assignment, reason: str) -> None:
 
 @DECIDES.on(c.Drop)
 def drop(d: WorkDeciding[Any], command: c.Drop) -> None:
-    """Give it up; the holder has the case again when no lead is left."""
+    """Give it up. Without any lead left the holder has the case again."""
     d.live()
     d.needs_holder()
     found = d.assignment(command.assignment)

@@ -51,7 +51,7 @@ class Delivered(Event, frozen=True, tag="delivery.delivered"):
 
 
 class DeliveryRefused(Event, frozen=True, tag="delivery.refused"):
-    """The department's system said no; an operator is asked."""
+    """The department's system said no. An operator is asked."""
 
     assignment: str
     attempt: int
@@ -60,7 +60,7 @@ class DeliveryRefused(Event, frozen=True, tag="delivery.refused"):
 
 
 class DeliveryUncertain(Event, frozen=True, tag="delivery.uncertain"):
-    """Nobody knows whether the department has it and it can't be asked; an operator is asked."""
+    """Nobody knows whether the department has it, and it can't be asked. An operator is asked."""
 
     assignment: str
     attempt: int
@@ -68,7 +68,7 @@ class DeliveryUncertain(Event, frozen=True, tag="delivery.uncertain"):
 
 
 class DeliveryDead(Event, frozen=True, tag="delivery.dead"):
-    """Attempts are used up; the dead letter is kept and an operator is asked."""
+    """Attempts are used up. The dead letter is kept and an operator is asked."""
 
     assignment: str
     letter: DeadLetter
@@ -127,7 +127,7 @@ class AssignmentReturned(Event, frozen=True, tag="assignment.returned"):
 
 
 class AssignmentRecalled(Event, frozen=True, tag="assignment.recalled"):
-    """The assignment was taken back; `tell` is true when the department's system may have it and has to be told."""
+    """The assignment was taken back. `tell` is true when the department's system may have it and must hear of it."""
 
     assignment: str
     reason: str

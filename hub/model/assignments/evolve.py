@@ -23,7 +23,7 @@ from hub.model.limits.state import Asked, Deadline, DeadlineKind
 EVOLVES: Final[ByKind[Event]] = ByKind(
     on_limits.EVOLVES | dict.fromkeys((e.FeedbackConflicted, e.EffectDone, e.EffectFailed), on_limits.told)
 )
-"""How each event of the part changes the state; an aggregate adds what it means for the matter itself."""
+"""How each event of the part changes the state. An aggregate adds the meaning for the matter itself."""
 
 A = TypeVar("A", bound=Assigned)
 
@@ -101,7 +101,7 @@ def supervised(state: A, event: Supervised, at: datetime) -> A:
 
 @EVOLVES.on(e.AssignmentMade)
 def made(state: A, event: e.AssignmentMade, at: datetime) -> A:
-    """A unit without adapter has it at once. A new lead answers what was given back or refused before, support answers support."""
+    """A unit without adapter has it at once. A new lead ends attention for all returned or refused ones, new support for support."""
     made = Assignment(
         id=event.assignment,
         unit=event.unit,
@@ -161,7 +161,7 @@ def delivery_failed(state: A, event: e.DeliveryFailed, at: datetime) -> A:
 
 @EVOLVES.on(e.Delivered)
 def delivered(state: A, event: e.Delivered, at: datetime) -> A:
-    """The ticket is kept whatever the state; only an assignment that was not known to have arrived moves on."""
+    """The ticket is kept whatever the state. Only an assignment not yet known to have arrived moves on."""
     found = _found(state, event.assignment)
     arrived = found.state in UNDELIVERED
     return replace(
@@ -212,7 +212,7 @@ def delivery_dead(state: A, event: e.DeliveryDead, at: datetime) -> A:
 
 @EVOLVES.on(e.DeliveryResent)
 def delivery_resent(state: A, event: e.DeliveryResent, at: datetime) -> A:
-    """Whoever has an uncertain delivery sent again says that it has not arrived; a dead one in doubt is still asked after."""
+    """Sending an uncertain delivery again says that it has not arrived. A dead one in doubt is still asked about first."""
     found = _found(state, event.assignment)
     attempts = found.attempts
     if found.state is AssignmentState.UNCERTAIN:

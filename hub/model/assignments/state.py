@@ -129,7 +129,7 @@ class Assigned(Limited, frozen=True, gc=False, omit_defaults=True, kw_only=True)
 
     @property
     def round(self) -> int:
-        """How often the matter was opened again; an assignment remembers in which round it was made."""
+        """How often the matter was opened again. An assignment remembers its round."""
         return 0
 
     @property

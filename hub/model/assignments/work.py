@@ -144,7 +144,7 @@ def _conflict(d: WorkDeciding[Any], found: Assignment, kind: str, note: str | No
 
 
 def _repeats(found: Assignment, state: AssignmentState, note: str | None) -> bool:
-    """Whether a report says only what is known."""
+    """Whether a unit's feedback says nothing new."""
     return found.state is state and (note is None or note == found.note)
 
 

@@ -1,7 +1,7 @@
-"""What somebody wants done to a case. Validated values, no behaviour; `decide` answers with events or a refusal.
+"""People's and the hub's wishes for a case. Validated values, no behaviour; `decide` answers with events or a refusal.
 
-The tag is the command's stored name and the last part of its API path (`POST /api/v1/cases/{id}/escalate`). Those with a `form` can
-be given by people; the form says by whom. The commands of the parts that a case holds come with them.
+The tag is the command's stored name and the last part of its API path (`POST /api/v1/cases/{id}/escalate`). People can give those with a
+`form`; the form says which people. The commands of the parts that a case holds come with them.
 """
 
 from __future__ import annotations
@@ -186,7 +186,7 @@ class Merge(Command, frozen=True, tag="merge"):
 
 
 class Absorb(Command, frozen=True, tag="absorb"):
-    """The other side of a merge; given by the hub when a merge was asked for."""
+    """The other side of a merge. The hub gives it when somebody asked for a merge."""
 
     other: CaseRef
     stamp: datetime

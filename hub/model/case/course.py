@@ -1,7 +1,7 @@
 """The course of a case from report to end: triage, claim, dispatch, up and down the levels, settling, visit, close, reopen, void. Pure.
 
-"Small matters don't leave the grid, big ones not the community, emergencies not the street": a level settles, and a person
-escalates, only as far as the policy lets them. Called by `decide`.
+"Small matters don't leave the grid, big ones not the community, emergencies not the street". So a level settles only as far as the policy
+lets it, and so does a person escalate. Called by `decide`.
 """
 
 from __future__ import annotations
@@ -214,7 +214,7 @@ def _below(d: CaseDeciding, case: Case, below: Level, named: UnitCode | None) ->
 
 @DECIDES.on(c.Settle)
 def settle(d: CaseDeciding, command: c.Settle) -> None:
-    """The holder settles the case itself; what is still open in support is taken back."""
+    """The holder settles the case itself. Support still open is taken back."""
     case = d.running(Stage.HELD)
     d.needs_holder()
     d.text("note", command.note)
@@ -327,7 +327,7 @@ def reopen(d: CaseDeciding, command: c.Reopen) -> None:
 
 @DECIDES.on(c.Void)
 def void(d: CaseDeciding, command: c.Void) -> None:
-    """Take the case out; what is open is recalled."""
+    """Take the case out. Open assignments are recalled."""
     d.live()
     d.needs_authority("void")
     d.text("reason", command.reason)

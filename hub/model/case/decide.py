@@ -1,7 +1,7 @@
-"""What a command does to a case: `decide` answers with events or raises a refusal. Total over all commands; pure and deterministic.
+"""`decide` answers a command on a case with events, or raises a refusal. Total over all commands; pure and deterministic.
 
-Called by the desk alone, through the aggregate. The rules are in `course`, `merging` and `remarks`, those of the parts in
-`limits.clock`, `assignments.work` and `assignments.delivery`.
+Only the desk calls it, through the aggregate. The rules are in `course`, `merging` and `remarks`, those of the parts in `limits.clock`,
+`assignments.work` and `assignments.delivery`.
 """
 
 from __future__ import annotations

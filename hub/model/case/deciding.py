@@ -1,4 +1,4 @@
-"""One decision about a case: its stages, who may, and what the parts it holds have to know of it. Called by the modules of this package."""
+"""One decision about a case: its stages, the rights, and the facts its parts need of it. Called by the modules of this package."""
 
 from __future__ import annotations
 

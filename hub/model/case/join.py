@@ -41,7 +41,7 @@ def join_holds(case: Case) -> bool:
 
 
 def _stuck(case: Case) -> bool:
-    """Whether no lead is at work and what is missing is not just required support that is at work."""
+    """Whether no lead is at work, and the case waits for more than required support that is at work."""
     counted = _counted(case)
     leads = [item for item in counted if item.role is Role.LEAD]
     if any(item.state.open for item in leads):

@@ -1,13 +1,14 @@
 """Merging: one case goes on in another, decided by both. Pure. Called by `decide`.
 
-A merge is asked for on the case that ends (`MergeAsked`), answered on the case that goes on (`CaseAbsorbed` or a refusal), and
-finished on the first (`CaseMerged`, `MergeRefused`). Each step is a commit of one case; reactions carry them from one to the
-other. A refusal changes nothing on the other case. Merges are ordered by a stamp: a case that waits for an answer takes only cases
-that asked before it did, and one that took a case asks later than that case. So no chain of merges closes to a ring, whatever
-the timing, and an open case is always left.
+The case that ends takes the request (`MergeAsked`). The case that goes on answers (`CaseAbsorbed` or a refusal). The first one finishes
+(`CaseMerged`, `MergeRefused`). Each step is a commit of one case; reactions carry them from one to the other. A refusal changes nothing on
+the other case.
 
-While a case waits for the answer nothing is decided on it that depends on the answer: whether it ends by itself, is merged into yet
-another one, or who hears what is said on it (`must_be_settled`). The answer always comes: it waits in a durable queue.
+A stamp orders merges. A case that waits for an answer takes only cases that asked before it did. A case that took another asks later than
+that one. So no chain of merges closes to a ring, whatever the timing, and an open case is always left.
+
+While a case waits, nothing is decided on it that depends on the answer: whether it ends by itself, is merged into yet another one, or who
+hears what is said on it (`must_be_settled`). The answer always comes: it waits in a durable queue.
 """
 
 from __future__ import annotations
@@ -99,7 +100,7 @@ def must_have_seen(d: CaseDeciding) -> None:
 
 
 def pass_on(d: CaseDeciding) -> None:
-    """What was said on a merged case goes to the case that goes on, and so to its holder; while it merges, that waits."""
+    """A remark on a merged case goes to the case that goes on, and so to its holder. While the case merges, the remark waits."""
     d.must_be_settled()
     into = d.state.merged_into
     if into is not None:

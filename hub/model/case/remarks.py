@@ -49,7 +49,7 @@ def access_contact(d: CaseDeciding, command: c.AccessContact) -> None:
 
 
 def contact_access(case: Case, by: str, purpose: str) -> c.AccessContact | None:
-    """What has to be committed before the contact is read; None when there is none."""
+    """The command to commit before anybody reads the contact. None when there is no contact."""
     if not case.has_contact or case.contact_erased:
         return None
     return c.AccessContact(by=by, purpose=purpose, fields=("name", "phone", "address"))

@@ -84,7 +84,7 @@ MERGE_SEEN = timedelta(seconds=10)
 
 
 MOST_ABSORBED = 20
-"""Merged cases whose reporters are looked out for, the last ones."""
+"""So many of the latest merged cases have their reporters' names masked here, too."""
 
 
 class Merging(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
@@ -142,13 +142,13 @@ class Case(Assigned, frozen=True, gc=False, omit_defaults=True, kw_only=True):
 
     @property
     def reporters(self) -> tuple[MatterId, ...]:
-        """The cases whose reporters' names may not stand in what is written here: this one's, and the last of those merged in."""
+        """The cases whose reporters' names may not stand in texts here: this one, and the latest ones merged in."""
         own = (self.id,) if self.has_contact and not self.contact_erased else ()
         return (*own, *self.absorbed[-MOST_ABSORBED:])
 
     @property
     def sources(self) -> tuple[Source, ...]:
-        """The outside records that wait for word on the case: its own, and those attached; not those whose clients ask themselves."""
+        """The outside records that wait for word on the case: its own and the attached ones, except those of clients that ask."""
         own = (self.source,) if self.source is not None else ()
         found = dict.fromkeys((*own, *self.attached_reports))
         return tuple(source for source in found if not source.adapter.startswith(ASKS_ITSELF))

@@ -1,7 +1,7 @@
-"""Areas and units: the four-level tree and who acts in it. Vocabulary and checks, no I/O.
+"""Areas and units: the four-level tree and its acting units. Vocabulary and checks, no I/O.
 
-Code make-up: 6 digits district (GB/T 2260), +3 street, +3 community, +3 grid (sequence within the community);
-a child's code starts with its parent's. Called by policy, intake and the views.
+Code make-up: 6 digits district (GB/T 2260), +3 street, +3 community, +3 grid (sequence within the community); a child's code starts with
+its parent's. Called by policy, intake and the views.
 """
 
 from __future__ import annotations
@@ -71,11 +71,11 @@ class UnitKind(StrEnum):
 
 
 class Unit(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """Who acts 单位.
+    """An acting unit 单位.
 
-    A level's own unit has its area's code as code (the street office of 320113001 is unit `320113001`).
-    A department has a word (`landscaping`); `areas` are the area codes it serves (a prefix serves all below it);
-    `adapter` names the adapter instance that reaches its system, None when it works in the hub itself.
+    The code of a level's own unit is its area's code (the street office of 320113001 is unit `320113001`). The code of a department is a
+    word (`landscaping`). `areas` are the area codes it serves (a prefix serves all below it). `adapter` names the adapter instance that
+    reaches its system, None when it works in the hub itself.
     """
 
     code: UnitCode

@@ -1,7 +1,7 @@
 """The tree of areas: district, streets, communities and grids, checked once and asked often.
 
-Owns the tree's rules: unique codes, level by length, a child's code starts with its parent's, no orphan, one district, every
-node named. Reads nothing; `hub.config.district` brings the rows. Called by the policy, intake and the views.
+Owns the tree's rules: unique codes, level by length, a child's code starts with its parent's, no orphan, one district, every node named.
+Reads nothing; `hub.config.district` brings the rows. Called by the policy, intake and the views.
 """
 
 from __future__ import annotations

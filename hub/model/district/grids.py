@@ -1,12 +1,12 @@
 """Grids by the N+X rule: N residential grids of about 300 households and X commercial ones in each community.
 
-Owns the generator that fills a division file with grids where a district has not drawn its own yet. The division codes carry no
-household figures, so they are estimated, deterministically, from the community's code alone: a residents' committee
-1,200–3,600 households, a village 450–1,350, a virtual community (industrial park, campus) none. Replace the result by the
-district's own grids as soon as it has them; nothing else depends on the estimate. Pure.
+Owns the generator that fills a division file with grids until a district has drawn its own. The division codes carry no household figures.
+So the generator estimates them, deterministically, from the community's code alone: a residents' committee 1,200–3,600 households, a
+village 450–1,350, a virtual community (industrial park, campus) none. Replace the result by the district's own grids as soon as it has
+them; nothing else depends on the estimate. Pure.
 
-Source of the rule: district implementation plans for grid management (about 300 households a grid, N+X, one worker a grid);
-of the code: 15 digits = community + 3-digit sequence.
+Source of the rule: district implementation plans for grid management (about 300 households a grid, N+X, one worker a grid); of the code: 15
+digits = community + 3-digit sequence.
 """
 
 from __future__ import annotations

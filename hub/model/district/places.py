@@ -1,7 +1,7 @@
-"""Place names: from what people write to the area they mean.
+"""Place names: from people's words to the area they mean.
 
-Owns the finder that turns a text into the most specific area it names. Knows the district's own names (street, community and
-village, with and without 街道/社区居委会/村委会) and the names of config/places.csv. Pure; called by intake.
+Owns the finder that turns a text into the most specific area it names. Knows the district's own names (street, community and village, with
+and without 街道/社区居委会/村委会) and the names of config/places.csv. Pure; called by intake.
 """
 
 from __future__ import annotations
@@ -76,10 +76,10 @@ class Places(Mapping[str, AreaCode]):
         return len(self._single)
 
     def locate(self, text: str) -> AreaCode | None:
-        """The most specific area the text names; the first named of equally specific ones; None when it names none.
+        """The most specific area that the text names; of equals the first named; None when it names none.
 
-        A name two areas share counts for the one in a street the text names too, else for what both lie in.
-        `第3网格` after a community's name means that grid.
+        A name of two areas counts for the one whose street the text names too, else for the area that both lie in. `第3网格` after a
+        community's name means that grid.
         """
         named: list[tuple[AreaCode, ...]] = []
         skip = 0

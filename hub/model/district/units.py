@@ -78,7 +78,7 @@ class Directory:
         return self._units.get(found.code) if found is not None else None
 
     def nearest(self, level: Level, area: str) -> Unit:
-        """The own unit of `level` for `area`, else of the lowest level above that the area is located at; at last the centre."""
+        """The own unit of `level` for `area`. Without one, that of the lowest level above around the area; at last the centre."""
         for candidate in Level:
             if candidate >= level and (unit := self.at(candidate, area)) is not None:
                 return unit

@@ -1,8 +1,8 @@
 """Working time: the district's office hours on China's working days.
 
-Owns adding and measuring working time. Working days come from `chinesecalendar` (holidays and the weekend days worked in lieu, as the
-State Council announces them each autumn); for a year it does not know yet, Monday to Friday, and `hub policy check` warns.
-No clock, no I/O. Called by the policy.
+Owns adding and measuring working time. Working days come from `chinesecalendar`: holidays, and the weekend days worked in lieu, as the
+State Council announces them each autumn. For a year it does not know yet, Monday to Friday count, and `hub policy check` warns. No clock,
+no I/O. Called by the policy.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Interval = tuple[datetime, datetime]
 
 
 def is_working_day(day: date) -> bool:
-    """Whether offices are open on that day in China; Monday to Friday in years whose holidays are not announced."""
+    """Whether offices are open on that day in China. Monday to Friday in years whose holidays are not announced yet."""
     try:
         return bool(chinese_calendar.is_workday(day))
     except NotImplementedError:

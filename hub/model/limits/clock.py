@@ -1,7 +1,7 @@
-"""Limits: set, move, stop, run on, and what happens when they pass; reminders and supervision. Pure.
+"""Limits: set, move, stop, run on, and the steps when they pass; reminders and supervision. Pure.
 
-A limit is counted on its own calendar by the policy. While a matter is suspended its limits stand still: resuming gives each the
-time it had left. Called by the aggregates that hold limits.
+The policy counts a limit on its own calendar. While a matter is suspended its limits stand still: resuming gives each the time it had left.
+Called by the aggregates that hold limits.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def set_limit(d: LimitDeciding[Any], kind: DeadlineKind, owner: UnitCode, assign
 
 @DECIDES.on(c.CheckDeadlines)
 def check_deadlines(d: LimitDeciding[Any], _command: c.CheckDeadlines) -> None:
-    """Take every ladder step that is due; end a suspension whose time is over. At most one escalation in one go."""
+    """Take every due ladder step; end a suspension whose time is over. At most one escalation in one go."""
     d.needs_hub()
     state = d.state
     if state.ended:

@@ -16,7 +16,7 @@ L = TypeVar("L", bound=Limited)
 
 
 class LimitDeciding(Deciding[L]):
-    """A decision about a matter that holds limits. The aggregate says what is left open here."""
+    """A decision about a matter that holds limits. The aggregate fills in the open parts."""
 
     __slots__ = ()
 
@@ -34,7 +34,7 @@ class LimitDeciding(Deciding[L]):
     @property
     @abstractmethod
     def steers(self) -> bool:
-        """Whether the actor acts for the unit that is responsible, or for one above it in the same branch of the tree."""
+        """Whether the actor acts for the responsible unit, or for one above it in the same branch of the tree."""
 
     @property
     @abstractmethod

@@ -1,6 +1,6 @@
 """Durations as people write them in configuration: `30s`, `5m`, `2h`, `7d`, `4 working hours`, `3 working days`.
 
-Owns the notation, nothing of any calendar: what a working day's worth of hours is, `calendar` says. Called by the reading of configuration.
+Owns the notation only. `calendar` knows how many hours a working day has. Called by the reading of configuration.
 """
 
 from __future__ import annotations

@@ -30,9 +30,9 @@ class DeadlineMoved(Event, frozen=True, tag="limit.moved"):
 
 
 class DeadlineBreached(Event, frozen=True, tag="limit.breached"):
-    """A limit passed; `action` is the ladder step taken: urge, escalate, supervise, or none when the first step comes later.
+    """A limit passed. `action` is the ladder step taken: urge, escalate, supervise, or none when the first step comes later.
 
-    `step` counts the steps taken so far, this one included. `next_at`: when the next step is due, None after the last.
+    `step` counts the steps taken so far, this one included. `next_at`: time of the next step, None after the last.
     """
 
     kind: DeadlineKind

@@ -15,7 +15,7 @@ from hub.model.limits import events as e
 from hub.model.limits.state import Asked, Deadline, Limited
 
 EVOLVES: Final[ByKind[Event]] = ByKind()
-"""How each event of the part changes the state; an aggregate that holds more (assignments) replaces what it has to."""
+"""How each event of the part changes the state. An aggregate that holds more (assignments) replaces some of them."""
 
 L = TypeVar("L", bound=Limited)
 

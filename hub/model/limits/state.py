@@ -1,4 +1,4 @@
-"""The limits a matter holds, and what is asked about them. Immutable; changed only by `limits.evolve`."""
+"""The limits of a matter, and questions about them. Immutable; changed only by `limits.evolve`."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The policy of a district: categories, routing, limits and what they decide. Pure; read by `hub.config`, held by the spine."""
+"""The policy of a district: categories, routing, limits and its decisions. Pure; read by `hub.config`, held by the spine."""

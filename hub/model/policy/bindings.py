@@ -1,6 +1,6 @@
-"""Which adapter instance takes a unit's assignment: by unit, area, category and share of the cases. Pure.
+"""Chooses the adapter instance for a unit's assignment: by unit, area, category and share of the cases. Pure.
 
-Owned by the policy in force as a table that the roster of instances keeps up to date; what was decided stands in the event.
+The policy in force owns it, as a table that the roster of instances keeps up to date. The event records the choice.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ class Binding(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
 
 def share_of(matter: str) -> int:
-    """Where a matter lies in 0 to 99; the same for ever, so that a share is a stable set of matters."""
+    """A matter's place in 0 to 99. The same for ever, so that a share is a stable set of matters."""
     return int(hashlib.sha256(matter.encode()).hexdigest()[:8], 16) % 100
 
 
 def adapter_for(unit: Unit, bindings: Iterable[Binding], *, matter: str, area: str, category: str) -> str | None:
-    """The instance for an assignment of `unit`: the narrowest that serves the case; else the unit's own; None: it works in the hub.
+    """The instance for an assignment of `unit`: the narrowest that serves the case, else the unit's own. None: it works in the hub.
 
-    The unit's own instance (config/units.yaml) is passed over where its binding says that it does not serve the case; when it is not
-    enabled at all it is still the unit's, and its assignments wait.
+    The unit's own instance (config/units.yaml) is passed over when its binding does not serve the case. While it is not enabled at all, it
+    is still the unit's, and its assignments wait.
     """
     own: Binding | None = None
     fitting = []

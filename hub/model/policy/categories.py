@@ -1,7 +1,7 @@
-"""Categories 事项分类: the coded tree, what each category asks for, and which one a text is about.
+"""Categories 事项分类: the coded tree, each category's requirements, and the category of a text.
 
-Owns classification by keywords. Always the same answer for the same text and policy; no learning, no weights but length. Pure;
-called by the policy.
+Owns classification by keywords. Always the same answer for the same text and policy; no learning, no weights but length. Pure; called by
+the policy.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from hub.model.district.lexicon import Lexicon
 TITLE_WEIGHT = 3
 """A keyword in the title counts this many times one in the text: people put the matter in the title."""
 TEXT_LOOKED_AT = 600
-"""Only so many characters of the text are looked at; what follows in long letters is mostly other grievances."""
+"""Only so many characters of the text count. The rest of a long letter is mostly about other grievances."""
 
 _RANK = {severity: rank for rank, severity in enumerate(Severity)}
 
@@ -119,7 +119,7 @@ class CategoryTree:
         return any(code.startswith(beginning) for code in self._by_code)
 
     def classify(self, title: str, text: str) -> Guess:
-        """The category whose keywords have the most letters in title and text; of equals the first in the file."""
+        """The category whose keywords have the most letters in title and text. Of equals the first in the file."""
         text = text[:TEXT_LOOKED_AT]
         scores: dict[int, int] = {}
         words: dict[int, list[str]] = {}

@@ -37,7 +37,7 @@ class VisitRule(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
 
 class Looked(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """A rule that was looked at: where it stands, its id, whether it fits and why (not)."""
+    """An examined rule: its place, its id, whether it fits and why (not)."""
 
     where: str
     rule: str
@@ -101,10 +101,10 @@ class Policy:
     authorities: Mapping[str, Level]
     hours: WorkingHours
     sources: Mapping[str, str]
-    """File name → text of everything the policy was read from; what is published."""
+    """File name → text of every file the policy was read from. Publishing stores these texts."""
     version: int = 0
     bindings: tuple[Binding, ...] = ()
-    """What the adapter instances serve at present; no part of what is published."""
+    """What each adapter instance serves at present. It is not published with the policy."""
 
     @cached_property
     def rules(self) -> Rules:
@@ -150,7 +150,7 @@ class Policy:
     def plan(self, matter: Matter, at: datetime) -> Plan:
         """Route a matter. Total: unknown areas count as the district, unknown categories as not given.
 
-        `at` is when it was reported; no rule looks at it today, the signature leaves room for rules by time.
+        `at` is the time of the report. No rule looks at it today; the signature leaves room for rules by time.
         """
         return self._plan(self._triage(matter))
 
@@ -215,7 +215,7 @@ class Policy:
         )
 
     def explain(self, matter: Matter, at: datetime) -> Explanation:
-        """The plan with every rule looked at, file and line, and the limits of a matter reported at `at`."""
+        """The plan with every examined rule, file and line, and the limits of a matter reported at `at`."""
         triage = self._triage(matter)
         plan = self._plan(triage)
         looked: list[Looked] = []
@@ -264,7 +264,7 @@ class Policy:
     def left(self, now: datetime, due: datetime, limit: Limit) -> timedelta:
         """Time left of a limit on its own calendar, negative when passed.
 
-        A limit of that duration started at `now` ends at `due` again, or, where `due` lies outside working time, at the close before.
+        A limit of that duration, started at `now`, ends at `due` again. If `due` lies outside working time, it ends at the close before.
         """
         return self.hours.working_between(now, due) if limit.working else due - now
 
@@ -278,7 +278,7 @@ class Policy:
         return next((rule.visit for rule in self.visits if rule.when.fits(facts)), True)
 
     def authority(self, what: str) -> Level:
-        """The lowest level that may grant `suspension`, `extension`, `void`, `merge`; unknown words: the district."""
+        """The lowest level that may grant `suspension`, `extension`, `void`, `merge`. Unknown words: the district."""
         return self.authorities.get(what, Level.DISTRICT)
 
     def duplicate_window(self, category: str) -> timedelta | None:

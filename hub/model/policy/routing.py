@@ -1,7 +1,7 @@
-"""Routing rules: what a rule looks at, whether it fits, and whether it can ever be reached.
+"""Routing rules: a rule's conditions, whether it fits, and whether any matter can reach it.
 
-Owns the rules' meaning, not their file form (`hub.config.policy`) nor the plan made of them (`policy`). There is no expression
-language: a condition is a conjunction of plain sets and words. Pure.
+Owns the rules' meaning, not their file form (`hub.config.policy`) nor the plan made of them (`policy`). There is no expression language: a
+condition is a conjunction of plain sets and words. Pure.
 """
 
 from __future__ import annotations
@@ -161,9 +161,9 @@ def shadows(earlier: When, later: When) -> bool:
 
 
 def unreachable(rules: Sequence[Rule], categories: Sequence[str]) -> list[tuple[Rule, str]]:
-    """Rules no matter can reach, each with why.
+    """Rules that no matter can reach, each with the reason.
 
-    A rule is unreachable when one earlier rule takes all it fits, or when earlier rules without area and word conditions
+    A rule is unreachable when one earlier rule takes everything it fits. It is, too, when earlier rules without area and word conditions
     together take every category, channel and severity it fits.
     """
     found: list[tuple[Rule, str]] = []

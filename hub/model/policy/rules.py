@@ -106,7 +106,7 @@ class Routing(Protocol):
         ...
 
     def top_level(self, category: str, severity: Severity) -> Level:
-        """The highest level such a matter may be escalated to by a person (small matters stay low); the ladder may go beyond."""
+        """The highest level to which a person may escalate such a matter (small matters stay low). The ladder may go beyond."""
         ...
 
 
@@ -150,8 +150,8 @@ class Visits(Protocol):
 class Rules:
     """The rules as `decide` sees them, one answer for each question.
 
-    They compose: `dataclasses.replace(rules, limits=...)` puts other limits over these, and whatever is not replaced stays.
-    `version` is the number of the published policy; 0 for an unpublished one.
+    They compose: `dataclasses.replace(rules, limits=...)` puts other limits over these, and all others stay. `version` is the number of the
+    published policy; 0 for an unpublished one.
     """
 
     version: int
