@@ -1,8 +1,8 @@
 """A whole case as one picture: every outside stimulus is a trace, each with its spans nested, in order of time.
 
-Owns the assembly of a case's traces from stored spans and its timeline, and how the tree is drawn. Pure: no store, no clock.
-Refuses nothing: spans come from other processes too, so a missing parent, a span told twice or a circle still give a tree.
-Called by the API (`GET /cases/{id}/trace`), `hub trace` and the console.
+Owns the assembly of a case's traces from stored spans and its timeline, and the drawing of the tree. Pure: no store, no clock. Refuses
+nothing. Spans come from other processes too, so a missing parent, a span given twice or a circle still give a tree. Called by the API (`GET
+/cases/{id}/trace`), `hub trace` and the console.
 """
 
 from __future__ import annotations
@@ -322,7 +322,7 @@ def _level(
     held: Sequence[tuple[datetime, str]],
     started: datetime,
 ) -> str | None:
-    """The level a step belongs to: where it moved the case to; as the span says; departmental calls; else who held it then."""
+    """A step's level: where it moved the case; else the span's own; departmental calls; else the holder's at that time."""
     moved = next((entry.level for entry in reversed(happenings) if entry.level), None)
     if moved is not None:
         return moved

@@ -1,9 +1,8 @@
-"""Logging: structlog for the hub and whatever logs through the standard library, one form, nothing secret or personal.
+"""Logging: structlog for the hub and for the standard library's loggers. One form, nothing secret or personal.
 
-Owns the set-up (text or JSON, to stderr, so that stdout stays for answers), the trace id on every line, and the redaction
-every value goes through: secrets by key name and by shape, personal data by the masks of `hub.privacy`, and what is known of the
-person whose matter is in hand (`hub.privacy.marks.known_here`). Called once by the composition root; everybody else only takes
-`structlog.get_logger(...)`.
+Owns the set-up (text or JSON, to stderr, so that stdout stays for answers), the trace id on every line, and the redaction of every value.
+Secrets go by key name and by shape, personal data by the masks of `hub.privacy`. Known values of the person whose matter is in hand go by
+`hub.privacy.marks.known_here`. Called once by the composition root. Everybody else only takes `structlog.get_logger(...)`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Metrics of the hub by the OpenTelemetry metrics API: durations and counts, never a case id in a label.
 
-Owns the instruments' names (semantic conventions for messaging) and the OTLP export when the standard variables are set; with
-no provider every call is a cheap no-op. Called by dispatch, linkage, desk and the composition root.
+Owns the instruments' names (semantic conventions for messaging) and the OTLP export when the standard variables are set. Without a provider
+every call is a cheap no-op. Called by dispatch, linkage, desk and the composition root.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """The embedded span store: one SQLite file, written in batches by its own thread, read by matter.
 
-Owns the file `spans.db` and nothing else; losing it loses no matter. Refuses to slow the hub down: `add` never blocks, and when
-the writer can't keep up the newest spans are dropped and counted. Called by `hub.observing.telemetry` (writes), by the API (OTLP from
-the simulators; a matter's trace) and by the composition root.
+Owns the file `spans.db` and nothing else; losing it loses no matter. Never slows the hub down: `add` does not block, and when the writer
+can't keep up the newest spans are dropped and counted. Called by `hub.observing.telemetry` (writes), by the API (OTLP from the simulators;
+a matter's trace) and by the composition root.
 
-The writer binds a few hundred rows to one multi-row INSERT: SQLite then works for the whole batch without the interpreter
-lock. One statement a row would take the lock back after each, up to 5 ms every time the event loop is busy.
+The writer binds a few hundred rows to one multi-row INSERT: SQLite then works for the whole batch without the interpreter lock. One
+statement a row would take the lock back after each, up to 5 ms every time the event loop is busy.
 """
 
 from __future__ import annotations
@@ -95,8 +95,8 @@ class SpanStoreClosed(HubError):
 class SpanStore:
     """Keeps spans in `path`. `service` is the name of the spans that come from this process.
 
-    `queue` is how many spans may wait for the writer; `keep` and `max_bytes` are the limits of age and size, beyond which
-    the oldest go. `now` gives nanoseconds since 1970.
+    At most `queue` spans wait for the writer. `keep` and `max_bytes` limit age and size; beyond them the oldest go. `now` gives nanoseconds
+    since 1970.
     """
 
     def __init__(
@@ -260,7 +260,7 @@ class SpanStore:
         return values
 
     def _store(self, database: sqlite3.Connection, rows: list[tuple[object, ...]]) -> None:
-        """Insert rows; a full disk or a locked file costs these rows, a row SQLite can't take costs that row, never the hub."""
+        """Insert rows. A full disk or a locked file costs these rows, a row SQLite can't take costs that row. The hub goes on."""
         try:
             _insert(database, rows)
         except (sqlite3.Error, ValueError, OverflowError) as error:

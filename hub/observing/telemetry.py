@@ -1,13 +1,13 @@
 """Spans of the hub: names, attributes, set-up. Every stage and the departmental HTTP client make their spans here.
 
-Owns how a span is made and where it goes: always to the embedded store (`hub.observing.store`), and by OTLP when the standard
-`OTEL_EXPORTER_OTLP_ENDPOINT` or `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` is set. Resource, sampler, batching and export are the
-OpenTelemetry SDK's; only the span object is our own, because the SDK's costs 20-33 µs before anything is stored and a matter
-makes about 25 of them. Refuses nothing: telemetry never makes a matter fail.
+Owns the making of spans and their destinations: always the embedded store (`hub.observing.store`), and OTLP when the standard
+`OTEL_EXPORTER_OTLP_ENDPOINT` or `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` is set. Resource, sampler, batching and export are the OpenTelemetry
+SDK's. Only the span object is our own: the SDK's costs 20-33 µs before anything is stored, and a matter makes about 25. Refuses nothing:
+telemetry never makes a matter fail.
 
-The one piece of module state is the tracer `setup` installs and `Telemetry.close` removes. Before and after that every call
-is a cheap no-op which still passes a given traceparent on. The current span is a context variable: a task started inside a
-span inherits it; `root=True` starts a new trace all the same.
+The one piece of module state is the tracer: `setup` installs it, `Telemetry.close` removes it. Before and after, every call is a cheap
+no-op that still passes a given traceparent on. The current span is a context variable: a task started inside a span inherits it;
+`root=True` starts a new trace all the same.
 """
 
 from __future__ import annotations
@@ -325,11 +325,11 @@ def span(
     attributes: Mapping[str, Value] | None = None,
     root: bool = False,
 ) -> ActiveSpan:
-    """A span as a context manager; it starts here and is the current one inside the `with`.
+    """A span as a context manager. It starts here and is the current one inside the `with`.
 
-    `parent` and `links` are W3C traceparents; unreadable or missing ones are left out. Without `parent` it is a child of the
-    current span; with `root` it starts a new trace (one outside stimulus is one trace). `matter` goes into the conversation
-    id; without it the matter of the current span is taken on, unless this is a new root.
+    `parent` and `links` are W3C traceparents; unreadable or missing ones are left out. Without `parent` it is a child of the current span;
+    with `root` it starts a new trace (one outside stimulus is one trace). `matter` goes into the conversation id. Without it the span takes
+    the current span's matter, unless it is a new root.
     """
     around = None if root else _current.get()
     incoming = around.traceparent if parent is None and around is not None else valid_traceparent(parent)
@@ -407,7 +407,7 @@ class _Both:
 
 
 class Telemetry:
-    """What `setup` built; `close` sends what is left and makes every call a no-op again."""
+    """The running telemetry of `setup`. `close` sends the rest and makes every call a no-op again."""
 
     def __init__(self, provider: TracerProvider | None, tracer: _Tracer | None) -> None:
         self.provider = provider

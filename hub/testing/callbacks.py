@@ -1,6 +1,6 @@
 """Sends a simulator's callbacks from its durable outbox: at least once, signed, in order per case, with retries.
 
-Only a 2xx answer counts as taken; 410 ends that callback; everything else is tried again. Called by the chassis.
+Only a 2xx answer counts as taken. 410 ends that callback. After any other answer it is tried again. Called by the chassis.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class CallbackSender:
                     continue
 
     async def _round(self, client: httpx.AsyncClient) -> None:
-        """Send what is due, cases in parallel, the callbacks of one case one after the other."""
+        """Send the due callbacks: cases in parallel, the callbacks of one case one after the other."""
         if self.url is None or self._faults.outage:
             return
         places = asyncio.Semaphore(_PARALLEL)

@@ -1,13 +1,13 @@
-"""Cassettes: what once went over the wire to a department's real system, replayed in a test without it.
+"""Cassettes: a recorded exchange with a department's real system, replayed in a test without it.
 
 `hub adapter try … --sample default --record FILE` makes one. A test builds a client that answers from it:
 
     cassette = Cassette.load(path)
     http = departmental_client("lamps", timeout=1, transport=replaying(cassette))
 
-Strict: every request must be one of those recorded and not yet used (the same ones in the order they came): method, path, query, names
-of the headers, and the body key by key. Only values that are new each time (`free`) and those that were blotted out may differ. The
-first difference is named.
+Strict: every request must be a recorded one that is still unused (equal ones in the order they came). Compared are method, path, query,
+names of the headers, and the body key by key. Only values that are new each time (`free`) and blotted-out ones may differ. The first
+difference is named.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ def _compare(
 
 
 def _same(recorded: str, asked: str, free: Sequence[Free]) -> bool:
-    """Whether a value is the recorded one; what is free may differ, and what was blotted out matches anything."""
+    """Whether a value is the recorded one. Free values may differ; a blotted-out one matches anything."""
     if recorded == asked:
         return True
     ours, theirs = _settled(recorded, free), _settled(asked, free)

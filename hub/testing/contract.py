@@ -7,9 +7,9 @@ A plugin subclasses `AdapterContract` once and gives the adapter class, the simu
         simulator_module = "hub_hotline.simulator"
         adapter_settings = staticmethod(adapter_settings)
 
-What a capability is not declared for is not tested; everything else is. Needs pytest with pytest-asyncio in auto mode.
-The simulator must refuse what `refused_assignment` gives (by default a title with 不予受理) and mark recalled tickets
-`recalled`; it says its `statuses`, and attaches files by `attach`. Rubbish, kills and leaks are in hub.testing.poisoned.
+Undeclared capabilities are not tested; everything else is. Needs pytest with pytest-asyncio in auto mode. The simulator must refuse the
+`refused_assignment` (by default a title with 不予受理) and mark recalled tickets `recalled`. It names its `statuses`, and attaches files by
+`attach`. Rubbish, kills and leaks are in hub.testing.poisoned.
 """
 
 from __future__ import annotations
@@ -276,7 +276,7 @@ class AdapterContract(Poisoned):
     # afterwards
 
     async def test_recall_takes_it_back_and_may_be_repeated(self, adapter: Adapter, department: SimulatorProcess) -> None:
-        """Recalled once, the department has stopped; again, or of what it never had, is no error."""
+        """After a recall the department has stopped. A second recall, or one of an unknown assignment, is no error."""
         if not self.declares(Capability.RECALL):
             return
         assignment = self.assignment()
@@ -320,7 +320,7 @@ class AdapterContract(Poisoned):
     # reporting back
 
     async def test_reports_accepted_and_resolved_in_the_end(self, inbox: Inbox) -> None:
-        """By poll or callback, feedback of both kinds comes, and it can be matched to the assignment."""
+        """Acceptance and resolution come by poll or callback. Both can be matched to the assignment."""
         adapter = _adapter(inbox)
         assignment = self.assignment()
         receipt = await adapter.deliver(assignment)
@@ -328,7 +328,7 @@ class AdapterContract(Poisoned):
         assert all(report.at is None or report.at.tzinfo is not None for report in reports), "times must be aware"
 
     async def test_attached_files_come_whole(self, inbox: Inbox, quick_department: SimulatorProcess) -> None:
-        """Every file the department's people attached comes with feedback, with the checksum it had there."""
+        """Every file that the department's people attached comes with feedback, with the checksum it had there."""
         adapter = _adapter(inbox)
         assignment = self.assignment()
         receipt = await adapter.deliver(assignment)
@@ -400,7 +400,7 @@ class AdapterContract(Poisoned):
         files: Set[str] = frozenset(),
         polling: bool = True,
     ) -> list[Feedback]:
-        """Wait until reports of all `kinds` and `files` (SHA-256, hex) came about the assignment; all reports about it so far."""
+        """Wait for feedback of all `kinds` and with all `files` (SHA-256, hex) on the assignment. Returns all feedback on it so far."""
         adapter = _adapter(inbox)
         polled: list[Feedback] = []
         cursor: str | None = None

@@ -1,4 +1,4 @@
-"""What every request to a simulator passes first: recording, a span that continues the caller's trace, latency, script, faults.
+"""The gate that every request to a simulator passes first: recording, a span that continues the caller's trace, latency, script, faults.
 
 An ASGI wrapper; the chassis puts it round the department's application.
 """

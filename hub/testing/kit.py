@@ -32,7 +32,7 @@ from hub.platform.adapters.outbound import departmental_client
 from hub.platform.trial.memory_store import MemoryStore as MemoryStore
 
 PATIENCE = 45.0
-"""Seconds to wait for what has to come: long, because a slow machine is nobody's fault and waiting costs nothing when all is well."""
+"""Seconds to wait for an expected thing. Long, because a slow machine is nobody's fault, and waiting costs nothing when all is well."""
 
 _CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
 
@@ -95,7 +95,7 @@ async def running_adapter(
 
 @dataclass
 class Inbox:
-    """A callback receiver as the hub's `/hooks/<adapter>` is one: keeps requests, what they said, and rejections."""
+    """A callback receiver like the hub's `/hooks/<adapter>`. Keeps requests, the items read from them, and rejections."""
 
     url: str
     requests: list[CallbackRequest] = field(default_factory=list)

@@ -1,6 +1,6 @@
-"""The bus and what stands on it, in memory, for tests that need no server. Nothing here survives the process.
+"""The bus and everything on it, in memory, for tests that need no server. Nothing here survives the process.
 
-They behave like the real ones and give way to the loop where those wait for the server; one suite runs over both
+They behave like the real ones, and give way to the loop where those wait for the server. One suite runs over both
 (tests/contract/test_stores.py). The ledger is the real one, on a bus of lists.
 """
 
@@ -74,7 +74,7 @@ class MemoryBus:
                 yield found[start : start + batch]
 
     async def api(self, call: str, request: Mapping[str, Any]) -> dict[str, Any]:
-        """Removes what a stream has under a subject (`STREAM.PURGE`); answers nothing else that one can ask a server."""
+        """Removes a stream's messages under a subject (`STREAM.PURGE`). Knows no other call of a server."""
         asked, _, stream = call.rpartition(".")
         if asked != "STREAM.PURGE":
             raise NotImplementedError(call)

@@ -1,4 +1,4 @@
-"""The part of the contract suite that is about a department that answers rubbish, and about what a plugin leaves behind.
+"""The contract suite's tests about a department that answers rubbish, and about a plugin's leftovers.
 
 Mixed into `hub.testing.contract.AdapterContract`; a plugin's test never names it.
 """
@@ -199,7 +199,7 @@ class Poisoned:
         assert _connections() <= before[1], "connections stay open"
 
     async def test_department_that_is_down_is_logged_once(self, department: SimulatorProcess) -> None:
-        """The hub says that a department is down; a plugin that says so too, says it once, not at every call."""
+        """The hub says that a department is down. A plugin that says so too, says it once, not at every call."""
         log = structlog.testing.LogCapture()
         async with self._told(department, log) as adapter:
             await adapter.deliver(self.assignment())

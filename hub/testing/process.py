@@ -81,7 +81,7 @@ class SimulatorProcess:
         return self._child.pid if self._child is not None and self._child.poll() is None else None
 
     def kill(self) -> None:
-        """SIGKILL; what it answered before must be there when it starts again."""
+        """SIGKILL. Everything it answered before must be there when it starts again."""
         self._end(signal.SIGKILL)
 
     def stop(self, *, within: float = 10.0) -> int:
@@ -111,7 +111,7 @@ class SimulatorProcess:
         """Stop."""
         self.stop()
 
-    # what it knows, what it shall do
+    # its state, its next behaviour
 
     def tickets(self) -> list[dict[str, Any]]:
         """Every ticket the department has: ticket, key, unit, state, created_at."""

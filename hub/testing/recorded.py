@@ -1,4 +1,4 @@
-"""The recorded contract: what an adapter once said to the real system, and made of its answers, comes out the same today.
+"""The recorded contract: today's adapter sends the recorded requests, and makes the recorded results of the answers.
 
 A plugin subclasses `RecordedContract` once and keeps cassettes (`hub adapter try … --sample default --record FILE`) beside its tests:
 
@@ -7,8 +7,8 @@ A plugin subclasses `RecordedContract` once and keeps cassettes (`hub adapter tr
         adapter_settings = staticmethod(adapter_settings)
         cassettes = Path(__file__).parent / "cassettes"
 
-Each `*.cassette.json` is one test: health, deliver, lookup and recall as the trial made them, without network and without a simulator,
-which may be wrong in the same way as the adapter. Needs pytest with pytest-asyncio in auto mode.
+Each `*.cassette.json` is one test: health, deliver, lookup and recall as the trial made them. It needs neither network nor simulator; a
+simulator may be wrong in the same way as the adapter. Needs pytest with pytest-asyncio in auto mode.
 """
 
 from __future__ import annotations

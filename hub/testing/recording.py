@@ -37,7 +37,7 @@ class Body:
 
 @dataclass
 class Exchange:
-    """One request and what was answered; `status` None: nothing was."""
+    """One request and its answer. `status` None: no answer came."""
 
     number: int
     at: float
@@ -76,7 +76,7 @@ class Recorder:
         return exchange
 
     def forget(self) -> None:
-        """Forget what was kept; numbers go on."""
+        """Forget the kept exchanges. Numbers go on."""
         self._kept.clear()
 
     def since(self, number: int = 0) -> dict[str, Any]:

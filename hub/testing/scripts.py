@@ -1,9 +1,9 @@
-"""Fault scripts: what happens to one request after the other, written down in one line.
+"""Fault scripts: the gate's answer to one request after the other, written down in one line.
 
     timeout_after_accept, error*3, ok, rate_limit(2s), garbage, huge(50MB), hang(5s), close
 
-Each step is used up by one request; `ok` lets it pass, `*N` repeats the step, the parentheses give a time (`2s`, `300ms`) or a size
-(`50MB`, `20KB`). Lines and `# comments` are fine in a file. Played by the gate, before the faults set one by one.
+Each request uses up one step. `ok` lets it pass, `*N` repeats the step, the parentheses give a time (`2s`, `300ms`) or a size (`50MB`,
+`20KB`). Lines and `# comments` are fine in a file. Played by the gate, before the faults set one by one.
 """
 
 from __future__ import annotations

@@ -166,7 +166,7 @@ class Simulator:
     ) -> None:
         """Plan a step in about `steps` x `--pace` seconds (±30 %, the same for the same seed, ticket and kind).
 
-        `most` caps it, in seconds, for what may not wait whatever the pace.
+        `most` caps it, in seconds, for steps that may not wait whatever the pace.
         """
         delay = steps * self.pace * self.random(ticket, kind).uniform(0.7, 1.3)
         if most is not None:

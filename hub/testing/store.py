@@ -1,7 +1,7 @@
 """State of a simulator on disk: tickets, due steps of its people, a feed for polls, an outbox of callbacks.
 
-SQLite in WAL mode with synchronous=FULL: what was answered after `await store.durable()` survives SIGKILL and power loss.
-Changes made in one turn of the event loop are flushed together (group commit). Called by the simulators only.
+SQLite in WAL mode with synchronous=FULL: an answer given after `await store.durable()` survives SIGKILL and power loss. Changes made in one
+turn of the event loop are flushed together (group commit). Called by the simulators only.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ class SimulatorTracing:
             yield span
 
     def close(self) -> None:
-        """Send what is left; a receiver that is gone is given up after two seconds."""
+        """Send the rest. Give up on a receiver that is gone after two seconds."""
         impatience = None if self._exporter is None else threading.Timer(_LAST_WORDS, self._exporter.shutdown)
         if impatience is not None:
             impatience.daemon = True

@@ -1,6 +1,6 @@
 """Answers no sane system gives: garbage, far too much, far too late, drop by drop, or a connection that breaks.
 
-The request itself is carried out first: the caller can't know. Played by the gate.
+The request itself is carried out first, because a caller can't know whether it was. Played by the gate.
 """
 
 from __future__ import annotations
