@@ -66,7 +66,7 @@ STOP_WITHIN = 10.0
 IDLE_WITHIN = 60.0
 """Seconds a replaced plugin gets to end what it has in hand."""
 BURST_SECONDS = 5.0
-"""A department may bring in so many seconds' worth of reports at once."""
+"""A department may bring in so many seconds' worth of items at once."""
 
 
 class Pause(msgspec.Struct, frozen=True):
@@ -310,7 +310,7 @@ class Running(Instance):
 
 
 def _name_of(one: object) -> str | None:
-    """The id of a report or the number of a matter, where it has a plain one."""
+    """The id of a feedback or the number of a matter, if it is a plain one."""
     if type(one) not in (Feedback, IncomingCase):
         return None
     name = getattr(one, "id" if type(one) is Feedback else "ref")

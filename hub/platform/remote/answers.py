@@ -47,9 +47,9 @@ log = structlog.get_logger("hub.remote")
 T = TypeVar("T", Feedback, IncomingCase)
 
 IN_HAND = 8
-"""Reports of one adapter in work at once; each may hold 15 MiB."""
+"""Answers of one adapter in work at once; each may hold 15 MiB."""
 BUSY_DELAY = 1.0
-"""Seconds until a report is tried again when the hub itself could not commit."""
+"""Seconds until an answer is tried again when the hub itself could not commit."""
 SILENT_AFTER = timedelta(seconds=60)
 """An adapter not heard of for so long is said to be silent."""
 
@@ -128,11 +128,11 @@ class Answers:
         return found if isinstance(found, Away) else None
 
     async def _in_turn(self, name: str) -> None:
-        """Take one adapter's reports whenever no other hub of the bus does: two would not keep their order, nor the rate."""
+        """Take one adapter's answers while no other hub of the bus does. Two would keep neither their order nor the rate."""
         await Lease(self._bus, f"answers.{name}").keep(lambda: self._serve(name))
 
     async def _serve(self, name: str) -> None:
-        """Take one adapter's reports in their order, no faster than it may bring them."""
+        """Take one adapter's answers in their order, no faster than its rate."""
         await self._orders.ensure(name)
         stream = await ensure_answer_stream(self._bus, name, replicas=self._replicas)
         await ensure_consumer(self._bus, stream, "hub", subject=f"answer.{name}.>", most_pending=1000)
@@ -280,7 +280,7 @@ class Answers:
 
 
 def _about(event: Event) -> str:
-    """What a report is about: those about the same are taken in their order."""
+    """The subject of an answer. Answers on one subject are taken in their order."""
     data = event.data
     return next((str(found) for field in ("key", "ticket", "case", "ref") if (found := getattr(data, field, None))), event.id)
 

@@ -89,7 +89,7 @@ def decode_order(raw: bytes) -> Event:
 
 
 def decode_answer(raw: bytes, kind: str) -> Event:
-    """A report on `answer.<adapter>.<kind>`; raises InvalidInput naming the field."""
+    """An answer on `answer.<adapter>.<kind>`. Raises InvalidInput naming the field."""
     event = _decode(raw, "answer", {name.value: model for name, model in ANSWERS.items()})
     if event.kind != kind:
         raise InvalidInput(f"type: {event.kind} came on the subject of {kind}", subject="type")

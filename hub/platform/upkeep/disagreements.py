@@ -18,7 +18,7 @@ NOT_ARRIVED = frozenset({AssignmentState.UNCERTAIN, AssignmentState.DEAD})
 """We say: nobody knows whether it arrived, or it did not."""
 OPEN_THERE = frozenset({StandingState.FILED, StandingState.ACCEPTED})
 FIXES = {StandingState.RESOLVED: FeedbackKind.RESOLVED, StandingState.RETURNED: FeedbackKind.RETURNED}
-"""What they say can be taken as a report that we missed."""
+"""States of theirs that the hub can take over as missed feedback."""
 
 _THEIRS = {
     StandingState.FILED: "已登记",

@@ -48,7 +48,7 @@ class Repair(msgspec.Struct, frozen=True, kw_only=True):
     kind: RepairKind
     adapter: str
     subject: str
-    """What exactly, stable: a status word, a delivery key, a report's id. With kind and adapter it makes the identity."""
+    """The exact thing, stable: a status word, a delivery key, a feedback's id. With kind and adapter it makes the identity."""
     text: str
     case: str | None = None
     unit: str | None = None

@@ -1,1 +1,1 @@
-"""The ways in: reports, what departments say, and time."""
+"""The ways in: reports, departments' feedback, and time."""

@@ -74,7 +74,7 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Out:
-    """A report that waits to be stored by the server."""
+    """An answer that the server has not stored yet."""
 
     kind: str
     id: str
@@ -131,7 +131,7 @@ class Journal:
         return await self._do(read)
 
     async def keep(self, row: Row, reports: Sequence[Out] = ()) -> None:
-        """How a delivery stands from now on, and the reports of it."""
+        """Store the state of a delivery, together with the answers about it."""
 
         def write(db: sqlite3.Connection) -> None:
             db.execute(
@@ -167,14 +167,14 @@ class Journal:
         await self._do(write)
 
     async def unsent(self, most: int) -> list[Out]:
-        """The oldest reports that wait."""
+        """The oldest waiting answers."""
         rows = await self._do(
             lambda db: db.execute("SELECT kind, id, body, number FROM outbox ORDER BY number LIMIT ?", (most,)).fetchall()
         )
         return [Out(kind=kind, id=id, body=body, number=number) for kind, id, body, number in rows]
 
     async def waiting(self) -> int:
-        """How many reports wait."""
+        """The number of waiting answers."""
         found = await self._do(lambda db: db.execute("SELECT count(*) FROM outbox").fetchone())
         return int(found[0])
 

@@ -282,14 +282,14 @@ class Runner:
             log.warning("no contact", reason=answer.error)
         return answer.contact
 
-    # --- reports ---
+    # --- answers ---
 
     async def _post(self, reports: Sequence[Out], *, cursor: tuple[str, str] | None = None) -> None:
         await self._journal.post(reports, cursor=cursor)
         self._unsent.set()
 
     async def _send(self) -> None:
-        """Hand reports to the server in their order, for ever; one stays here until the server has it."""
+        """Hand answers to the server in their order, for ever. Each stays here until the server has it."""
         assert self._bus is not None
         while True:
             raise_if_cancelled()

@@ -24,7 +24,7 @@ class Saying:
         self._clock = clock
 
     def out(self, kind: AnswerName, id: str, data: msgspec.Struct, *, subject: str | None = None) -> Out:
-        """A report that waits to be sent."""
+        """An answer that waits to be sent."""
         body = encode(
             "answer",
             kind.value,
