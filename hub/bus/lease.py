@@ -89,9 +89,7 @@ class Lease:
             await self._worth_a_look()
 
     def _may_follow(self, word: bytes) -> bool:
-        """Whether the lease's last writer is done with it: it released it, is this lease itself, or is the run before this one in this
-        place.
-        """
+        """Whether its last writer is done with it: released it, is this lease itself, or is the run before this one here."""
         former = self._bus.former.encode()
         return word in (b"", self._word) or (former != b"" and word.split(b" ")[0] == former)
 

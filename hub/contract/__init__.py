@@ -1,14 +1,8 @@
 """The boundary to the plugins: everything a plugin author writes against, and nothing of the hub's insides.
 
 The hub owns retry, idempotency, tracing, rate, secrets and acknowledgement. A plugin only speaks its department's protocol. Authors import
-these names from `hub`.
-
-- `values`: data that crosses the border
-- `manifest`: a plugin's description of itself
-- `plugin`: the classes to subclass
-- `crosswalk`: the department's words as data
-- `instances`: a plugin with settings, areas and limits
-- `routes`: paths it mounts beside the API
+these names from `hub`. values: data that crosses the border; manifest: a plugin's description of itself; plugin: the classes to subclass;
+crosswalk: the department's words as data; instances: a plugin with settings, areas and limits; routes: its paths beside the API.
 """
 
 from hub.contract.crosswalk import Crosswalk, Words, WordTable

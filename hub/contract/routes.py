@@ -1,7 +1,6 @@
 """A plugin's own routes beside the hub's interface: its mounts, and their rights in the hub.
 
-The hub limits requests, traces them, checks keys and hides from each visitor whatever is not theirs. A mount only speaks its clients'
-protocol.
+The hub limits requests, traces them, checks keys and hides from a visitor what is not theirs. A mount only speaks its clients' protocol.
 """
 
 from __future__ import annotations
@@ -55,8 +54,7 @@ class Publishing:
     everything: bool = False
     """Also those that came in elsewhere."""
     sensitive: tuple[str, ...] = ()
-    """Prefixes of category codes. Such cases are in no list and show neither text nor place, except to a visitor who may read them anyway.
-    """
+    """Prefixes of category codes. Their cases are in no list, and without text and place, but for visitors who may read them anyway."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,10 +131,8 @@ class Visitor(Protocol):
         ...
 
     async def report(self, case: IncomingCase, files: Sequence[ReportedFile] = ()) -> Filed:
-        """Open one case for a `ref`, however often it comes. Visitors do not share refs.
-
-        The mount decides whether a visitor without a key may report. Raises NotAllowed for a key without the right, InvalidInput naming the
-        field for unusable content.
+        """Open one case for a `ref`, however often it comes; visitors share no refs. The mount decides whether a visitor without a key may.
+        Raises NotAllowed for a key without the right, InvalidInput naming the field for unusable content.
         """
         ...
 
@@ -168,14 +164,11 @@ class Visitor(Protocol):
         ...
 
     async def comment(self, case: str, key: str, text: str) -> None:
-        """Put a remark on a case, once for each `key` of the visitor. Raises NotAllowed without `cases:report`, or if `cases` would not
-        show it.
-        """
+        """Put a remark on a case, once for each `key` of the visitor. NotAllowed without `cases:report`, or if `cases` does not show it."""
         ...
 
     async def judge(self, case: str, key: str, *, solved: bool, note: str) -> bool:
-        """Record the reporter's judgement of the result: as a visit of a resolved case, or, if not solved, as the reopening of a closed
-        one.
+        """Record the reporter's judgement: as a visit of a resolved case, or, if not solved, as the reopening of a closed one.
 
         Done once for each `key`. False: this key did not report the case, or the case is in no state for a judgement. Raises
         TransitionRefused when the lifecycle refuses, NotAllowed as `comment` does.

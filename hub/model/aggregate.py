@@ -170,9 +170,9 @@ class Aggregate(Generic[S, C, E]):
     contact_access: Callable[[S, str, str], C | None] = lambda _state, _by, _purpose: None
     """The command to commit before (who, what for) reads the reporter's contact. None when there is no contact."""
     listeners: Callable[[S], tuple[Iterable[Source], Sequence[MatterId]]] = lambda _: ((), ())
-    """The outside records that wait for word on the matter, and the matters that went on in it (theirs wait, too)."""
+    """The outside records that wait for word on the matter, and the matters that went on in it (their records wait, too)."""
     awaits: Callable[[S, Command], bool] = lambda _state, _command: True
-    """Whether a matter still wants a command given to another in its name; one that was answered meanwhile does not."""
+    """Whether a matter still wants a command given to another in its name. After an answer it does not."""
     versions: Mapping[str, int] = field(default_factory=dict)
     """Present version of the events that have changed since their first; all others are at 1."""
     upcasters: Mapping[tuple[str, int], Upcaster] = field(default_factory=dict)

@@ -12,7 +12,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class ByKind(dict[type[K], Callable[..., Any]], Generic[K]):
-    """`@table.on(Kind)` above a function enters it; one kind has one function, unless `over` says that it replaces a part's."""
+    """`@table.on(Kind)` above a function enters it. One kind has one function, unless `over` replaces a part's."""
 
     def on(self, *kinds: type[K], over: bool = False) -> Callable[[F], F]:
         """Enter a function for some kinds. Raises ValueError when a kind is there already, or is to be replaced and isn't."""

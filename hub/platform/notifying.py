@@ -34,7 +34,7 @@ log = structlog.get_logger("hub.alerts")
 DURABLE = "alerts"
 KEEP_TRYING = timedelta(days=1)
 TOLD = frozenset({RepairKind.FAILED_INSTANCE, RepairKind.BLOCKED_LOOP})
-"""Repairs that people are told of at once: an adapter does not work, and by itself it will not."""
+"""Repairs that people hear of at once: an adapter does not work, and will not by itself."""
 _alerts = msgspec.json.Decoder(Alert)
 _FIRST_DELAY, _LONGEST_DELAY = 2.0, 600.0
 
@@ -61,7 +61,7 @@ class Notifier(Protocol):
 
 
 class Repairs(Protocol):
-    """Where what waits for a person is kept."""
+    """The store of everything that waits for a person."""
 
     async def note(self, repair: Repair) -> None:
         """Keep a repair; raises BusUnavailable."""

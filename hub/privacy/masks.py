@@ -102,9 +102,8 @@ def mask_address(address: str) -> str:
 
 
 def mask_text(text: str) -> str:
-    """Mask personal data in running text. Masking twice changes nothing more.
-
-    Telephone, ID-card and bank-card numbers, e-mail addresses, announced names, flat numbers, announced home addresses (to street level).
+    """Mask personal data in running text: telephone, ID-card and bank-card numbers, e-mail addresses, announced names, flat numbers,
+    announced home addresses (to street level). Masking twice changes nothing more.
     """
     if not text:
         return text
@@ -140,9 +139,8 @@ def mask_contact(contact: Contact) -> Contact:
 
 
 def known_of(contact: Contact) -> Iterator[Known]:
-    """The values that may name a reporter in a text, each with the text to show instead.
-
-    Whole values, each number and e-mail address by itself, each part of an address. Also in their masked form, because the masks run first.
+    """The values that may name a reporter in a text, each with the text to show: whole values, each number and e-mail address by itself,
+    each part of an address. Also in their masked form, because the masks run first.
     """
     if contact.name:
         yield Known(contact.name, mask_name(contact.name), "word")

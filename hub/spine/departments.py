@@ -126,7 +126,7 @@ class DepartmentHere(Department, Protocol):
 
     @property
     def cursor_name(self) -> str:
-        """Under which name its poll's cursor is kept."""
+        """Name of its poll's cursor."""
         ...
 
     async def deliver(self, assignment: Assignment) -> Receipt:
@@ -142,7 +142,7 @@ class DepartmentHere(Department, Protocol):
         ...
 
     async def poll(self, cursor: str | None) -> Brought:
-        """Fetch what is new since `cursor`."""
+        """Fetch everything new since `cursor`."""
         ...
 
     async def parse_callback(self, request: CallbackRequest) -> Brought:
@@ -162,7 +162,7 @@ class Departments(Protocol):
         ...
 
     def get(self, name: str) -> Department:
-        """The instance; raises NotAllowed when there is none that is enabled."""
+        """The instance. Raises NotAllowed when no enabled one has the name."""
         ...
 
     def pick(self, name: str, case: str, area: str) -> Department:

@@ -1,4 +1,4 @@
-"""What a department gets to see of a matter: builds the plugin's Assignment from the matter's state and the district. Pure.
+"""A department's view of a matter: builds the plugin's Assignment from the matter's state and the district. Pure.
 
 Each kind of matter that holds assignments has a handover of its own; the composition root names them to dispatch.
 """

@@ -130,7 +130,7 @@ def uncertain(d: WorkDeciding[Any], command: c.RecordUncertain) -> None:
 
 @DECIDES.on(c.RecordDead)
 def dead(d: WorkDeciding[Any], command: c.RecordDead) -> None:
-    """Attempts are used up; an assignment that is not waiting any more can't die."""
+    """Attempts are used up. Only a waiting assignment can die."""
     d.needs_hub()
     found = d.assignment(command.assignment)
     if found.state in _WAITING:

@@ -135,7 +135,7 @@ class AssignmentRecalled(Event, frozen=True, tag="assignment.recalled"):
 
 
 class FeedbackConflicted(Event, frozen=True, tag="assignment.feedback_conflicted"):
-    """A report that does not fit the state (late, out of order, contradictory): recorded, the state stays."""
+    """Feedback that does not fit the state (late, out of order, contradictory). It is recorded; the state stays."""
 
     assignment: str
     kind: str

@@ -77,7 +77,7 @@ def _takable(d: WorkDeciding[Any], id: str) -> Assignment:
 
 @DECIDES.on(c.Recall)
 def recall(d: WorkDeciding[Any], command: c.Recall) -> None:
-    """Take an assignment back; also one that was returned or refused, to say that it is not needed any more."""
+    """Take an assignment back. Also a returned or refused one, to say that nobody needs it any more."""
     d.live()
     d.needs_holder()
     d.text("reason", command.reason)

@@ -124,7 +124,7 @@ def _dispatch_planned(d: CaseDeciding, plan: Plan) -> None:
 
 @DECIDES.on(c.Triage)
 def triage(d: CaseDeciding, command: c.Triage) -> None:
-    """Correct what the policy made of it. While it is only held the policy routes it anew, with limits that start now."""
+    """Correct the policy's triage. A case that is only held is routed anew, with limits that start now."""
     case = d.running(*join.LIVE)
     d.needs_holder()
     if command.category is not None and not d.rules.routing.is_category(command.category):
@@ -228,7 +228,7 @@ def settle(d: CaseDeciding, command: c.Settle) -> None:
 
 @DECIDES.on(Dispatch)
 def dispatch(d: CaseDeciding, command: Dispatch) -> None:
-    """Assign to the units that are named, or to those of the policy."""
+    """Assign to the named units, or to those of the policy."""
     case = d.running(*join.LIVE)
     d.needs_holder()
     if command.targets:
@@ -260,7 +260,7 @@ def dispatch(d: CaseDeciding, command: Dispatch) -> None:
 
 @DECIDES.on(c.Visit)
 def visit(d: CaseDeciding, command: c.Visit) -> None:
-    """The reporter was asked: close, or reopen once when they are not content."""
+    """The reporter was asked. Close, or reopen once when they are not content."""
     case = d.stages(Stage.RESOLVED)
     d.needs_holder()
     if command.rating is not None and not 1 <= command.rating <= 5:
@@ -302,7 +302,7 @@ def _open_again(d: CaseDeciding, reason: str) -> None:
 
 @DECIDES.on(c.Close)
 def close(d: CaseDeciding, command: c.Close) -> None:
-    """Close without the reporter's word: none is asked for, or they could not be reached."""
+    """Close without the reporter's word: the policy asks for none, or they could not be reached."""
     case = d.stages(Stage.RESOLVED)
     d.needs_holder()
     d.text("reason", command.reason)

@@ -85,7 +85,7 @@ class CaseDeciding(WorkDeciding[Case]):
 
     @property
     def steers(self) -> bool:
-        """Whether the actor acts for the unit that holds the case, or for one above it in the same branch of the tree."""
+        """Whether the actor acts for the case's holder, or for a unit above it in the same branch of the tree."""
         actor = self.actor
         if actor.kind is ActorKind.SYSTEM:
             return True
@@ -128,5 +128,5 @@ class CaseDeciding(WorkDeciding[Case]):
             self.emit(e.FirstResponded())
 
     def after_change(self) -> None:
-        """Resolve the case when the join holds; give it back to its holder when no lead is at work any more."""
+        """Resolve the case when the join holds. Give it back to its holder when no lead is at work any more."""
         join.after_change(self)

@@ -1,4 +1,4 @@
-"""What follows from a case's commit outside the case: departments, the sources, other cases, the vault. Pure. Called by linkage."""
+"""Effects of a case's commit outside the case: departments, the sources, other cases, the vault. Pure. Called by linkage."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def effects(commit: Commit[Event], case: Case) -> Iterator[Effect]:
 
 
 def _passed_on(commit: Commit[Event], event: Event, case: Case) -> Command | None:
-    """What is said on a merged case goes to the case that goes on, and so to its holder."""
+    """A remark on a merged case goes to the case that goes on, and so to its holder."""
     match event:
         case e.Commented(text=text) if commit.actor == SYSTEM:
             return c.Comment(text=text)  # it came from a case merged into this one, and says whose it is

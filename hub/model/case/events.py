@@ -163,7 +163,7 @@ class MergeRefused(Event, frozen=True, tag="case.merge_refused"):
 
 
 class PassedOn(Event, frozen=True, tag="case.passed_on"):
-    """What this commit says of a merged case is told to the case that goes on."""
+    """Tells this commit's remarks on a merged case to the case that goes on."""
 
     to: CaseId
 

@@ -52,7 +52,7 @@ def _stuck(case: Case) -> bool:
 
 
 def after_change(d: CaseDeciding) -> None:
-    """Resolve the case when the join holds; give it back to its holder when no lead is at work any more."""
+    """Resolve the case when the join holds. Give it back to its holder when no lead is at work any more."""
     case = d.state
     if case.stage not in LIVE:
         return

@@ -1,8 +1,7 @@
 """Merging: one case goes on in another, decided by both. Pure. Called by `decide`.
 
 The case that ends takes the request (`MergeAsked`). The case that goes on answers (`CaseAbsorbed` or a refusal). The first one finishes
-(`CaseMerged`, `MergeRefused`). Each step is a commit of one case; reactions carry them from one to the other. A refusal changes nothing on
-the other case.
+(`CaseMerged`, `MergeRefused`). Each step is a commit of one case; reactions carry it to the other. A refusal changes nothing there.
 
 A stamp orders merges. A case that waits for an answer takes only cases that asked before it did. A case that took another asks later than
 that one. So no chain of merges closes to a ring, whatever the timing, and an open case is always left.
@@ -66,7 +65,7 @@ def absorb(d: CaseDeciding, command: c.Absorb) -> None:
 
 @DECIDES.on(c.FinishMerge)
 def finish(d: CaseDeciding, command: c.FinishMerge) -> None:
-    """The other case has taken this one: what is open is recalled."""
+    """The other case has taken this one. Open assignments are recalled."""
     case = d.state
     d.needs_hub()
     if case.ended or case.merging is None or case.merging.into != command.into:

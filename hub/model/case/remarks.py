@@ -1,4 +1,4 @@
-"""What changes no stage: remarks, files, and the reporter's contact. Pure. Called by `decide`."""
+"""Commands that change no stage: remarks, files, and the reporter's contact. Pure. Called by `decide`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def comment(d: CaseDeciding, command: c.Comment) -> None:
 
 @DECIDES.on(c.Attach)
 def attach(d: CaseDeciding, command: c.Attach) -> None:
-    """A file; also on a case that has ended. The same file counts once; after an erasure anew, for the reporter's own are gone."""
+    """A file; also on an ended case. The same file counts once. After an erasure it counts anew, because the reporter's own are gone."""
     d.needs_voice()
     check_file(command.attachment, "attachment")
     if command.attachment not in d.state.attachments or d.state.contact_erased:

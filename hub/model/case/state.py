@@ -88,7 +88,7 @@ MOST_ABSORBED = 20
 
 
 class Merging(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
-    """A merge that was asked for and waits for the other case's answer. `stamp` orders merges: no chain of them closes to a ring."""
+    """A requested merge that waits for the other case's answer. `stamp` orders merges, so that no chain of them closes to a ring."""
 
     into: CaseId
     stamp: datetime

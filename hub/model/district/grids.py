@@ -21,7 +21,7 @@ HOUSEHOLDS_PER_GRID = 300
 
 
 def estimate_households(community: Area) -> int:
-    """An estimate of a community's households from its code and kind; the same for ever for the same code."""
+    """An estimate of a community's households from its code and kind. The same code always gives the same."""
     if "虚拟" in community.name:
         return 0
     spread = crc32(community.code.encode()) % 1000

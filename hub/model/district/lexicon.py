@@ -48,7 +48,7 @@ class Lexicon:
             match = search(text, match.start() + 1)
 
     def words_in(self, text: str) -> tuple[str, ...]:
-        """The different words found, in order of first appearance; a word inside a longer one found does not count."""
+        """The different words found, in order of first appearance. A word inside a longer found one does not count."""
         found: dict[str, None] = {}
         covered = 0
         for start, word in self.find(text):

@@ -45,7 +45,7 @@ class Calls:
 
     @property
     def strays(self) -> int:
-        """Calls that were given up and would not end."""
+        """Abandoned calls that did not end."""
         return len(self._strays)
 
     async def call(self, method: str, work: Coroutine[Any, Any, T], *, within: float) -> T:
@@ -75,7 +75,7 @@ class Calls:
             self.active -= 1
 
     def _say(self, method: str, problem: BaseException) -> None:
-        """Log a fault; where it comes from only once a minute, or a plugin that always fails fills the disk."""
+        """Log a fault. The traceback comes only once a minute, because a plugin that always fails would fill the disk."""
         what, now = f"{method}: {words(problem)}", time.monotonic()
         traced = now - self._traced.get(what, -TRACED_EVERY) >= TRACED_EVERY
         if traced:
@@ -94,7 +94,7 @@ class Calls:
             task.add_done_callback(self._strays.discard)
             log.error("a call does not end", adapter=self._instance, call=method, strays=len(self._strays))
         elif not task.cancelled():
-            task.exception()  # what it threw on its way out does not matter any more
+            task.exception()  # # its exception on the way out does not matter any more
 
 
 async def _guarded(work: Coroutine[Any, Any, T]) -> T:

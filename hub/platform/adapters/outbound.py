@@ -103,7 +103,7 @@ def departmental_client(
 
 @functools.cache
 def _trusted() -> ssl.SSLContext:
-    """The certificate authorities, read once: it takes 25 ms, and an instance that is added must not hold the others up so long."""
+    """The certificate authorities, read once. Reading takes 25 ms, and adding an instance must not hold the others up so long."""
     return httpx.create_ssl_context(trust_env=False)
 
 

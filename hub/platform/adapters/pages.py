@@ -13,7 +13,7 @@ MOST_PAGE = 2_000_000
 
 
 async def rendered(page: ConsolePage) -> str:
-    """A page as HTML; raises Unavailable when it is not given in time, AdapterFault when it is no text."""
+    """A page as HTML. Raises Unavailable when it does not come in time, AdapterFault when it is no text."""
     try:
         body = await Calls(f"page-{page.path}").call("render", _rendering(page), within=PAGE_WITHIN)
     except TookTooLong as problem:

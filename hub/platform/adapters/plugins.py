@@ -55,7 +55,7 @@ _ROUTES = re.compile(r"[a-z][a-z0-9_]{0,31}")
 
 
 class Plugins:
-    """What is installed. `extra`: classes that are given instead of installed (tests, the bench)."""
+    """The installed plugins. `extra`: further classes that are not installed (tests, the bench)."""
 
     def __init__(self, extra: Iterable[type[Plugin]] = ()) -> None:
         self._extra = tuple(extra)
@@ -114,7 +114,7 @@ def discover(extra: Iterable[type[Plugin]] = ()) -> Mapping[str, type[Plugin]]:
 
 
 def command_plugins() -> pluggy.PluginManager:
-    """The loaded plugins, for whoever calls `hub_cli_commands`; raises PluginError."""
+    """The loaded plugins, for calls of `hub_cli_commands`. Raises PluginError."""
     return _loaded()
 
 

@@ -1,4 +1,4 @@
-"""How fast something may come: a token bucket. Pure but for the clock it is given."""
+"""A limit of rate: a token bucket. Pure but for the given clock."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ from hub.platform.instances.status import NOWHERE, Slot, kind_of, manifest_of_pr
 log = structlog.get_logger("hub.adapters")
 
 Note = Callable[[str, str, str, str], Coroutine[Any, Any, None]]
-"""Notes what needs repair: (kind, instance, subject, text for operators)."""
+"""Notes a fault for repair: (kind, instance, subject, text for operators)."""
 
 NO_WORKERS = "worker processes need the embedded server; with nats.url run the adapter as remote"
 
@@ -303,7 +303,7 @@ class Adapters:
         return slot is not None and slot.stable is not None
 
     def lanes(self) -> list[Instance]:
-        """The stable version of every instance whose queue is to be worked, draining ones left out."""
+        """The stable version of every instance with a queue to work; draining ones are left out."""
         return [
             slot.stable
             for slot in self._slots.values()

@@ -64,7 +64,7 @@ CALLBACK_WITHIN = 10.0
 CLASSIFY_WITHIN = 1.0
 STOP_WITHIN = 10.0
 IDLE_WITHIN = 60.0
-"""Seconds a replaced plugin gets to end what it has in hand."""
+"""Seconds in which a replaced plugin may finish its work in hand."""
 BURST_SECONDS = 5.0
 """A department may bring in so many seconds' worth of items at once."""
 
@@ -157,12 +157,12 @@ class Running(Instance):
 
     @property
     def strays(self) -> int:
-        """Calls that were given up and would not end."""
+        """Abandoned calls that did not end."""
         return self._calls.strays
 
     @property
     def cursor_name(self) -> str:
-        """Under which name its poll's cursor is kept: other settings (secrets aside) may mean another system, read from its beginning."""
+        """Name of its poll's cursor. Other settings (secrets aside) may mean another system, so they get a cursor that starts anew."""
         public = self._plugin.settings.model_dump_json()
         return f"cursor-{hashlib.sha256(public.encode()).hexdigest()[:12]}"
 
@@ -213,7 +213,7 @@ class Running(Instance):
         await self._call(verb.value, method(about) if isinstance(about, Notice) else method(about, message))
 
     async def poll(self, cursor: str | None) -> Brought:
-        """Fetch what is new."""
+        """Fetch everything new."""
         found = self._sound("poll", soundness.poll, await self._call("poll", self._adapter.poll(cursor)))
         return self._sorted(found.items, cursor=found.cursor, more=found.more)
 
@@ -227,7 +227,7 @@ class Running(Instance):
         return self._sound("catalogue", soundness.catalogue, await self._call("catalogue", self._adapter.catalogue()))
 
     async def classify(self, case: CaseText) -> Suggestion | None:
-        """What a report may be; None for no idea."""
+        """A suggestion for a report; None for no idea."""
         found = await self._call("classify", cast(Classifier, self._plugin).classify(case), within=CLASSIFY_WITHIN)
         return None if found is None else self._sound("classify", soundness.suggestion, found)
 
@@ -342,7 +342,7 @@ def rate_of(kind: type[Plugin], instance: AdapterInstance) -> float | None:
 
 
 def by_published_schedule(manifest: Manifest, instance: AdapterInstance) -> AdapterInstance:
-    """The instance with the schedule its plugin publishes, unless it has its own or says how often and how patiently to try."""
+    """The instance with its plugin's published schedule, unless its own settings give a schedule, attempts or a backoff."""
     plain = AdapterInstance(name=instance.name, plugin=instance.plugin)
     own = (instance.schedule, instance.attempts, instance.backoff_base, instance.backoff_cap)
     if not manifest.retry_schedule or own != (plain.schedule, plain.attempts, plain.backoff_base, plain.backoff_cap):

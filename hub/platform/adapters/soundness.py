@@ -54,12 +54,12 @@ def receipt(found: object) -> Receipt:
 
 
 def suggestion(found: object) -> Suggestion:
-    """What a report may be."""
+    """A classifier's suggestion, every field checked."""
     return _sound(found, Suggestion)
 
 
 def items(found: object) -> Sequence[object]:
-    """A list of what a poll or callback brought, each still unchecked."""
+    """The list of a poll's or callback's items, each still unchecked."""
     if not isinstance(found, list | tuple) or type(found) not in (list, tuple):
         raise ValueError(f"a list is expected, not {_kind(found)}")
     if len(found) > MOST_ITEMS:

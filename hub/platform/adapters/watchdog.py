@@ -20,7 +20,7 @@ from hub.platform.adapters.calls import TASK_PREFIX
 log = structlog.get_logger("hub.adapters")
 
 LIMIT = 1.0
-"""Seconds without a sign of life that are said."""
+"""Seconds without a sign of life before it says so."""
 GIVE_UP_AFTER = 30.0
 """Seconds that one step of a plugin may hold the loop up. Nothing else runs meanwhile. No known step needs so long."""
 _LOOK_EVERY = 0.1

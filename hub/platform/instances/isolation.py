@@ -36,7 +36,7 @@ class Isolation:
         self._times: Counter[str] = Counter()
 
     async def held_up(self, name: str, seconds: float) -> None:
-        """A plugin's step held the event loop up: noted; after a long one, or the third, the instance is isolated."""
+        """A plugin's step held the event loop up: note it. After a long one, or the third, isolate the instance."""
         if name not in self._adapters.names():
             return
         self._times[name] += 1

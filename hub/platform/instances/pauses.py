@@ -29,7 +29,7 @@ class Pauses:
         self._seen = 0
 
     def gate(self, name: str) -> Gate:
-        """The gate of an instance, whether it is known already or not."""
+        """The gate of an instance, known or not."""
         return self._gates.setdefault(name, Gate())
 
     async def load(self) -> None:
@@ -41,7 +41,7 @@ class Pauses:
         await self._hear(live=True)
 
     async def pause(self, name: str, reason: str) -> None:
-        """Close the gate, whatever it was; here even when the bus does not take it. Raises BusUnavailable."""
+        """Close the gate, whatever its state; here even when the bus does not take it. Raises BusUnavailable."""
         pause = Pause(reason, datetime.now(UTC), automatic=False)
         self._turn(name, pause)
         self._set(name, pause, await self._bucket.put(_key(name), msgspec.json.encode(pause)))
@@ -56,7 +56,7 @@ class Pauses:
             await self._replace(name, Pause(reason, datetime.now(UTC), automatic))
 
     async def resume_automatic(self, name: str) -> None:
-        """Open a gate that was closed automatically; one that somebody closed meanwhile stays closed."""
+        """Open an automatically closed gate. One that somebody closed meanwhile stays closed."""
         pause = self.gate(name).pause
         if pause is not None and pause.automatic:
             await self._replace(name, None)
@@ -86,7 +86,7 @@ class Pauses:
             self._set(name, pause, change.revision)
 
     def _set(self, name: str, pause: Pause | None, revision: int) -> None:
-        """Make what is stored true here, unless something later is."""
+        """Carry out the stored state here, unless a later one is known."""
         gate = self.gate(name)
         if revision > gate.revision:
             gate.revision = revision

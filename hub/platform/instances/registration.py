@@ -122,7 +122,7 @@ class Registration:
         return await self._tried_and_stored(changed, spec, by, candidate=canary is not None)
 
     async def enable(self, name: str, by: By) -> InstanceRecord:
-        """Let it run (again); tried first. Raises InvalidInput, NotAllowed, LedgerConflict."""
+        """Try it first, then let it run (again). Raises InvalidInput, NotAllowed, LedgerConflict."""
         record = self._adapters.record(name)
         changed = book.switch(record, self._change(by), enabled=True)
         if not record.enabled and not by.untried:

@@ -1,7 +1,6 @@
-"""The registry: the instances' records in the ledger, with their secrets sealed aside.
+"""The registry: the instances' records in the ledger, with their secrets sealed apart.
 
-Owns `ledger.adapter.<name>`. Refuses a change that was made on an older state (LedgerConflict). Called by the roster
-and by registration.
+Owns `ledger.adapter.<name>`. Refuses a change of an older state (LedgerConflict). Called by the roster and by registration.
 """
 
 from __future__ import annotations

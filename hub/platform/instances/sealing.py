@@ -26,7 +26,7 @@ from hub.errors import ConfigError, PluginError
 
 REFERENCE = "$secret"
 SHOWN = "***"
-"""What stands for a secret wherever settings are shown."""
+"""Stands for a secret wherever settings are shown."""
 
 
 class Entry(Protocol):
@@ -196,7 +196,7 @@ def references(value: object) -> list[str]:
 
 
 def shown(value: Any, model: Any = None) -> Any:
-    """Settings as they may be shown: secrets, references and what is of a secret's type as `***`."""
+    """Settings for display: secrets, references and values of a secret's type as `***`."""
     if is_reference(value) or isinstance(model, SecretStr | SecretBytes):
         return SHOWN
     if isinstance(value, Mapping):

@@ -27,7 +27,7 @@ def manifest_of_program(instance: AdapterInstance) -> Manifest:
 
 @dataclass
 class Slot:
-    """One instance: its record, and what is built of it."""
+    """One instance: its record, and the plugins built for it."""
 
     record: InstanceRecord
     gate: Gate

@@ -51,7 +51,7 @@ IN_HAND = 8
 BUSY_DELAY = 1.0
 """Seconds until an answer is tried again when the hub itself could not commit."""
 SILENT_AFTER = timedelta(seconds=60)
-"""An adapter not heard of for so long is said to be silent."""
+"""An adapter that gave no sign of life for so long counts as silent."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +67,7 @@ class Seen:
 
 
 class Answers:
-    """Takes what adapters elsewhere say: what became of orders, what units say, new matters, questions for a contact."""
+    """Takes the messages of adapters elsewhere: outcomes of orders, feedback, new matters, questions for a contact."""
 
     def __init__(
         self,
@@ -237,7 +237,7 @@ class Answers:
                 log.warning("terms not told", adapter=name, reason=problem.message)
 
     async def _heed(self, away: Away, beat: Beat) -> None:
-        """An adapter that its department does not let in is paused here too, until it says that it is let in again."""
+        """When a department does not let its adapter in, the hub pauses the adapter here too, until it says that it is let in again."""
         pause = away.pause
         try:
             if beat.paused is not None and pause is None:
@@ -258,7 +258,7 @@ class Answers:
         )
 
     async def _asked(self, subject: str, raw: bytes, reply: Reply | None) -> None:
-        """A question for a contact; at most a few of one adapter at once, what comes beyond gets no answer."""
+        """A question for a contact. Each adapter may have a few open at once; further ones get no answer."""
         name = subject.partition(".")[2]
         if reply is None or self._questions.get(name, 0) >= IN_HAND:
             return

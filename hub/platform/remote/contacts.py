@@ -1,6 +1,5 @@
-"""Gives a reporter's contact to an adapter elsewhere that asks for it.
-
-Only for an open assignment of its own, only if its plugin declares the need, and only after the access is committed. Called by `answers`.
+"""Gives a reporter's contact to an adapter elsewhere that asks for it: only for an open assignment of its own, only if its plugin declares
+the need, and only after the access is committed. Called by `answers`.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ Number = Annotated[int, Meta(ge=1, le=1_000_000)]
 
 
 class AnswerName(StrEnum):
-    """What is said to the hub."""
+    """The messages to the hub."""
 
     STARTED = "started"
     RECEIPT = "receipt"
@@ -43,7 +43,7 @@ class AnswerName(StrEnum):
 
 
 class Message(Struct, frozen=True, omit_defaults=True, kw_only=True, forbid_unknown_fields=True):
-    """Base of the data of what is sent to the hub: unknown fields are refused."""
+    """Base of the data of messages to the hub. Unknown fields are refused."""
 
 
 class Backoff(Struct, frozen=True, kw_only=True):
@@ -152,7 +152,7 @@ class Effect(Message, frozen=True, omit_defaults=True, kw_only=True):
     error: str | None = None
     reason: Text | None = None
     final: bool = False
-    """Whether it is given up."""
+    """Whether the adapter gave up on it."""
 
 
 class Unmapped(Message, frozen=True, omit_defaults=True, kw_only=True):

@@ -1,6 +1,6 @@
-"""What adapters elsewhere say of attempts and effects, as the lifecycle's commands. Idempotent: each message has its own command id.
+"""Answers of adapters elsewhere on attempts and effects, as the lifecycle's commands. Idempotent: each message has its own command id.
 
-A report that names an attempt nobody announced (its `started` was lost, or comes later) begins it first. Called by `answers`.
+An answer may name an attempt that nobody announced (its `started` was lost, or comes later). Then it begins it first. Called by `answers`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What is known of an instance that runs elsewhere."""
+"""The hub's knowledge of an instance that runs elsewhere."""
 
 from __future__ import annotations
 

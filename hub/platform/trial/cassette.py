@@ -92,7 +92,7 @@ class Cassette(msgspec.Struct, frozen=True, kw_only=True, tag_field="version", t
     plugin: str
     plugin_version: str
     free: tuple[Free, ...] = tuple(FREE)
-    """The values (see FREE) that may differ from what was recorded."""
+    """The values (see FREE) that may differ from the recorded ones."""
     assignment: Assignment | None = None
     """The sample that was handed over."""
     ticket: str | None = None

@@ -66,7 +66,7 @@ class Trials:
             self._under_way.discard(name)
 
     async def before_traffic(self, instance: AdapterInstance, *, sample: bool) -> Health:
-        """Whether the department's system can be used with an instance's settings; with `sample` one is handed over and taken back.
+        """Whether the department's system works with an instance's settings. With `sample` one is handed over and taken back.
 
         Raises PluginError when the settings can't be used.
         """

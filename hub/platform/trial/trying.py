@@ -1,8 +1,7 @@
 """The calls of a trial, in dispatch's order, and the record of everything that happened meanwhile.
 
-First health. With a sample also deliver (with the retries inside one attempt), lookup, recall. After an unknown outcome the steps of
-dispatch (ask by key, the same key again) follow at once instead of later. The plugin is built as the hub builds it, with a store that
-forgets.
+First health. With a sample also deliver (with the retries inside one attempt), lookup, recall. After an unknown outcome dispatch's steps
+(ask by key, the same key again) follow at once, not later. The plugin is built as the hub builds it, with a store that forgets.
 """
 
 from __future__ import annotations
@@ -94,7 +93,7 @@ class _Observed:
 
 
 class _Made:
-    """One call that was made, raw."""
+    """One made call, raw."""
 
     def __init__(self, call: str, number: int) -> None:
         self.call = call
@@ -360,7 +359,7 @@ def _problem(blotter: Blotter, running: Running, call: str, problem: HubError) -
 
 
 def _traceback(problem: AdapterFault) -> Iterable[str]:
-    """The innermost frames of what the plugin threw."""
+    """The innermost frames of the plugin's exception."""
     if problem.__cause__ is None:
         return []
     cause = problem.__cause__

@@ -69,7 +69,7 @@ class CatalogueView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def drift_of(accepted: Mapping[str, str], seen: Mapping[str, str], crosswalk: Crosswalk) -> Drift:
-    """The difference, and the crosswalk's entries whose target is in the seen catalogue no more. Pure."""
+    """The difference, and the crosswalk's entries with a target missing from the seen catalogue. Pure."""
     return Drift(
         came={code: name for code, name in seen.items() if code not in accepted},
         went={code: name for code, name in accepted.items() if code not in seen},

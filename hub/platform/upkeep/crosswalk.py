@@ -42,7 +42,7 @@ class Tables(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 
 class Concerned(msgspec.Struct, frozen=True, kw_only=True):
-    """An open assignment about which a word was heard."""
+    """An open assignment with a heard word."""
 
     key: str
     case: str
@@ -74,7 +74,7 @@ class CategoryRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FieldChange(msgspec.Struct, frozen=True, kw_only=True):
-    """A field whose name at the department would be another."""
+    """A field that would have another name at the department."""
 
     field: str
     before: str
@@ -212,7 +212,7 @@ class Crosswalks:
         return resolved
 
     async def _concerned(self, adapter: str, words: Iterable[HeardWord]) -> dict[str, list[Concerned]]:
-        """Open assignments that the changed words were said of lately, by word."""
+        """Open assignments that lately had one of the changed words, by word."""
         about: dict[str, list[str]] = {}
         for word in words:
             for ref in word.about:

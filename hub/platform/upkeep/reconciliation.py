@@ -47,7 +47,7 @@ MOST_TRIES = 4
 
 
 class Due(msgspec.Struct, frozen=True, kw_only=True):
-    """A run that is due. `by`: who asked for it; `nightly` ones set the next night's."""
+    """A due run. `by`: who asked for it. A `nightly` one sets the next night's."""
 
     adapter: str
     run: str
@@ -88,7 +88,7 @@ class Reconciliation:
                 group.create_task(self._due(await consumer.next()))
 
     async def ask(self, adapter: str, by: str) -> str:
-        """Have a run done now, by whichever process takes it; returns its name. Raises NotAllowed, InvalidInput, BusUnavailable."""
+        """Order a run for now; any process may take it. Returns its name. Raises NotAllowed, InvalidInput, BusUnavailable."""
         self._adapters.get(adapter)
         if not self._audit.auditors(adapter):
             raise InvalidInput("this adapter can list neither its tickets nor its categories here", subject="adapter")
@@ -103,7 +103,7 @@ class Reconciliation:
         return await self._runs.of(adapter)
 
     def next_at(self, adapter: str) -> datetime | None:
-        """When the adapter's next nightly run is, the same minute every night; None when it can't be asked here."""
+        """Time of the adapter's next nightly run, the same minute every night. None when it can't be asked here."""
         return next_night(adapter, self._clock(), self._district()) if self._audit.auditors(adapter) else None
 
     async def _keep_set(self) -> None:

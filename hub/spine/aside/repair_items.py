@@ -39,7 +39,7 @@ class RepairState(StrEnum):
     RESOLVED = "resolved"
     """Put right; opens again when it happens again."""
     DISMISSED = "dismissed"
-    """Looked at and left so; opens again only when its facts change, or after what caused it had gone."""
+    """Looked at and left so. It opens again only when its facts change, or when its cause comes back after it had gone."""
 
 
 class Repair(msgspec.Struct, frozen=True, kw_only=True):

@@ -73,11 +73,11 @@ class FailedCall:
 
 
 class Attempts(Protocol):
-    """The attempts at one assignment, and where they are kept."""
+    """The attempts at one assignment, and their record."""
 
     @property
     def assignment(self) -> Assignment:
-        """What the department is asked about."""
+        """The assignment to ask the department about."""
 
     @property
     def patience(self) -> AdapterInstance:
@@ -112,13 +112,13 @@ class Telling(Protocol):
 
     @property
     def verb(self) -> Verb:
-        """What is said."""
+        """The verb of the message."""
 
     async def say(self, department: DepartmentHere) -> bool:
         """Say it; false when it is pointless by now."""
 
     async def record(self, error: str | None, reason: str | None, *, final: bool) -> None:
-        """Keep that it was said (no `error`), or failed."""
+        """Record that it was said (no `error`), or failed."""
 
 
 @dataclass(frozen=True, kw_only=True)

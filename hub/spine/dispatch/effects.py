@@ -1,4 +1,4 @@
-"""What a department or a source is told besides its assignments, kept in the ledger. At-least-once."""
+"""Messages to a department or a source besides assignments, recorded in the ledger. At-least-once."""
 
 from __future__ import annotations
 
@@ -24,15 +24,14 @@ class LedgerTelling:
 
     @property
     def verb(self) -> Verb:
-        """What is said."""
+        """The verb of the message."""
         return self._task.verb
 
     async def say(self, department: DepartmentHere) -> bool:
         """Say it; false when it is pointless by now."""
         about = self._means.about(self._task, self._matter)
         if isinstance(about, Assignment) and about.ticket is None:
-            # Without a ticket the department has nothing to be told about. A recall differs: it may have the assignment all the same, so
-            # ask first.
+            # Without a ticket there is nothing to tell the department. Except a recall: it may have the assignment, so ask.
             if self.verb is not Verb.RECALL:
                 return False
             if department.can(Capability.LOOKUP) and await department.lookup(about) is None:

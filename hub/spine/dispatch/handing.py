@@ -49,7 +49,7 @@ class LedgerAttempts:
 
     @property
     def assignment(self) -> contract.Assignment:
-        """What the department is asked about."""
+        """The assignment to ask the department about."""
         return self._means.handed(self._matter, self._found)
 
     @property
@@ -105,7 +105,7 @@ class LedgerAttempts:
         await self._means.record(self._task, command)
 
     async def failed(self, failure: FailedCall, *, asking: bool) -> None:
-        """Commit what became of an attempt, or of asking after one; the dead letter too when there is no other."""
+        """Commit the outcome of an attempt, or of asking after one. Without a further attempt also commit the dead letter."""
         then, error = failure.then, failure.problem.code
         if then.next is NextStep.REFUSED:
             refused = RecordRefused(

@@ -241,6 +241,6 @@ class Dispatch:
 
 
 def _say_what_failed(task: asyncio.Task[None]) -> None:
-    """A task that ended by an error comes again after the acknowledgement wait; the error must not pass unseen."""
+    """A task that failed comes again after the acknowledgement wait. Log its error here, or nobody sees it."""
     if not task.cancelled() and (problem := task.exception()) is not None:
         log.error("task failed, it comes again", error=f"{type(problem).__name__}: {problem}"[:300], exc_info=problem)

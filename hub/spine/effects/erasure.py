@@ -44,9 +44,7 @@ class Erasure:
         )
 
     async def _files(self, id: MatterId) -> tuple[str, ...]:
-        """Destroy the files that came with the report. Returns their hashes. Each object belongs to this case alone, so no other loses a
-        file.
-        """
+        """Destroy the files that came with the report; their hashes. Each object belongs to this case alone, so no other loses it."""
         commits = await self._ledger.commits(id)
         events = [event for _, commit in commits for event in commit.events]
         theirs = [file.sha256 for event in events if isinstance(event, CaseReported) for file in event.attachments]

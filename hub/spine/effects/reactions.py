@@ -78,7 +78,7 @@ class Reactions:
                 await delivery.ack(confirmed=True)
 
     async def do(self, reaction: Reaction) -> None:
-        """Do one; done again it changes nothing. Raises BusUnavailable, LedgerConflict; InvalidInput and NotAllowed when it can't be."""
+        """Do one. Repeating changes nothing. Raises BusUnavailable, LedgerConflict; InvalidInput and NotAllowed when it can't be done."""
         origin = MatterId(reaction.origin)
         if reaction.procedure is not None:
             procedure = self._procedures.get(reaction.procedure)

@@ -100,7 +100,7 @@ class Codec(Generic[S, C, E]):
             raise LedgerDamaged(f"a ledger message is not a commit: {problem}") from problem
 
     def _explained(self, raw: bytes, problem: msgspec.MsgspecError) -> LedgerDamaged:
-        """Why a commit can't be read: an unknown event is named."""
+        """The reason why a commit can't be read. Names an unknown event."""
         values = self._values(raw)
         if "aggregate" not in values and "case" in values:
             return LedgerDamaged(

@@ -57,9 +57,7 @@ def utc_now() -> datetime:
 
 
 Hiding = Callable[[Sequence[MatterId]], Awaitable[Callable[[str], str] | None]]
-"""Gives a function that masks everything known of these matters' reporters in a text; None when nothing is known. Implemented by
-`hub.privacy.vault.Vault.hiding`.
-"""
+"""Gives what masks all that is known of these matters' reporters in a text; None: nothing is (`hub.privacy.vault.Vault.hiding`)."""
 
 
 class Commits(Protocol):
@@ -188,10 +186,9 @@ class Desk(Generic[S, C, E]):
         """Do one command; returns when its commit is acknowledged.
 
         `command_id` makes the command idempotent per matter. With `strict` the same id with other content is refused. Without, it counts as
-        the same, because departments repeat feedback with a fresh time.
-
-        Raises TransitionRefused or InvalidInput (nothing changed), NotAllowed (no such matter), BusUnavailable (nobody knows whether it is
-        stored), LedgerConflict (too many lost races), Undecided (no answer of another matter within ten seconds).
+        the same, because departments repeat feedback with a fresh time. Raises TransitionRefused or InvalidInput (nothing changed),
+        NotAllowed (no such matter), BusUnavailable (nobody knows whether it is stored), LedgerConflict (too many lost races), Undecided (no
+        answer of another matter within ten seconds).
         """
         give_up = time.monotonic() + ANSWER_WITHIN
         while True:

@@ -62,7 +62,7 @@ class EntryFile:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Entry:
-    """One report as it came in. `area` (code) wins over `place_name`; without both the text is searched for a place name."""
+    """One report as it came in. `area` (code) wins over `place_name`. Without both, intake looks for a place name in the text."""
 
     channel: Channel
     title: str
@@ -134,7 +134,7 @@ def new_suffix(now: float, noise: bytes) -> str:
 
 
 class Classify(Protocol):
-    """What intake asks about a report without a category; texts are masked by then."""
+    """Classifies a report without a category. Its texts are masked by then."""
 
     def asks(self, case: CaseText) -> bool:
         """Whether a classifier would be asked."""

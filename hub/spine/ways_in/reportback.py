@@ -1,7 +1,7 @@
-"""Report-back: what departments' systems say and bring in, by callback or poll.
+"""Report-back: takes the feedback of departments' systems, and the cases they bring in, by callback or poll.
 
-Owns the poll loops, one hub's at a time, with their durable cursors. What units say goes to `Taking`, new matters go to intake.
-Called by the API; started by the composition root.
+Owns the poll loops, one hub's at a time, with their durable cursors. Feedback goes to `Taking`, new matters go to intake. Called by the
+API; started by the composition root.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class ReportBack:
         self._cursors = cursors
 
     async def run(self) -> None:
-        """Poll every adapter that can be polled, and work the queue of waiting reports, for ever."""
+        """Poll every adapter with polls, and work the queue of waiting feedback, for ever."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._taking.run(), name="waiting reports")
             polls: dict[DepartmentHere, asyncio.Task[None]] = {}

@@ -121,7 +121,7 @@ async def settle(request: Request, caller: Caller, *, fresh: bool) -> None:
 
 
 async def told_on(services: Services, outcome: Outcome[Any]) -> None:
-    """Wait until what was passed on to another matter can be read there, or for WAIT seconds: it arrives all the same."""
+    """Wait until readers see the commands passed on to another matter, at most WAIT seconds. They arrive all the same."""
     sequence = await services.desks.followed(outcome, WAIT)
     if sequence > outcome.sequence:
         await services.views.wait_for(sequence, WAIT)

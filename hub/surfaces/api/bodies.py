@@ -104,7 +104,7 @@ class KeyBody(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class ResendBody(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Why something is to be sent again. `again`: also what the department's system has already, under the same key."""
+    """Why to send it again. `again`: also a delivery that the department's system has already, under the same key."""
 
     example: ClassVar[Example] = {"reason": "我方系统已恢复，请重新推送"}
 

@@ -39,7 +39,7 @@ class _TooSlow(Exception):
 
 
 class Allowance:
-    """A bucket of `per_minute` for each name, all of it at once if need be, refilled steadily. No I/O; the clock is passed in."""
+    """A bucket of `per_minute` for each name, refilled steadily; all of it at once if need be. No I/O; the clock is passed in."""
 
     def __init__(self, per_minute: int, clock: Callable[[], float]) -> None:
         self._most = float(per_minute)
@@ -60,7 +60,7 @@ class Allowance:
         return 0.0 if allowed else (1 - left) / self._refill
 
     def give_back(self, name: str) -> None:
-        """Put one back that was taken in this name for another."""
+        """Put one back: it was taken in this name for another's request."""
         left, since = self._left.get(name, (self._most, self._clock()))
         self._left[name] = (min(self._most, left + 1), since)
 

@@ -46,7 +46,7 @@ REFUSAL_KEY = "hub.refusal"
 
 
 class FieldError(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """What is wrong with one field of the request; `field` is a path such as `contact.phone` or a parameter's name."""
+    """The fault of one field of the request. `field` is a path such as `contact.phone` or a parameter's name."""
 
     field: str
     message: str
@@ -122,7 +122,7 @@ _CODES = {
 
 
 def trace_id(scope: Mapping[str, object]) -> str:
-    """The request's trace id; a random one, which the log then has too, when nothing traces."""
+    """The request's trace id. When nothing traces, a random one that the log has, too."""
     known = scope.get(TRACE_KEY)
     if isinstance(known, str):
         return known

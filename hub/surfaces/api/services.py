@@ -1,4 +1,4 @@
-"""What the HTTP interface is given: the parts of the hub, as far as it uses them. The composition root fills it in."""
+"""The hub's parts that the HTTP interface uses. The composition root fills it in."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Instances:
 
 @dataclass(frozen=True, kw_only=True)
 class Upkeep:
-    """What keeps the two sides the same: repairs, reconciliation, catalogues, crosswalks."""
+    """The means to keep both sides the same: repairs, reconciliation, catalogues, crosswalks."""
 
     repairs: Repairs
     reconciliation: Reconciliation

@@ -67,7 +67,7 @@ def _add(app: typer.Typer, kind: str, path: str, struct: type[Command]) -> None:
 
 
 def told(command: str, id: str, answer: Any) -> str:
-    """One line on what a command came to."""
+    """One line on the result of a command."""
     values = answer if isinstance(answer, dict) else {}
     after = values.get("case", values.get("matter"))
     after = after if isinstance(after, dict) else {}
@@ -94,7 +94,7 @@ def _flag(name: str) -> str:
 
 
 def _shown(example: Mapping[str, object], fields: Iterable[FieldInfo]) -> Iterator[str]:
-    """What of the example has to be said: required fields, and whom a case goes to."""
+    """The necessary part of the example: required fields, and the case's receiver."""
     for field in fields:
         value = example.get(field.name)
         if isinstance(value, list):

@@ -31,7 +31,7 @@ _ALARMING: Final = frozenset({"dead", "uncertain", "refused", "urgent", "void"})
 
 
 def word(kind: str, value: object) -> str:
-    """The Chinese word for a stored one; levels may be numbers; an unknown one stays as it is."""
+    """The Chinese word for a stored one. Levels may be numbers. An unknown word stays as it is."""
     if value is None:
         return ""
     if kind == "level" and isinstance(value, int) and value in Level.__members__.values():

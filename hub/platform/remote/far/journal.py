@@ -110,7 +110,7 @@ class Journal:
             self._db.close()
 
     async def row(self, key: str) -> Row | None:
-        """What is known of a delivery."""
+        """The journal's record of a delivery."""
 
         def read(db: sqlite3.Connection) -> Row | None:
             found = db.execute(

@@ -50,7 +50,7 @@ SEND_AT_ONCE = 16
 
 @dataclass(frozen=True, kw_only=True)
 class Setup:
-    """What the process is told at start."""
+    """The process's input at start."""
 
     credentials: CredentialsFile
     instance: AdapterInstance
@@ -170,7 +170,7 @@ class Runner:
     # --- orders ---
 
     async def _take(self) -> None:
-        """Take orders, as many at once as the hub says; none while the department lets nobody in."""
+        """Take orders, as many at once as the hub's terms allow. Take none while the department lets nobody in."""
         assert self._bus is not None
         durable = durable_of(self.name)
         capacity = self._terms.concurrency
@@ -209,7 +209,7 @@ class Runner:
         return self._shut is not None or self._terms.paused or self._draining
 
     async def _one(self, delivery: Delivery) -> None:
-        """Carry one order out; whatever happens, it comes again unless it is done."""
+        """Carry one order out. Whatever happens, it comes again unless it is done."""
         self._step("fetched")
         try:
             event = decode_order(delivery.data)
@@ -373,7 +373,7 @@ class Runner:
     # --- signs of life ---
 
     async def _shut_out(self, _name: str, problem: HubError) -> None:
-        """The department does not let us in: nothing is taken until it does, or until an operator says so."""
+        """The department does not let us in. Take nothing until it does, or until an operator resumes the instance."""
         if self._shut is None and isinstance(problem, CredentialsRejected | Withdrawn):
             log.error("the department does not let us in", reason=problem.message, error=problem.code)
             self._shut = problem

@@ -26,7 +26,7 @@ class CredentialsList(Answer, frozen=True, kw_only=True):
 
 
 class IssuedCredentials(Answer, frozen=True, kw_only=True):
-    """The credentials file, this once, and what belongs into the configuration of a server of one's own (empty: nothing)."""
+    """The credentials file, this once, and its lines for the configuration of an operator's own server (empty: none)."""
 
     file: CredentialsFile
     server_configuration: str

@@ -80,7 +80,7 @@ class CanaryBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
 
 class WhyBody(Body, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Why; kept with the change. `untried`: without asking the department's system first; `sample`: with a sample assignment."""
+    """Why; kept with the change. `untried`: do not ask the department's system first. `sample`: try with a sample assignment."""
 
     example: ClassVar[Example] = {"note": "对方系统升级"}
 

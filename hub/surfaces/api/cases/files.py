@@ -1,6 +1,6 @@
-"""Attachments: taken by multipart upload, their type found by looking, given back as downloads only.
+"""Attachments: uploaded by multipart, typed by their content, given back as downloads only.
 
-Refuses more than 10 MiB, empty files and kinds of content nobody needs as evidence. A file can be read by who sees a case it belongs to.
+Refuses more than 10 MiB, empty files and kinds of content nobody needs as evidence. Whoever sees a file's case may read the file.
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ async def _before(services: Services, caller: Caller, command: Command) -> None:
 
 
 async def _after(services: Services, command: Command, outcome: Outcome[Case]) -> Outcome[Case]:
-    """A merge is answered by the other case, an erasure is done when the key is destroyed; both by reactions."""
+    """Wait for the other case's answer to a merge, and for the destruction of an erasure's key. Reactions do both."""
     match command:
         case Merge():
             return await _merged(services, command, outcome)

@@ -111,7 +111,7 @@ class Presenter:
         return items
 
     def unit_name(self, code: str | None) -> str | None:
-        """A unit's name; the code itself for one that is configured no more."""
+        """A unit's name. The code itself when the unit is no longer configured."""
         if code is None:
             return None
         unit = self._district.directory.get(code)

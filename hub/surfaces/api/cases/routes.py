@@ -145,9 +145,9 @@ async def contact(
 
 
 def _area_of(scope: str | None, body: ReportBody, district: District) -> str | None:
-    """Where a report without an area arose, for a token limited to a part: the place it names there, else that part itself.
+    """The area of a report without one, by a token limited to a part: the place it names there, else that part itself.
 
-    None: the token is for the whole district, intake looks. Raises InvalidInput for a place outside the scope.
+    None: the token is for the whole district, so intake looks. Raises InvalidInput for a place outside the scope.
     """
     if scope is None:
         return None

@@ -81,9 +81,9 @@ async def resend(
     body: Annotated[ResendBody, reads(ResendBody)],
     once: KeyHeader = None,
 ) -> Answered[CommandAnswer]:
-    """Under the same delivery key, so that nothing is filed twice: what is dead, refused or uncertain.
+    """Sends a dead, refused or uncertain delivery again. The delivery key stays the same, so that nothing is filed twice.
 
-    What the department's system has already only if the department itself asks with `again: true` and takes the same key once.
+    A delivery that the department's system has only if the department itself asks with `again: true` and takes the same key once.
     """
     folded, found = await _its_own(services, caller, key)
     if body.again and found.state not in STOPPED:

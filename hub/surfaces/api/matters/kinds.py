@@ -85,7 +85,7 @@ class Kind(Generic[V]):
     title: str
     answer: type[msgspec.Struct]
     show: Callable[[Showing, Folded[V], datetime | None], msgspec.Struct]
-    """How one matter looks to a caller; with the time of its last change where it comes from the read models."""
+    """One matter's presentation to a caller; with the time of its last change when it comes from the read models."""
     tell: Callable[[Showing, Folded[V], tuple[TimelineEntry, ...]], list[TimelineItem]]
     """Its story as far as the caller may know it."""
     change: Callable[[V, Caller], dict[str, object]]
@@ -252,9 +252,7 @@ def _readers(kind: Kind[Any]) -> tuple[Any, Any, Any]:
 
 def _endpoint(kind: Kind[Any], command: type[Command], name: str) -> Callable[..., Awaitable[Response]]:
     async def known(services: ServicesHere, caller: CallerHere, id: str) -> Folded[Any]:
-        """The matter, for a caller who sees it and may give the command. Runs before the body is checked, so others learn nothing of its
-        faults.
-        """
+        """The matter, for a caller who sees it and may give the command. Runs before the body is read, so others learn nothing of it."""
         folded = caller.must_see(await services.desks.load(id))
         file_under(id)
         caller.may_command(kind, name)
@@ -285,7 +283,7 @@ def _endpoint(kind: Kind[Any], command: type[Command], name: str) -> Callable[..
 async def execute(
     services: Services, kind: Kind[V], caller: Caller, folded: Folded[V], command: Command, key: str | None
 ) -> Outcome[V]:
-    """Do a command, and wait for what it sets off where its kind says so."""
+    """Do a command. Wait for its effects on other matters where the kind says so."""
     await kind.before(services, caller, command)
     outcome = await services.desks.execute(
         folded.id, command, actor=caller.actor, command_id=command_id(caller, key), cause=folded.last_trace

@@ -44,9 +44,8 @@ _TOLD = ("assignment", "unit", "role", "level", "cause", "kind", "action", "atte
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
-    """One commit: its events, its `matter` of a kind (`aggregate`), and the state after it.
-
-    Each kind adds fields of its own (a case its stage, title, category, severity, holder and attention).
+    """One commit: its events, its `matter` of a kind (`aggregate`), and the state after it. Each kind adds fields of its own (a case its
+    stage, title, category, severity, holder and attention).
     """
 
     sequence: int
@@ -82,7 +81,7 @@ async def changes(
     start = int(last_event_id) if last_event_id is not None else after
     if start is None:
         start = await services.ledger.last_sequence()
-    # Nothing is awaited from here until the stream is counted: many that come at once are not more than may be.
+    # # No await from here until the stream is counted. Else many that come at once would pass the limit.
     streams: Counter[str] = request.app.state.streams
     if streams[caller.token.id] >= MOST_OF_ONE:
         raise Failure(429, "rate_limited", f"At most {MOST_OF_ONE} streams with one token.", headers={"Retry-After": "5"})
@@ -147,7 +146,7 @@ async def _events(services: Services, caller: Caller, after: int, heartbeat: flo
 
 
 async def _still_valid(services: Services, caller: Caller) -> bool:
-    """Whether the stream's token was not revoked since; a bus that is away ends no stream."""
+    """Whether the stream's token is still valid. While the bus is away no stream ends."""
     try:
         return await services.tokens.holds(caller.token.id)
     except BusUnavailable:

@@ -43,9 +43,9 @@ class Happened:
 
 @dataclass(frozen=True)
 class Published:
-    """The cases that one visitor may read. `source`: of those that came in at the mount; `own`: how the visitor's refs there begin.
+    """The cases that one visitor may read. `source`: that of the mount's cases. `own`: the beginning of this visitor's refs there.
 
-    `scope` is what its key may see beyond what everybody may; None: nothing.
+    `scope`: what its key lets it see beyond everybody's; None: nothing.
     """
 
     views: Views

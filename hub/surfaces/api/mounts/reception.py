@@ -80,7 +80,7 @@ class MountReception:
         return Allowance(per_minute, time.monotonic).take
 
     def wrote(self, sequence: int) -> None:
-        """What was written at this mount is seen at it."""
+        """Note the mount's last write, so that its readers wait for it."""
         self._written = max(self._written, sequence)
 
     async def settle(self) -> None:
@@ -228,7 +228,7 @@ class MountVisitor:
         return self._brought(case) or (self._caller is not None and self._reads(case) and self._caller.handles(case))
 
     def _withheld(self, case: Case) -> bool:
-        """Text and place of sensitive cases, and of cases that were reported elsewhere, are not for everybody."""
+        """Whether text and place are withheld: of sensitive cases, and of cases reported elsewhere."""
         if self._reads(case):
             return False
         return self._published.sensitive(case) or not (self._published.publishing.everything or self._came_here(case))

@@ -107,7 +107,7 @@ class Caller:
             raise Failure(403, "forbidden", f"The role {self.token.role.value} may not do this.")
 
     def require_everywhere(self) -> None:
-        """Raises Failure(403) for a token limited to a part of the district: what it would do touches all of it."""
+        """Raises Failure(403) for a token limited to a part of the district, because the action touches all of it."""
         if self.scope.area is not None:
             raise Failure(403, "forbidden", "This concerns the whole district; the token is limited to a part of it.")
 
@@ -142,7 +142,7 @@ class Caller:
 
 
 def services_of(request: Request) -> Services:
-    """The services the app was made with."""
+    """The app's services."""
     return cast("Services", request.app.state.services)
 
 

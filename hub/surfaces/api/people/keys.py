@@ -1,4 +1,4 @@
-"""Departments' own keys: a department issues, lists and revokes keys of its own unit, never wider than the token it asks with.
+"""Departments' own keys. A department issues, lists and revokes keys of its own unit, never wider than its own token.
 
 A key is a token of the role department with scopes. Administrators do the same for every department of their area.
 """

@@ -92,7 +92,7 @@ async def revoke(services: ServicesHere, caller: Admin, id: Annotated[str, Path(
 
 
 def token_fields(token: Token) -> dict[str, Any]:
-    """What is shown of a token: everything but its secret."""
+    """A token for display: everything but its secret."""
     return {
         "id": token.id,
         "name": token.name,

@@ -101,14 +101,14 @@ class Bucket(Protocol):
         """Remove."""
 
     async def entries(self, pattern: str = ">") -> Mapping[str, StoredValue]:
-        """Every value whose key fits."""
+        """Every value with a fitting key."""
 
     def changes(self, keys: str, *, after: int = 0, live: bool = True) -> AsyncIterator[Change]:
         """What the keys of a pattern hold, then every change, behind a revision."""
 
 
 class Tokens:
-    """The tokens of a bus, in a bucket by the hash of their secret. `connected`: whether what others change is heard right now."""
+    """The tokens of a bus, in a bucket by the hash of their secret. `connected`: whether this hub hears others' changes right now."""
 
     def __init__(
         self,
@@ -157,7 +157,7 @@ class Tokens:
             ends.set()
 
     def _remembered(self, key: str) -> tuple[Token, int] | None:
-        """What is known of a token, as long as it is certain that a revocation would have been heard."""
+        """The token as remembered, while a revocation would certainly have been heard."""
         now = self._clock()
         if self._connected():
             self._heard_at = now
@@ -229,9 +229,7 @@ class Tokens:
         return None if token is None or token.expired(self._now()) else token
 
     async def _note_use(self, key: str, token: Token, revision: int) -> None:
-        """Bring `last_used_at` up, at most once an hour. It writes over the revision it read, so that a token revoked meanwhile stays
-        revoked.
-        """
+        """Bring `last_used_at` up, at most once an hour. Writes only over the revision it read, so a revocation meanwhile stands."""
         now = self._now()
         if token.expired(now) or (token.last_used_at is not None and now - token.last_used_at < USED_WITHIN):
             return
@@ -243,7 +241,7 @@ class Tokens:
                 self._known[key] = used, noted
 
     async def holds(self, id: str) -> bool:
-        """Whether a token that was found earlier is still one."""
+        """Whether an earlier found token is still valid."""
         for key in [key for key in self._known if _id_of(key) == id] or await self._bucket.entries(f"{id}.*"):
             known = self._remembered(key) or await self._stored(key)
             if known is not None:

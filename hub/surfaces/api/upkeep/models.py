@@ -1,4 +1,4 @@
-"""What the routes of repairs, reconciliation, catalogues and crosswalks read and answer; also for the OpenAPI document."""
+"""Bodies and answers of the routes of repairs, reconciliation, catalogues and crosswalks; also for the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class AcceptCatalogueBody(Body, frozen=True, forbid_unknown_fields=True, kw_only
 
 
 class CrosswalkBody(Tables, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Tables of a crosswalk; one that is not given stays. `untried`: without asking the department's system first."""
+    """Tables of a crosswalk; a missing one stays. `untried`: do not ask the department's system first."""
 
     example: ClassVar[Example] = {
         "statuses": {"已转派": "progress"},
@@ -99,7 +99,7 @@ class CrosswalkAnswer(Answer, frozen=True, kw_only=True):
 
 
 class DryRunAnswer(Answer, frozen=True, kw_only=True):
-    """What another crosswalk would have made of the words heard and the cases handled so far; nothing is changed."""
+    """The words heard and cases handled so far, as another crosswalk would have taken them. Changes nothing."""
 
     adapter: str
     words: list[WordChange]

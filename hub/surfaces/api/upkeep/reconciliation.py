@@ -54,7 +54,7 @@ async def reconcile(services: ServicesHere, caller: DistrictRunner, name: NamePa
 
 @router.get("/catalogue", summary="The department's categories")
 async def catalogue(services: ServicesHere, caller: DistrictRunner, name: NamePath) -> Answered[CatalogueAnswer]:
-    """The accepted ones, and what came, went and changed its name since; read with every reconciliation."""
+    """The accepted categories, and those added, removed and renamed since. Every reconciliation reads them anew."""
     return answer(await _catalogue(_of(services), name))
 
 
@@ -94,7 +94,7 @@ async def dry_run(
     name: NamePath,
     body: Annotated[CrosswalkBody, reads(CrosswalkBody)],
 ) -> Answered[DryRunAnswer]:
-    """What would have come out differently for the words heard and the cases handled so far; nothing is changed."""
+    """What the words heard and the cases handled so far would have become. Changes nothing."""
     upkeep = _of(services)
     found = await upkeep.crosswalks.dry_run(name, _tables(body))
     return answer(alike(DryRunAnswer, found))
@@ -114,7 +114,7 @@ async def change(
     upkeep = _of(services)
     if services.instances is None:
         raise NotAllowed("no instances to change here")
-    await upkeep.crosswalks.dry_run(name, _tables(body))  # refuses what it can't read before anything is changed
+    await upkeep.crosswalks.dry_run(name, _tables(body))  # # refuses unreadable tables before anything changes
     patch = Patch(statuses=body.statuses, categories=body.categories, fields=body.fields)
     by = By(actor=caller.actor, note=mask_text(body.note), untried=body.untried)
     await services.instances.registration.change(name, patch, by)

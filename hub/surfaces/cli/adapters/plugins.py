@@ -123,7 +123,7 @@ def _checked() -> list[dict[str, Any]]:
 
 
 def _distributions() -> Iterator[tuple[str, str]]:
-    """Top-level package → distribution and version, of what is installed as a plugin."""
+    """Top-level package → distribution and version, of every installed plugin."""
     from hub.hookspecs import PROJECT
 
     for entry in entry_points(group=PROJECT):

@@ -162,7 +162,7 @@ def _without_a_hub(
 
 
 def _simulator(settings: Mapping[str, object]) -> str:
-    """Where the simulator listens, by the first setting that is an address of this machine; raises Failure."""
+    """The simulator's address: the first setting that is an address of this machine. Raises Failure."""
     for value in settings.values():
         parts = urlsplit(value) if isinstance(value, str) and value.startswith(("http://", "https://")) else None
         if parts is not None and parts.hostname in ("127.0.0.1", "localhost", "::1"):
