@@ -115,7 +115,7 @@ class FeedbackKind(StrEnum):
 
 
 class ReportedFile(Value, frozen=True, omit_defaults=True, kw_only=True, forbid_unknown_fields=True):
-    """A file that came with a report or feedback, e.g. a photo. A file above 10 MiB is left out."""
+    """A file that came with feedback or a new case, e.g. a photo. A file above 10 MiB is left out."""
 
     name: Annotated[str, Meta(max_length=1000)]
     media_type: Annotated[str, Meta(max_length=200)]

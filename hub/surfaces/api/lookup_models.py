@@ -110,7 +110,7 @@ class Published(Answer, frozen=True, kw_only=True):
 
 
 class Myself(Answer, frozen=True, kw_only=True):
-    """Who the token is, what it sees and may do, and the zone times are shown in."""
+    """The token's name, its view and its rights, and the time zone of answers."""
 
     name: str
     role: str

@@ -15,10 +15,10 @@ from hub.surfaces.api.models import Answer
 
 
 class AdapterAnswer(Answer, frozen=True, kw_only=True):
-    """How an adapter instance stands. `state`: running, paused, draining, drained, failed, disabled; `breaker`: closed, open, half_open.
+    """An adapter instance's state. `state`: running, paused, draining, drained, failed, disabled; `breaker`: closed, open, half_open.
 
-    `settings_version` 0: as in config/adapters.yaml; `candidate_version`: settings on trial for a part of the cases; `tier`: on the
-    quality scale.
+    `settings_version` 0: as in config/adapters.yaml. `candidate_version`: settings on trial for a part of the cases. `tier`: the place on
+    the quality scale.
     """
 
     name: str

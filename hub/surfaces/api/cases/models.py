@@ -101,7 +101,7 @@ class CaseItem(Answer, frozen=True, kw_only=True):
 
 
 class CaseAnswer(CaseItem, frozen=True, kw_only=True):
-    """One case with all that is open about it. `merging`: the case that was asked to take this one and has not answered yet."""
+    """One case with everything open about it. `merging`: the case asked to take this one, until it answers."""
 
     text: str
     has_contact: bool
@@ -138,10 +138,10 @@ class CaseList(Answer, frozen=True, kw_only=True):
 
 
 class CommandAnswer(Answer, frozen=True, kw_only=True):
-    """What a command came to: its events by name, and the case after it. `repeated`: it was done before under the same key.
+    """The result of a command: its events by name, and the case after it. `repeated`: it was done before under the same key.
 
-    `attached`: the report belongs to a notice that was there already; `case` is that one. After an erasure `files_destroyed` are the
-    report's own files (SHA-256), `files_kept` what is left: added later by others.
+    `attached`: the report belongs to an earlier notice; `case` is that one. After an erasure `files_destroyed` are the report's own files
+    (SHA-256); `files_kept` are the rest, which others added later.
     """
 
     case: CaseAnswer

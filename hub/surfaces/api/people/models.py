@@ -23,7 +23,7 @@ class TokenAnswer(Answer, frozen=True, kw_only=True):
 
 
 class IssuedToken(TokenAnswer, frozen=True, kw_only=True):
-    """A new token; `token` is shown this once."""
+    """A new token; `token` is shown only this once."""
 
     token: str
 
