@@ -99,7 +99,10 @@ class MemoryAdapters:
         ]
 
     async def of(self, name: str) -> AdapterStatus:
-        return next(one for one in await self.all() if one.name == name)
+        for one in await self.all():
+            if one.name == name:
+                return one
+        raise NotAllowed("no such adapter", subject=name)
 
     async def pause(self, name: str, reason: str) -> None:
         if name != "police":
