@@ -5,11 +5,14 @@ Read once by the composition root and the CLI; nothing else reads the environmen
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from hub.errors import ConfigError
 
 
 class NatsSettings(BaseModel):
@@ -94,4 +97,8 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """The command line before the environment before `hub.toml` in the data directory (which the first two name)."""
         data = Path(str({**env_settings(), **init_settings()}.get("data", "data")))
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=data / "hub.toml")
+        try:
+            of_file = TomlConfigSettingsSource(settings_cls, toml_file=data / "hub.toml")
+        except tomllib.TOMLDecodeError as problem:
+            raise ConfigError(f"not readable as TOML: {problem}", file=str(data / "hub.toml")) from problem
+        return init_settings, env_settings, of_file

@@ -25,6 +25,8 @@ _LOADER: type[yaml.SafeLoader] | type[yaml.CSafeLoader] = getattr(yaml, "CSafeLo
 Place = tuple[str | int, ...]
 """The way from a document's root, or from a value, to what lies inside: keys and list positions."""
 
+MOST_NESTED: Final = 50
+"""Levels of a file; the deepest one here has six."""
 MISSING: Final = object()
 """Stands for an entry that has to be there and is not; no form takes it."""
 
@@ -69,6 +71,18 @@ class Scalar(str):
     kind: str
 
 
+def _check_depth(text: str) -> None:
+    """Raises YAMLError for a text nested so deeply that reading it would end the process: libyaml composes by recursion, in C."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_LOADER):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > MOST_NESTED:
+                raise yaml.MarkedYAMLError(problem=f"nested deeper than {MOST_NESTED}", problem_mark=event.start_mark)  # type: ignore[arg-type]
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+
+
 class Document:
     """One YAML document: its content as plain mappings, lists and texts, and where each thing stands.
 
@@ -80,6 +94,8 @@ class Document:
         self._problems = problems
         self._root: yaml.Node | None = None
         try:
+            if text is not None:
+                _check_depth(text)
             self._root = yaml.compose(text, Loader=_LOADER) if text is not None else None
             if text is not None and self._root is None:
                 problems.append(ConfigError("the file is empty", file=file, line=1))

@@ -76,14 +76,20 @@ def reworded(value: S, change: Callable[[str], str]) -> S:
             fresh: object = change(found) if written else found
         elif isinstance(found, msgspec.Struct):
             fresh = reworded(found, change)
-        elif isinstance(found, tuple) and found and isinstance(found[0], msgspec.Struct):
-            items = tuple(reworded(item, change) for item in found)
+        elif isinstance(found, tuple):
+            items = tuple(_item_reworded(item, change, written=written) for item in found)
             fresh = items if any(one is not other for one, other in zip(items, found, strict=True)) else found
         else:
             continue
         if fresh is not found and fresh != found:
             changes[name] = fresh
     return msgspec.structs.replace(value, **changes) if changes else value
+
+
+def _item_reworded(item: Any, change: Callable[[str], str], *, written: bool) -> Any:
+    if isinstance(item, msgspec.Struct):
+        return reworded(item, change)
+    return change(item) if written and isinstance(item, str) else item
 
 
 def _fields(kind: type[msgspec.Struct]) -> tuple[inspect.Field, ...]:
@@ -104,12 +110,16 @@ def _texts(found: inspect.Type, path: str, declared: Mapping[str, Any]) -> Itera
         case inspect.UnionType():
             for one in found.types:
                 yield from _texts(one, path, declared)
-        case inspect.VarTupleType():
-            yield from _texts(found.item_type, path, declared)
+        case inspect.VarTupleType(item_type=inspect.StructType() | inspect.StrType() | inspect.Metadata() as item):
+            yield from _texts(item, path, declared)
         case inspect.StructType():
             for field in found.fields:
                 yield from _texts(field.type, f"{path}.{field.name}", declared)
-        case inspect.DictType() | inspect.ListType() | inspect.TupleType() | inspect.AnyType() | inspect.RawType():
+        case inspect.BoolType() | inspect.IntType() | inspect.FloatType() | inspect.EnumType() | inspect.LiteralType():
+            pass
+        case inspect.DateTimeType() | inspect.DateType() | inspect.TimeDeltaType() | inspect.NoneType():
+            pass
+        case _:
             raise ValueError(
                 f"{path}: no form describes such a field; use a text, a number, a choice, a time or a tuple of those"
             )

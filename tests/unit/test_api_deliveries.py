@@ -54,13 +54,13 @@ async def log(world: World, who: str = "admin", **query: Any) -> list[str]:
 
 def idempotent(world: World, *, capable: bool) -> None:
     """Whether the police's adapter says that it takes the same key once."""
-    known = world.adapters.statuses
+    known = world.adapters.all
 
-    async def statuses() -> list[AdapterStatus]:
+    async def all_of_them() -> list[AdapterStatus]:
         found = ("lookup", "idempotent") if capable else ("lookup",)
         return [replace(status, capabilities=found) for status in await known()]
 
-    world.adapters.statuses = statuses  # type: ignore[method-assign]
+    world.adapters.all = all_of_them  # type: ignore[method-assign]
 
 
 async def test_delivery_tells_every_attempt_with_time_outcome_and_status(world: World) -> None:

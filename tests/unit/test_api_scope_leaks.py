@@ -9,12 +9,16 @@ import msgspec
 import pytest
 
 from hub.model.actors import SYSTEM, Actor
+from hub.model.aggregate import MatterId
 from hub.model.assignments.commands import RecordEffect
+from hub.model.case import CASE
+from hub.model.case.commands import Comment
+from hub.model.case.events import Commented
 from hub.model.case.state import CaseId
 from hub.observing import telemetry
 from hub.observing.store import SpanStore
 from hub.settings import Settings
-from hub.spine.ledger.desk import Outcome
+from hub.spine.ledger.desk import Desk, Outcome
 from hub.spine.ways_in.intake import Entry
 from hub.surfaces.api.cases.kind import CASE_KIND
 from hub.surfaces.api.cases.present import Presenter
@@ -167,3 +171,16 @@ async def test_search_for_nothing_is_refused_naming_the_field(world: World, path
     answer = await world.client.get(path, params={"q": words}, headers=world.as_("admin"))
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["field"] == "q"
+
+
+async def test_a_name_that_came_by_a_merge_is_masked_by_a_hub_that_has_not_heard_of_it(world: World) -> None:
+    into = await world.report(contact={"name": "慕容雪", "phone": "13800000001"}, key="a")
+    gone = await world.report(contact={"name": "诸葛亮", "phone": "13800000002"}, key="z", text="另一件", place="别处")
+    other = Desk(CASE, world.ledger, lambda: world.district.policy.rules, clock=world.clock, hiding=world.vault.hiding)
+    await other.known(MatterId(str(into["id"])))  # before the merge
+    answer = await world.client.post(f"/cases/{gone['id']}/merge", json={"into": into["id"]}, headers=world.as_("admin"))
+    assert answer.status_code == 200, answer.text
+    outcome = await other.execute(MatterId(str(into["id"])), Comment(text="诸葛亮来电催办"), actor=SYSTEM)
+    (event,) = outcome.events
+    assert isinstance(event, Commented)
+    assert event.text == "诸葛**来电催办"

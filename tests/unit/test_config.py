@@ -289,3 +289,11 @@ WORDS = """  parks:
       categories: {P01: LH}
       fields: {title: bt}
 """
+
+
+@pytest.mark.parametrize("text", ["[" * 50_000, "[" * 1_500 + "]" * 1_500, "{a: " * 3_000, "- " * 4_000 + "x"])
+def test_a_file_nested_without_end_is_a_mistake_and_not_the_end_of_the_process(directory: Path, text: str) -> None:
+    (directory / "policy" / "ladder.yaml").write_text(text, encoding="utf-8")
+    problem = check_district(directory, {}).problems[0]
+    assert (problem.file, problem.line) == ("policy/ladder.yaml", 1)
+    assert "nested deeper than 50" in problem.reason

@@ -58,9 +58,37 @@ class Summed(Command, frozen=True, tag="summed"):
     by: SaidBy | None = None
 
 
+class Listed(Command, frozen=True, tag="listed"):
+    """Several remarks at once."""
+
+    form = FORM
+    remarks: tuple[Prose, ...]
+
+
+class Hidden(Command, frozen=True, tag="hidden"):
+    """A set: nobody would mask what is in it."""
+
+    remarks: frozenset[Prose]
+
+
+class Nested(Command, frozen=True, tag="nested"):
+    """Lists of lists."""
+
+    remarks: tuple[tuple[Prose, ...], ...]
+
+
+class Bytes(Command, frozen=True, tag="bytes"):
+    """Bytes can hold anything."""
+
+    content: bytes
+
+
 @pytest.mark.parametrize(
     ("command", "says"),
     [
+        (Hidden, "Hidden.remarks: no form describes such a field"),
+        (Nested, "Nested.remarks: no form describes such a field"),
+        (Bytes, "Bytes.content: no form describes such a field"),
         (Undeclared, "Undeclared.summary: a text of no kind"),
         (Endless, "Endless.summary: what people may fill in has to have a greatest length"),
         (Loose, "Loose.values: no form describes such a field"),
@@ -69,6 +97,10 @@ class Summed(Command, frozen=True, tag="summed"):
 def test_an_aggregate_refuses_a_command_that_says_too_little_of_a_field(command: Any, says: str) -> None:
     with pytest.raises(ValueError, match=says):
         replace(CASE, commands=(*CASE.commands, command))
+
+
+def test_each_text_of_several_is_masked() -> None:
+    assert reworded(Listed(remarks=("secret", "fine")), lambda text: text.replace("secret", "***")).remarks == ("***", "fine")
 
 
 def test_what_only_the_hub_says_needs_no_greatest_length() -> None:

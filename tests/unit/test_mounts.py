@@ -15,7 +15,7 @@ from starlette.types import ASGIApp
 from hub import Channel, IncomingCase, InvalidInput, Mount, MountSettings, NotAllowed, Publishing, Reception
 from hub.errors import ConfigError, PluginError
 from hub.platform.adapters.mounts import configured
-from hub.platform.adapters.plugins import Plugins
+from hub.platform.adapters.plugins import Plugins, _check_mount
 from hub.settings import ApiSettings, Settings
 from tests.unit.api_world import START, World
 from tests.unit.test_plugins import install, installed
@@ -44,7 +44,7 @@ def lamps(reception: Reception, settings: LampSettings) -> ASGIApp:
     async def judge(request: Request) -> Response:
         visitor = await reception.visitor(request.scope, request.headers.get("x-key"), Publishing())
         assert visitor is not None
-        await visitor.comment(request.path_params["case"], "k", "还是不亮")
+        await visitor.comment(request.path_params["case"], "k", (await request.body()).decode() or "还是不亮")
         return PlainTextResponse(settings.colour)
 
     routes = [Route("/reports", report, methods=["POST"]), Route("/{case}/word", judge, methods=["POST"])]
@@ -207,3 +207,22 @@ def test_routes_without_a_proper_name_are_refused(installed: Path) -> None:
     install(installed, "six", WITH_ROUTES.replace("NAME", "a/b"))
     with pytest.raises(PluginError, match="lower-case letters, digits and _"):
         Plugins()
+
+
+async def test_what_a_mount_brings_in_keeps_the_contracts_bounds(world: World) -> None:
+    answer = await post(world, "reports", f"{'1' * 600} 路灯不亮", "street")
+    assert answer.status_code == 422, answer.text
+    assert "length <= 500" in answer.text
+    (case, _) = (await post(world, "reports", "1 路灯不亮", "street")).json()
+    answer = await post(world, f"{case}/word", "长" * 2_001, "street")
+    assert answer.status_code == 422
+    assert "at most 2000 characters" in answer.text
+
+
+@pytest.mark.parametrize(
+    "mount",
+    [Mount(name="lamps", build=lamps, settings=5), Mount(name="lamps", build=None, settings=LampSettings)],  # type: ignore[arg-type]
+)
+def test_routes_without_settings_or_a_builder_are_refused_by_name(mount: Mount[Any]) -> None:
+    with pytest.raises(PluginError, match="the routes lamps need a class of settings and a function"):
+        _check_mount(mount, {})

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from hub.errors import ConfigError
 from hub.settings import Settings
 
 
@@ -35,3 +36,9 @@ def test_a_misspelt_setting_is_refused(tmp_path: Path) -> None:
 
 def test_a_secret_is_never_printed(tmp_path: Path) -> None:
     assert "hub_secret" not in repr(Settings(data=tmp_path, token="hub_secret"))
+
+
+def test_a_file_that_is_no_toml_is_named(tmp_path: Path) -> None:
+    (tmp_path / "hub.toml").write_text("x = [1")
+    with pytest.raises(ConfigError, match=r"hub\.toml: not readable as TOML"):
+        Settings(data=tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
 log = structlog.get_logger("hub.plugins")
+
+_MEDIA_TYPE = re.compile(r"[\x20-\x7e]{1,200}")
+"""What may go into a header."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,9 @@ def configured(mounts: Sequence[Mount[Any]], given: Mapping[str, object]) -> tup
             first = problem.errors(include_input=False, include_url=False)[0]
             key = ".".join(("routes", name, *(str(part) for part in first["loc"])))
             raise ConfigError(first["msg"], key=key) from problem
+        except Exception as problem:  # a validator is the plugin's code
+            reason = f"the settings of the routes {name} can't be read: {type(problem).__name__}: {problem}"
+            raise PluginError(reason, subject=name) from problem
         found.append(Mounted(mount, settings))
     return tuple(found)
 
@@ -65,7 +72,10 @@ def refusal_of(mount: Mount[Any]) -> Callable[[str, int, str], tuple[str, bytes]
 
     def said(path: str, status: int, detail: str) -> tuple[str, bytes] | None:
         try:
-            return own(path, status, detail)
+            media_type, body = own(path, status, detail)
+            if not isinstance(body, bytes) or not _MEDIA_TYPE.fullmatch(media_type):
+                raise TypeError("a media type and bytes are expected")
+            return media_type, body
         except Exception as problem:
             log.error("refusal failed", routes=mount.name, error=type(problem).__name__, exc_info=problem)
             return None

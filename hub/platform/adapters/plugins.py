@@ -29,6 +29,7 @@ from hub.contract import (
     IntakeChannel,
     Manifest,
     Mount,
+    MountSettings,
     Notifier,
     Plugin,
 )
@@ -203,8 +204,14 @@ def _check_page(page: object, known: Mapping[str, ConsolePage]) -> ConsolePage:
 
 
 def _check_mount(mount: object, known: Mapping[str, Mount[Any]]) -> Mount[Any]:
-    if not isinstance(mount, Mount) or not _ROUTES.fullmatch(mount.name):
-        raise PluginError(f"not routes with a name of lower-case letters, digits and _: {mount!r:.100}", subject="hub_routes")
+    if type(mount) is not Mount or type(mount.name) is not str or not _ROUTES.fullmatch(mount.name):
+        raise PluginError(
+            f"not routes with a name of lower-case letters, digits and _: a {type(mount).__name__}", subject="hub_routes"
+        )
+    if not isinstance(mount.settings, type) or not issubclass(mount.settings, MountSettings) or not callable(mount.build):
+        raise PluginError(
+            f"the routes {mount.name} need a class of settings and a function that builds them", subject=mount.name
+        )
     if mount.name in known:
         raise PluginError(f"two plugins bring routes named {mount.name}", subject=mount.name)
     return mount

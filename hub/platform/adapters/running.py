@@ -245,7 +245,7 @@ class Running(Instance):
     async def ask_health(self) -> Health:
         """Ask the departmental system; raises the hub's errors, for a trial to show."""
         found = await self._call("health", self._plugin.health())
-        return found if isinstance(found, Health) else Health(ok=False, detail=f"health gave a {type(found).__name__}")
+        return self._sound("health", soundness.health, found)
 
     async def diagnostics(self) -> Mapping[str, object]:
         """The plugin's own facts, secrets blotted out; never raises."""
@@ -256,7 +256,10 @@ class Running(Instance):
         if not isinstance(found, Mapping):
             return {"error": f"diagnostics gave a {type(found).__name__}"}
         hidden = secrets_of(self._plugin.settings)
-        blotted: Mapping[str, object] = _blot(dict(found), hidden)
+        try:
+            blotted: Mapping[str, object] = self._sound("diagnostics", lambda facts: _blot(facts, hidden), found)
+        except AdapterFault as problem:
+            return {"error": problem.message}
         return blotted
 
     async def parse_callback(self, request: CallbackRequest) -> Brought:

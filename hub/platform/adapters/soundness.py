@@ -21,6 +21,7 @@ from hub.contract import (
     Contact,
     Feedback,
     FeedbackKind,
+    Health,
     IncomingCase,
     Poll,
     Receipt,
@@ -44,7 +45,7 @@ LONGEST = timedelta(days=365)
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 """NUL and halves of surrogate pairs: neither JSON in UTF-8 nor every database holds them."""
 _AS_THEY_ARE = frozenset({NoneType, bool, int, float, bytes})
-_VALUES = frozenset({Audit, Contact, IncomingCase, Receipt, Feedback, ReportedFile, Standing, Suggestion})
+_VALUES = frozenset({Audit, Contact, Health, IncomingCase, Receipt, Feedback, ReportedFile, Standing, Suggestion})
 _Catalogue = dict[Annotated[str, Meta(min_length=1, max_length=200)], Annotated[str, Meta(max_length=500)]]
 
 
@@ -56,6 +57,11 @@ def receipt(found: object) -> Receipt:
 def suggestion(found: object) -> Suggestion:
     """A classifier's suggestion, every field checked."""
     return _sound(found, Suggestion)
+
+
+def health(found: object) -> Health:
+    """What a plugin says of its department's health, every field checked."""
+    return _sound(found, Health)
 
 
 def items(found: object) -> Sequence[object]:

@@ -208,9 +208,13 @@ class Desk(Generic[S, C, E]):
             fresh = before is None
             if before is None and type(command) not in self.aggregate.opens:
                 before = await self._reload(id)
-            command = await self._worded(command, before)
+            given, worded_for = command, before
+            command = await self._worded(given, before)
             content = command_digest(command)
             for _ in range(_TRIES):
+                if before is not worded_for:  # it was read anew: whose names may not stand in it may have changed
+                    command, worded_for = await self._worded(given, before), before
+                    content = command_digest(command)
                 if before is not None and (earlier := before.commands.get(identity)) is not None:
                     if strict and earlier.digest != content:
                         raise InvalidInput("the same key came with another content", subject="Idempotency-Key")

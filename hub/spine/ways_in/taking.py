@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -51,6 +52,8 @@ log = structlog.get_logger("hub.reportback")
 DURABLE = "waiting-feedback"
 KEEP_TRYING = timedelta(days=3)
 """How long it waits for its case before it is put aside for an operator."""
+_MEDIA_TYPE = re.compile(r"[a-z]{1,20}/[A-Za-z0-9.+-]{1,80}")
+"""What may stand as a file's type: the department's word, and it goes into the ledger as it is."""
 MOST_FILE = 10 * 1024 * 1024
 MOST_BY = 100
 MOST_NOTE = 2000
@@ -262,7 +265,7 @@ class Taking:
             stored.append(
                 Attachment(
                     name=mask_file_name(file.name) or "file",
-                    media_type=file.media_type[:100],
+                    media_type=file.media_type if _MEDIA_TYPE.fullmatch(file.media_type) else "application/octet-stream",
                     size=len(file.content),
                     sha256=digest,
                 )

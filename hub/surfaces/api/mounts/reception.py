@@ -25,7 +25,9 @@ from hub.model.district.areas import within
 from hub.model.limits.state import DeadlineKind
 from hub.model.records import ASKS_ITSELF, Attachment
 from hub.model.rights import KeyScope
+from hub.model.texts import MOST_PROSE
 from hub.model.words import NEWS, STANDINGS
+from hub.platform.adapters import soundness
 from hub.privacy.masks import mask_text
 from hub.spine.ways_in.intake import EntryFile, entry_of
 from hub.surfaces.api.answers import WAIT, told_on
@@ -131,7 +133,8 @@ class MountVisitor:
         """Open one case for a `ref`, or join the report to one."""
         if self._caller is not None and not self.may(KeyScope.CASES_REPORT):
             raise NotAllowed("the key may not report")
-        entry = entry_of(self._reception.source, msgspec.structs.replace(case, ref=f"{self.id}/{case.ref}"))
+        checked = _checked(case)
+        entry = entry_of(self._reception.source, msgspec.structs.replace(checked, ref=f"{self.id}/{checked.ref}"))
         actor = self._system(ANONYMOUS) if self._caller is None else self._caller.actor
         outcome = await self._services.intake.report(dataclasses.replace(entry, files=tuple(map(_taken, files))), actor=actor)
         self._reception.wrote(outcome.sequence)
@@ -170,14 +173,14 @@ class MountVisitor:
         """Put a remark on a case, once."""
         folded, command = await self._asked_for(case, key)
         if command not in folded.commands:
-            await self._do(folded, Comment(text=mask_text(text)), command)
+            await self._do(folded, Comment(text=_remark(text)), command)
 
     async def judge(self, case: str, key: str, *, solved: bool, note: str) -> bool:
         """Take the reporter's word on the result, once."""
         folded, command = await self._asked_for(case, key)
         if command in folded.commands:
             return True
-        word = _word(folded.state.stage, mask_text(note), solved=solved) if self._brought(folded.state) else None
+        word = _word(folded.state.stage, _remark(note), solved=solved) if self._brought(folded.state) else None
         if word is None:
             return False
         await self._do(folded, word, command)
@@ -281,6 +284,23 @@ class MountVisitor:
                 at=item.at,
                 text="；".join(said) or NEWS[item.event],
             )
+
+
+def _checked(case: IncomingCase) -> IncomingCase:
+    """The report as the contract bounds it; raises InvalidInput naming the field."""
+    try:
+        found = soundness.item(case, datetime.now(UTC))
+    except ValueError as problem:
+        raise InvalidInput(str(problem), subject="report") from problem
+    assert isinstance(found, IncomingCase)
+    return found
+
+
+def _remark(text: str) -> str:
+    """What a client writes as a remark, masked; raises InvalidInput for more than a remark holds."""
+    if not isinstance(text, str) or len(text) > MOST_PROSE:
+        raise InvalidInput(f"at most {MOST_PROSE} characters", subject="text")
+    return mask_text(text)
 
 
 def _taken(file: ReportedFile) -> EntryFile:
