@@ -176,11 +176,12 @@ def test_the_documented_plugin_passes_the_contract_suite(tmp_path: Path) -> None
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(text, encoding="utf-8")
     (tmp_path / "hub_greenery" / "__init__.py").touch()
-    (tmp_path / "pytest.ini").write_text(
-        "[pytest]\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\nfilterwarnings = error\n"
+    project = next(
+        text for text in code((DOCS / "plugins" / "cookbook.md").read_text(encoding="utf-8"), "toml") if "hub-greenery" in text
     )
+    (tmp_path / "pyproject.toml").write_text(project, encoding="utf-8")
     result = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(tmp_path), "tests"],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error", "tests"],
         cwd=tmp_path,
         capture_output=True,
         text=True,
