@@ -213,7 +213,7 @@ class Hub:
         self.ledger = Ledger(
             bus, CheckpointFile(settings.data / "checkpoint.json"), self.aggregates, source=f"/district/{district().code}"
         )
-        self.policies = Policies(bus, self.ledger, self.rulebook)
+        self.policies = Policies(bus, self.ledger, self.rulebook, self._clock)
         self.vault = Vault(buckets["PERSONAL"], buckets["VAULT_KEYS"])
         made = {
             kind.aggregate.name: Desk(
@@ -350,6 +350,7 @@ class Hub:
             "workers": self.workers.run,
             "reconciliation": self.upkeep.reconciliation.run,
             "policy": self.policies.follow,
+            "days off": self.policies.remind,
             "adapters": self.adapters.follow,
             "tokens": self.tokens.run,
             "checkpoint": lambda: self.ledger.keep_checkpoints(CHECKPOINT_EVERY, self._found_damaged),

@@ -19,16 +19,16 @@ from typing import Annotated
 from pydantic import Field
 
 from hub.config.adapters_file import OutsideValue, read_adapters
+from hub.config.days import DAYS
 from hub.config.documents import Document, Form, Row, read_rows
 from hub.config.fields import AdapterName, AreaName, Known, LevelWord, Several, Text, matching
-from hub.config.policy import DISTRICT, SOURCES, DistrictForm, policy_from_sources, raise_first, read_policy
+from hub.config.policy import DISTRICT, OPTIONAL, SOURCES, DistrictForm, policy_from_sources, raise_first, read_policy
 from hub.contract import AdapterInstance
 from hub.errors import ConfigError
 from hub.model.district.areas import Area, AreaCode, GridKind, Level, Unit, UnitCode, UnitKind
 from hub.model.district.areatree import AreaRow, AreaTree, check_areas
 from hub.model.district.places import Places
 from hub.model.district.units import Directory
-from hub.model.limits.calendar import knows_year
 from hub.model.policy.district import District
 
 __all__ = [
@@ -118,7 +118,7 @@ def load_district(directory: Path, environ: Mapping[str, str] | None = None) -> 
 
 
 def check_district(directory: Path, environ: Mapping[str, str] | None = None, *, today: date | None = None) -> Checked:
-    """Read everything and collect every mistake; with `today` also warn of years whose holidays are not known yet."""
+    """Read everything and collect every mistake; with `today` also warn of years whose days off should be known."""
     problems: list[ConfigError] = []
     texts = {name: text for name in FILES if (text := _text(directory, name, problems)) is not None}
     rows = read_areas(texts.get(AREAS), AREAS, problems)
@@ -154,11 +154,17 @@ def check_district(directory: Path, environ: Mapping[str, str] | None = None, *,
 
 
 def _warnings(configured: Configured, today: date | None) -> Iterator[str]:
-    if today is not None:
-        for year in (today.year, today.year + 1):
-            if not knows_year(year):
-                yield f"the holidays of {year} are not known yet; Monday to Friday count as working days (update chinesecalendar)"
     district = configured.district
+    calendar = district.policy.calendar
+    if today is not None:
+        for year in calendar.missing_years(today):
+            yield (
+                f"the days off of {year} are not known; Monday to Friday count as working days "
+                f"(`hub policy days FILE --write` reads the announcement into {DAYS}; or update chinesecalendar)"
+            )
+    for announced in calendar.years.values():
+        for line, oddity in announced.oddities():
+            yield f"{DAYS}:{line}: {oddity}"
     if not district.areas.at_level(Level.GRID):
         yield "areas.csv has no grids; `hub area generate` makes them by the N+X rule"
     used = {unit.adapter for unit in district.directory.departments if unit.adapter}
@@ -168,10 +174,12 @@ def _warnings(configured: Configured, today: date | None) -> Iterator[str]:
 
 
 def _text(directory: Path, name: str, problems: list[ConfigError]) -> str | None:
-    """A file's text; None and a problem when it can't be read."""
+    """A file's text; None and a problem when it can't be read; None alone when it may be missing and is."""
     try:
         return (directory / name).read_text(encoding="utf-8-sig")
     except FileNotFoundError:
+        if name in OPTIONAL:
+            return None
         problems.append(ConfigError(f"the file is missing in {directory}", file=name))
     except (OSError, UnicodeDecodeError) as error:
         problems.append(ConfigError(f"not readable: {error}", file=name))

@@ -17,7 +17,7 @@ from hub.config.fields import CategoryStart, ClockSpan, Known, LevelWord, LimitS
 from hub.config.routing import WhenForm
 from hub.model.case.state import Severity
 from hub.model.district.areas import Level
-from hub.model.limits.calendar import WorkingHours
+from hub.model.limits.calendar import Calendar, WorkingHours
 from hub.model.limits.durations import Span
 from hub.model.limits.state import DeadlineKind
 from hub.model.policy.policy import LimitTable, VisitRule
@@ -75,13 +75,13 @@ class _Ladder(Form):
     authority: Annotated[dict[Grant, LevelWord], every(*get_args(Grant))]
 
 
-def read_limits(document: Document, known: Known) -> Limits | None:
-    """Hours, limits and visits; None when the file does not fit its form."""
+def read_limits(document: Document, known: Known, calendar: Calendar) -> Limits | None:
+    """Hours on the days of a calendar, limits and visits; None when the file does not fit its form."""
     form = document.form(_Limits, known)
     if form is None:
         return None
     try:
-        hours = WorkingHours(form.hours, known.zone)
+        hours = WorkingHours(form.hours, known.zone, working_day=calendar.is_working_day)
     except ValueError as error:
         document.complain(("hours",), str(error))
         return None

@@ -1,8 +1,9 @@
 """From the policy's texts to a `Policy`, with every mistake named by file, line and key.
 
-Owns which files make a policy and how they are put together; each file's form is its reader's. Reads no files: texts come from
-`hub.config.district` or out of the ledger (a published version). Refuses unknown keys, units, categories and areas, rules nothing can
-reach, duplicates and gaps (every severity, every channel). Called by `hub.config.district` and by whoever loads a published policy.
+Owns which files make a policy, which of them may be missing, and how they are put together; each file's form is its reader's. Reads no
+files: texts come from `hub.config.district` or out of the ledger (a published version). Refuses unknown keys, units, categories and
+areas, rules nothing can reach, duplicates and gaps (every severity, every channel). Called by `hub.config.district` and by whoever loads
+a published policy.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Annotated
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from hub.config.categories import read_categories
+from hub.config.days import DAYS, read_days
 from hub.config.documents import Document, Form
 from hub.config.fields import Known, Text, parsed
 from hub.config.limits import read_ladder, read_limits
@@ -28,8 +30,10 @@ CATEGORIES = "policy/categories.yaml"
 ROUTING = "policy/routing.yaml"
 LIMITS = "policy/limits.yaml"
 LADDER = "policy/ladder.yaml"
-SOURCES = (DISTRICT, CATEGORIES, ROUTING, LIMITS, LADDER)
-"""The files a policy is made of, relative to the configuration directory."""
+NEEDED = (DISTRICT, CATEGORIES, ROUTING, LIMITS, LADDER)
+OPTIONAL = (DAYS,)
+SOURCES = (*NEEDED, *OPTIONAL)
+"""The files a policy is made of, relative to the configuration directory; it is whole without those of `OPTIONAL`."""
 
 
 def _zone(name: str) -> ZoneInfo:
@@ -63,7 +67,7 @@ def policy_from_sources(
 
     Raises ConfigError for the first mistake, with the count of all.
     """
-    problems = [ConfigError("the file is missing", file=name) for name in SOURCES if name not in sources]
+    problems = [ConfigError("the file is missing", file=name) for name in NEEDED if name not in sources]
     if zone is None:
         form = Document(sources.get(DISTRICT), DISTRICT, problems).form(DistrictForm)
         zone = form.zone if form is not None else Known.zone
@@ -90,7 +94,8 @@ def read_policy(
     known = replace(known, categories=documents[CATEGORIES].keys("classes", "*", "minor"))
     categories = read_categories(documents[CATEGORIES], known)
     routing = read_routing(documents[ROUTING], known, categories)
-    limits = read_limits(documents[LIMITS], known)
+    calendar = read_days(documents[DAYS])
+    limits = read_limits(documents[LIMITS], known, calendar)
     ladder = read_ladder(documents[LADDER])
     if len(problems) > before or DISTRICT not in sources or not (categories and routing and limits and ladder):
         return None
@@ -108,6 +113,7 @@ def read_policy(
         steps=steps,
         authorities=authorities,
         hours=limits.hours,
-        sources={name: sources[name] for name in SOURCES},
+        calendar=calendar,
+        sources={name: sources[name] for name in SOURCES if name in sources},
         version=version,
     )

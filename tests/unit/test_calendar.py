@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hub.model.limits.calendar import WorkingHours, is_working_day, knows_year
+from hub.model.limits.calendar import Calendar, WorkingHours, is_working_day
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 OFFICE = WorkingHours([(time(9), time(12)), (time(13, 30), time(17, 30))], SHANGHAI)
@@ -42,10 +42,17 @@ def test_a_weekend_day_worked_in_lieu_counts() -> None:
 
 
 def test_a_year_without_announced_holidays_counts_monday_to_friday() -> None:
-    assert not knows_year(2027)
-    assert knows_year(2024)
-    assert is_working_day(date(2027, 10, 1))  # a Friday, and National Day
-    assert not is_working_day(date(2027, 10, 2))
+    assert not Calendar().knows_year(2098)
+    assert Calendar().knows_year(2024)
+    assert is_working_day(date(2098, 10, 1))  # a Wednesday, and National Day
+    assert not is_working_day(date(2098, 10, 4))
+
+
+@pytest.mark.parametrize(
+    ("today", "missing"), [("2097-09-30", (2097,)), ("2097-10-01", (2097, 2098)), ("2024-10-01", ()), ("2024-03-01", ())]
+)
+def test_the_next_year_is_missed_from_october_on(today: str, missing: tuple[int, ...]) -> None:
+    assert Calendar().missing_years(date.fromisoformat(today)) == missing
 
 
 def test_an_amount_that_ends_at_closing_time_ends_that_day() -> None:

@@ -40,11 +40,9 @@ def test_the_shipped_directory_is_a_whole_district() -> None:
 
 
 def test_a_check_warns_of_years_without_announced_holidays() -> None:
-    checked = check_district(SHIPPED, {}, today=date(2026, 11, 22))
+    checked = check_district(SHIPPED, {}, today=date(2098, 1, 1))
     assert checked.problems == ()
-    assert (
-        any("2027" in warning for warning in checked.warnings) or check_district(SHIPPED, {}, today=date(2098, 1, 1)).warnings
-    )
+    assert any("2098" in warning for warning in checked.warnings)
 
 
 @pytest.mark.parametrize(

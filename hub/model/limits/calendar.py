@@ -1,40 +1,125 @@
 """Working time: the district's office hours on China's working days.
 
-Owns adding and measuring working time. Working days come from `chinesecalendar`: holidays, and the weekend days worked in lieu, as the
-State Council announces them each autumn. For a year it does not know yet, Monday to Friday count, and `hub policy check` warns. No clock,
-no I/O. Called by the policy.
+Owns adding and measuring working time, and which days are worked. Working days come from the announcements that the district entered
+itself (`Calendar`), for other years from `chinesecalendar` (holidays and the weekend days worked in lieu, as the State Council announces
+them each autumn). For a year that neither knows, Monday to Friday count. No clock, no I/O. Called by the policy.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
+from types import MappingProxyType
 from zoneinfo import ZoneInfo
 
 import chinese_calendar
+import msgspec
 
 _DAY = timedelta(days=1)
 _ZERO = timedelta(0)
 _MOST_DAYS = 366 * 60
+_LONG = 15
+"""Days off in a row that are probably a slip of the pen: the longest holiday so far had ten."""
+_ANNOUNCED_IN = 10
+"""The month from which the next year should be known: the State Council announces it in October or November."""
 
 Interval = tuple[datetime, datetime]
 
 
+class DaysOff(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """Days off in a row, from `first` to `last`, of one holiday; weekends in between are told with them."""
+
+    name: str
+    first: date
+    last: date
+    line: int = 0
+
+    def days(self) -> tuple[date, ...]:
+        """Each of them."""
+        return tuple(self.first + _DAY * number for number in range((self.last - self.first).days + 1))
+
+
+class WorkedDay(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """A weekend day worked in lieu 调休上班."""
+
+    day: date
+    line: int = 0
+
+
+class AnnouncedYear(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """A year's days off and working weekends, and the number of the announcement that says so."""
+
+    year: int
+    announcement: str
+    off: tuple[DaysOff, ...]
+    work: tuple[WorkedDay, ...]
+    line: int = 0
+
+    def holds(self, day: date) -> bool:
+        """Whether the announcement may speak of that day: of its year, or of the December before, when New Year begins there."""
+        return day.year == self.year or (day.year, day.month) == (self.year - 1, 12)
+
+    def oddities(self) -> Iterator[tuple[int, str]]:
+        """What is probably a mistake but may be meant: a line, and what is odd there."""
+        for off in self.off:
+            days = off.days()
+            if all(_weekend(day) for day in days):
+                yield off.line, f"{off.name}: {_spoken(days)} is a weekend anyway"
+            if len(days) > _LONG:
+                yield off.line, f"{off.name}: {_spoken(days)} is {len(days)} days off in a row"
+        for worked in self.work:
+            if not _weekend(worked.day):
+                yield worked.line, f"{worked.day} is a {worked.day:%A}, worked anyway: only weekend days are worked in lieu"
+
+
+def _weekend(day: date) -> bool:
+    return day.weekday() >= 5
+
+
+def _spoken(days: Sequence[date]) -> str:
+    return str(days[0]) if len(days) == 1 else f"{days[0]} to {days[-1]}"
+
+
 def is_working_day(day: date) -> bool:
-    """Whether offices are open on that day in China. Monday to Friday in years whose holidays are not announced yet."""
+    """Whether offices are open on that day in China, as the package knows; Monday to Friday in years that it doesn't know."""
     try:
         return bool(chinese_calendar.is_workday(day))
     except NotImplementedError:
-        return day.weekday() < 5
+        return not _weekend(day)
 
 
-def knows_year(year: int) -> bool:
-    """Whether that year's holidays are known to the calendar."""
-    try:
-        chinese_calendar.is_workday(date(year, 6, 1))
-    except NotImplementedError:
-        return False
-    return True
+class Calendar:
+    """Which days are worked: a district's own years, laid over what the package knows. A year of its own wins as a whole."""
+
+    def __init__(self, years: Iterable[AnnouncedYear] = ()) -> None:
+        self.years: Mapping[int, AnnouncedYear] = MappingProxyType({one.year: one for one in years})
+        self._said: dict[date, bool] = {}
+        """Days the announcements speak of: whether they are worked."""
+        for one in self.years.values():
+            self._said.update((day, False) for off in one.off for day in off.days())
+            self._said.update((worked.day, True) for worked in one.work)
+
+    def is_working_day(self, day: date) -> bool:
+        """Whether offices are open on that day; Monday to Friday in a year nobody knows."""
+        said = self._said.get(day)
+        if said is not None:
+            return said
+        return not _weekend(day) if day.year in self.years else is_working_day(day)
+
+    def knows_year(self, year: int) -> bool:
+        """Whether that year's days off are known."""
+        if year in self.years:
+            return True
+        try:
+            chinese_calendar.is_workday(date(year, 6, 1))
+        except NotImplementedError:
+            return False
+        return True
+
+    def missing_years(self, today: date) -> tuple[int, ...]:
+        """The years that should be known on that day and are not: the present one, and from 1 October on the next."""
+        wanted = (today.year, today.year + 1) if today.month >= _ANNOUNCED_IN else (today.year,)
+        return tuple(year for year in wanted if not self.knows_year(year))
 
 
 class WorkingHours:

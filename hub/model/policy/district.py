@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from hub.model.district.areas import AreaCode
@@ -27,6 +28,10 @@ class District:
     def locate(self, text: str) -> AreaCode | None:
         """The most specific area a text names (`Places.locate`)."""
         return self.places.locate(text)
+
+    def missing_years(self, now: datetime) -> tuple[int, ...]:
+        """The years whose days off should be known by now and are not (`Calendar.missing_years`); `now` is aware."""
+        return self.policy.calendar.missing_years(now.astimezone(self.zone).date())
 
     def with_policy(self, policy: Policy) -> District:
         """The same district under another (published) policy."""

@@ -18,7 +18,7 @@ from hub.model.case.state import Channel, Severity
 from hub.model.district.areas import Level, Unit
 from hub.model.district.areatree import AreaTree
 from hub.model.district.units import Directory
-from hub.model.limits.calendar import WorkingHours
+from hub.model.limits.calendar import Calendar, WorkingHours
 from hub.model.limits.state import DeadlineKind
 from hub.model.policy.bindings import Binding, adapter_for
 from hub.model.policy.categories import Category, CategoryTree
@@ -100,6 +100,8 @@ class Policy:
     steps: Mapping[Severity, tuple[Step, ...]]
     authorities: Mapping[str, Level]
     hours: WorkingHours
+    calendar: Calendar
+    """The days that `hours` are laid over."""
     sources: Mapping[str, str]
     """File name → text of every file the policy was read from. Publishing stores these texts."""
     version: int = 0

@@ -1,7 +1,8 @@
-"""Policies: published in the ledger, and the newest one kept in force in every process."""
+"""Policies: published in the ledger, and the newest one kept in force in every process; what it lacks is said once a day."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,8 @@ from hub.model.actors import SYSTEM, Actor
 from hub.spine.ledger.store import POLICY, decode_policy
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
 
     from hub.bus import Bus
     from hub.spine.ledger.rulebook import Rulebook
@@ -20,14 +22,18 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("hub.policies")
 
+REMIND_EVERY = 24 * 3600.0
+"""Seconds between two reminders of a year whose days off nobody entered."""
+
 
 class Policies:
     """Publishes policies, and puts in force what anybody published."""
 
-    def __init__(self, bus: Bus, ledger: Ledger, rulebook: Rulebook) -> None:
+    def __init__(self, bus: Bus, ledger: Ledger, rulebook: Rulebook, clock: Callable[[], datetime]) -> None:
         self._bus = bus
         self._ledger = ledger
         self._rulebook = rulebook
+        self._clock = clock
 
     async def adopt(self) -> None:
         """Put the published policy in force; on the first start the configured one is published as version 1."""
@@ -59,3 +65,14 @@ class Policies:
             record = decode_policy(messages[-1].data)
             if record.version > self._rulebook.rules().version:
                 self._rulebook.put_in_force(record)
+
+    async def remind(self) -> None:
+        """Say in the log which year's days off should be known and are not, at once and then daily; for ever."""
+        while True:
+            for year in self._rulebook.district().missing_years(self._clock()):
+                log.warning(
+                    "the days off of a year are not known: Monday to Friday count as working days; "
+                    "`hub policy days FILE --write` and `hub policy publish` enter them",
+                    year=year,
+                )
+            await asyncio.sleep(REMIND_EVERY)

@@ -68,7 +68,9 @@ class UnitSummary(Answer, frozen=True, kw_only=True):
 
 
 class SummaryAnswer(Answer, frozen=True, kw_only=True):
-    """The figures of a scope; `cases` = `open` + `dead` + `closed` + `void` + `merged`."""
+    """The figures of a scope; `cases` = `open` + `dead` + `closed` + `void` + `merged`.
+
+    `missing_years`: years whose days off the policy in force should know by now and doesn't; their limits count Monday to Friday."""
 
     at: datetime
     sequence: int
@@ -85,6 +87,7 @@ class SummaryAnswer(Answer, frozen=True, kw_only=True):
     retries: int
     dispatch_ms: LatencyAnswer
     units: list[UnitSummary]
+    missing_years: list[int]
 
 
 class PolicyVersion(Answer, frozen=True, kw_only=True):

@@ -111,7 +111,8 @@ async def summary(
             raise InvalidInput("lies outside the token's area", subject="area")
         scope = Scope(area=area, unit=scope.unit)
     found = await services.views.summary(scope)
-    shown = Presenter(services.district(), caller, utc_now())
+    district, now = services.district(), utc_now()
+    shown = Presenter(district, caller, now)
     units = [
         alike(
             UnitSummary,
@@ -121,7 +122,16 @@ async def summary(
         )
         for unit in found.units
     ]
-    return answer(alike(SummaryAnswer, found, at=utc_now(), dispatch_ms=alike(LatencyAnswer, found.latency), units=units))
+    return answer(
+        alike(
+            SummaryAnswer,
+            found,
+            at=now,
+            dispatch_ms=alike(LatencyAnswer, found.latency),
+            units=units,
+            missing_years=list(district.missing_years(now)),
+        )
+    )
 
 
 @router.get("/policy", summary="The policy in force")

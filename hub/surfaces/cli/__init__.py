@@ -19,6 +19,7 @@ from hub.surfaces.cli.adapters.remote import creds_app
 from hub.surfaces.cli.adapters.remote import run as run_adapter
 from hub.surfaces.cli.adapters.trial import add_trying
 from hub.surfaces.cli.cases import case_app, trace
+from hub.surfaces.cli.days import days
 from hub.surfaces.cli.deliveries import delivery_app
 from hub.surfaces.cli.extra import add_own_commands, extended
 from hub.surfaces.cli.generated import add_commands
@@ -49,6 +50,7 @@ def _built() -> typer.Typer:
     add_reconciling(adapter_app)
     add_trying(adapter_app)
     area_app.command("generate")(generate)
+    policy_app.command("days")(days)
     adapter_app.command("run")(run_adapter)
     adapter_app.add_typer(creds_app, name="creds")
     for name, group in (

@@ -156,6 +156,7 @@ _FIGURES = (
     ("派单", "assignments"),
     ("重试", "retries"),
     ("送达用时 p50/p99", _milliseconds),
+    ("放假安排未录入", "missing_years"),
 )
 _UNIT_FIGURES = (
     ("单位", lambda row: row.get("unit_name") or row.get("unit")),

@@ -35,14 +35,15 @@ ConfigOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
 
 
-def _directory(given: Path | None) -> Path:
+def directory(given: Path | None) -> Path:
+    """The configuration directory: the one given, else the setting's."""
     return given if given is not None else Settings().config
 
 
 def _load(given: Path | None) -> District:
     """The district, or a message on standard error and exit code 1."""
     try:
-        return load_district(_directory(given))
+        return load_district(directory(given))
     except ConfigError as error:
         Console(stderr=True).print(f"[red]{error}[/red]", highlight=False)
         raise typer.Exit(1) from error
@@ -51,7 +52,7 @@ def _load(given: Path | None) -> District:
 @policy_app.command()
 def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Read a configuration directory and list every mistake with file, line and key; exit code 1 when there is one."""
-    found = check_district(_directory(config), today=datetime.now(UTC).date())
+    found = check_district(directory(config), today=datetime.now(UTC).date())
     if as_json:
         print_json(_checked(found))
     else:
