@@ -183,7 +183,7 @@ def _fields(language: str, kind: Any) -> str:
     fields: Any = msgspec.structs.fields(kind) if issubclass(kind, msgspec.Struct) else dataclasses.fields(kind)
     notes: dict[str, str] = {}
     for base in reversed(kind.__mro__):
-        if base.__module__.startswith("hub.contract"):
+        if base.__module__.startswith(("hub.contract", "hub.model.positions")):
             notes |= _notes(base)
     rows = []
     for one in sorted(fields, key=lambda one: one.default not in _NOTHING or one.default_factory not in _NOTHING):

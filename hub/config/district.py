@@ -22,11 +22,13 @@ from hub.config.adapters_file import OutsideValue, read_adapters
 from hub.config.days import DAYS
 from hub.config.documents import Document, Form, Row, read_rows
 from hub.config.fields import AdapterName, AreaName, Known, LevelWord, Several, Text, matching
+from hub.config.geography import OUTLINES, PlaneForm, read_outlines
 from hub.config.policy import DISTRICT, OPTIONAL, SOURCES, DistrictForm, policy_from_sources, raise_first, read_policy
 from hub.contract import AdapterInstance
 from hub.errors import ConfigError
 from hub.model.district.areas import Area, AreaCode, GridKind, Level, Unit, UnitCode, UnitKind
 from hub.model.district.areatree import AreaRow, AreaTree, check_areas
+from hub.model.district.outlines import Outlines
 from hub.model.district.places import Places
 from hub.model.district.units import Directory
 from hub.model.policy.district import District
@@ -138,6 +140,9 @@ def check_district(directory: Path, environ: Mapping[str, str] | None = None, *,
     )
     places = read_places(texts.get(PLACES), PLACES, tree, problems)
     policy = read_policy(texts, tree, units, known, problems)
+    outlines = Outlines()
+    if (directory / OUTLINES).exists() and (drawn := _text(directory, OUTLINES, problems)) is not None:
+        outlines = read_outlines(drawn, OUTLINES, tree, problems)
     if problems or policy is None or identity is None:
         return Checked(configured=None, problems=tuple(problems), warnings=())
     district = District(
@@ -148,6 +153,8 @@ def check_district(directory: Path, environ: Mapping[str, str] | None = None, *,
         policy=policy,
         places=Places(tree, places),
         zone=identity.zone,
+        planes={name: (form or PlaneForm()).plane() for name, form in identity.planes.items()},
+        outlines=outlines,
     )
     configured = Configured(district=district, adapters=adapters)
     return Checked(configured=configured, problems=(), warnings=tuple(_warnings(configured, today)))

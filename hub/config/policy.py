@@ -13,10 +13,13 @@ from dataclasses import replace
 from typing import Annotated
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from pydantic import Field
+
 from hub.config.categories import read_categories
 from hub.config.days import DAYS, read_days
 from hub.config.documents import Document, Form
-from hub.config.fields import Known, Text, parsed
+from hub.config.fields import Known, Text, matching, parsed
+from hub.config.geography import PlaneForm, PlaneName
 from hub.config.limits import read_ladder, read_limits
 from hub.config.routing import read_routing
 from hub.errors import ConfigError
@@ -24,6 +27,7 @@ from hub.model.district.areatree import AreaTree
 from hub.model.district.units import Directory
 from hub.model.policy.policy import Policy
 from hub.model.policy.routing import RoutingTable
+from hub.model.positions import PLANE_NAME
 
 DISTRICT = "district.yaml"
 CATEGORIES = "policy/categories.yaml"
@@ -49,6 +53,9 @@ class DistrictForm(Form):
     code: Text
     name: Text
     zone: Annotated[ZoneInfo, parsed(_zone)]
+    planes: dict[Annotated[PlaneName, matching(PLANE_NAME, "a plane's name (a lower-case word)")], PlaneForm | None] = Field(
+        default_factory=dict
+    )
 
 
 def raise_first(problems: list[ConfigError]) -> None:

@@ -51,6 +51,7 @@ from hub.contract.values import (
     StandingState,
     Suggestion,
 )
+from hub.model.positions import How, Point, Position
 
 __all__ = [
     "PASS_STATUSES",
@@ -77,6 +78,7 @@ __all__ = [
     "FeedbackKind",
     "Filed",
     "Health",
+    "How",
     "IncomingCase",
     "IntakeChannel",
     "Manifest",
@@ -87,7 +89,9 @@ __all__ = [
     "Notifier",
     "Placement",
     "Plugin",
+    "Point",
     "Poll",
+    "Position",
     "Publishing",
     "Receipt",
     "Reception",

@@ -16,6 +16,7 @@ from msgspec import Meta, Struct
 
 from hub.model.assignments.state import Role
 from hub.model.case.state import Channel, Severity
+from hub.model.positions import Point, Position
 
 Text = Annotated[str, Meta(max_length=200_000)]
 """The most that the hub looks at; it keeps far less."""
@@ -77,6 +78,10 @@ class PlainAssignment(Value, frozen=True, omit_defaults=True, kw_only=True):
     """Names from district down, e.g. ("栖霞区", "尧化街道", "尧化社区居委会", "第3网格")."""
     reported_at: Moment
     place: str | None = None
+    position: Position | None = None
+    """Exactly as it was given, in the system it was given in."""
+    wgs84: Point | None = None
+    """The same on WGS-84, as the hub converted it once. None for a local plane of which nobody said where it lies."""
     task: str | None = None
     """What exactly this unit has to do, when it is only a part."""
     accept_by: Moment | None = None
@@ -168,6 +173,8 @@ class IncomingCase(Value, frozen=True, omit_defaults=True, kw_only=True, forbid_
     """The system's own name of the area, e.g. A3区."""
     place: Text | None = None
     """Address to the building, without flat number."""
+    position: Position | None = None
+    """Where the matter is, in the system the department measures in; never the reporter's home."""
     category: Text | None = None
     severity: Severity | None = None
     contact: Contact | None = None

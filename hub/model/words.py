@@ -44,6 +44,17 @@ UNITS: Final[Mapping[str, str]] = {
 }
 """What kind of unit one is."""
 
+SYSTEMS: Final[Mapping[str, str]] = {
+    "wgs84": "WGS-84",
+    "cgcs2000": "CGCS2000",
+    "gcj02": "GCJ-02（火星坐标）",
+    "bd09": "BD-09（百度）",
+}
+"""The coordinate systems everybody knows; a district's planes go by their own names."""
+
+HOW: Final[Mapping[str, str]] = {"device": "设备测得", "person": "人工标注", "geocoded": "地址解析"}
+"""How a position came about."""
+
 GRIDS: Final[Mapping[str, str]] = {"residential": "居住网格", "commercial": "商业网格"}
 
 ROLES: Final[Mapping[str, str]] = {"lead": "主办", "support": "协办"}

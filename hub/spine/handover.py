@@ -50,6 +50,8 @@ def of_case(case: Case, assignment: Assignment, district: District, contact: con
         area_path=tuple(district.areas.path(case.area)),
         reported_at=case.reported_at.astimezone(district.zone),
         place=case.place,
+        position=case.position,
+        wgs84=case.wgs84,
         task=assignment.task,
         accept_by=due.get(DeadlineKind.ACCEPT),
         finish_by=due.get(DeadlineKind.FINISH),

@@ -45,7 +45,7 @@ class DeliveryPage:
 def listing(filter: DeliveryFilter, scope: Scope, search: Search, now: datetime) -> Select[Any]:
     """One row more than a page holds. Raises InvalidInput for a foreign cursor."""
     mine = assignments.c
-    statement = _visible(scope).where(*wanted(filter, search, now))
+    statement = _visible(scope).where(*wanted(filter, scope, search, now))
     if filter.cursor is not None:
         at, id, assignment = read_cursor(filter.cursor, tuple[Number, str, str])
         behind = and_(mine.matter == id, mine.assignment > assignment)

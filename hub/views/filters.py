@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from hub.views.queries import Asked
 
 MOST_IN_PAGE = 200
+NEAR_BY = 500
+"""Metres that are near, unless somebody says how many."""
+FARTHEST_SEARCH = 50_000
+"""Metres over which a search near by is exact enough."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +101,16 @@ class CaseFilter(Filter):
         str | None,
         Field(max_length=200, description="Words in title, text, place, notes, numbers"),
         Where(lambda here, words: here.found_by(words)),
+    ] = None
+    near: Annotated[
+        str | None,
+        Field(max_length=60, description=f"Near a point: LON,LAT on WGS-84; within {NEAR_BY} m unless within_m says how far"),
+        Where(lambda here, place: here.near(place)),
+    ] = None
+    within_m: Annotated[
+        int | None,
+        Field(ge=1, le=FARTHEST_SEARCH, description="Metres around near"),
+        Where(lambda here, metres: here.within(metres)),
     ] = None
     since: Annotated[
         AwareDatetime | None,

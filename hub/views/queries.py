@@ -13,12 +13,14 @@ from enum import Enum
 from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
-from sqlalchemy import ColumnElement, Select, and_, func, or_, select
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select, true
 
 from hub.errors import InvalidInput
 from hub.model.aggregate import Folded
 from hub.model.case.state import Case, Stage
-from hub.views.filters import CaseFilter, Filter, Sort, Where
+from hub.model.district.areas import Level
+from hub.model.positions import METRES_PER_DEGREE, Window, read_point
+from hub.views.filters import NEAR_BY, CaseFilter, Filter, Sort, Where
 from hub.views.schema import assignments, cases, micros
 from hub.views.search import Search
 
@@ -32,11 +34,23 @@ _FAR = 253_402_300_799_000_000
 
 
 @dataclass(frozen=True, slots=True)
+class Hands:
+    """Who handles cases: a unit, and its level where it is one of the tree's."""
+
+    unit: str
+    level: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Scope:
-    """What somebody may see: cases at or below `area`, and with `unit` only those that have an assignment of that unit."""
+    """What somebody may see: cases at or below `area`, and with `unit` only those that have an assignment of that unit.
+
+    `hands`: as whom they handle cases; None: they handle none, and find none by its exact position.
+    """
 
     area: str | None = None
     unit: str | None = None
+    hands: Hands | None = None
 
 
 EVERYTHING = Scope()
@@ -119,12 +133,41 @@ def assigned_to(unit: str) -> ColumnElement[bool]:
     return cases.c.id.in_(select(assignments.c.matter).where(assignments.c.unit == unit).correlate(None))
 
 
+def handled(hands: Hands) -> ColumnElement[bool]:
+    """Whether a unit works on the case; `Caller.handles` says the same of one case."""
+    own = select(assignments.c.matter).where(assignments.c.unit == hands.unit, assignments.c.open == 1).correlate(None)
+    ways: list[ColumnElement[bool]] = [cases.c.id.in_(own)]
+    if hands.level is not None:
+        level = func.coalesce(cases.c.level, int(Level.GRID))
+        ways += [cases.c.holder == hands.unit, and_(in_area(cases.c.area, hands.unit), level <= hands.level)]
+    return or_(*ways)
+
+
+def lies_in(window: Window, scope: Scope) -> ColumnElement[bool]:
+    """Whether the case lies so near. Who does not handle it finds it where it is from afar: else a few questions would show the spot."""
+    from_afar = _around(window, cases.c.far_longitude, cases.c.far_latitude)
+    if scope.hands is None:
+        return from_afar
+    mine = handled(scope.hands)
+    return or_(and_(mine, _around(window, cases.c.longitude, cases.c.latitude)), and_(~mine, from_afar))
+
+
+def _around(window: Window, longitude: ColumnElement[float], latitude: ColumnElement[float]) -> ColumnElement[bool]:
+    """The rectangle, which an index knows, then the distance, in nothing but sums and products: every SQL has those."""
+    west, east, south, north = window.rectangle
+    x = (longitude - window.point.longitude) * window.east_scale
+    y = (latitude - window.point.latitude) * METRES_PER_DEGREE
+    return and_(latitude.between(south, north), longitude.between(west, east), x * x + y * y <= window.metres**2)
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The means for a filter's conditions: the columns, the search, and the time (in microseconds)."""
+    """The means for a filter's conditions: the columns, the search, the time (in microseconds), the filter, and who asks."""
 
     search: Search
     now: int
+    filter: Filter
+    scope: Scope
 
     @property
     def cases(self) -> Any:
@@ -154,14 +197,30 @@ class Asked:
         """Whether the case has or had an assignment of a unit."""
         return assigned_to(unit)
 
+    def near(self, place: str) -> ColumnElement[bool]:
+        """Whether the case lies within `within_m` of a point; raises InvalidInput for what is no point."""
+        try:
+            point = read_point(place)
+        except ValueError as problem:
+            raise InvalidInput(str(problem), subject="near") from problem
+        assert isinstance(self.filter, CaseFilter)
+        return lies_in(Window(point=point, metres=self.filter.within_m or NEAR_BY), self.scope)
+
+    def within(self, metres: float) -> ColumnElement[bool]:
+        """Nothing of its own: it says how near `near` is. Raises InvalidInput without that."""
+        assert isinstance(self.filter, CaseFilter)
+        if self.filter.near is None:
+            raise InvalidInput("goes with near: of what point?", subject="within_m")
+        return true()
+
     def found_by(self, words: str) -> ColumnElement[bool]:
         """Whether words find the case. Raises InvalidInput when there are none."""
         return found_by(words, self.search)
 
 
-def wanted(filter: Filter, search: Search, now: datetime) -> list[ColumnElement[bool]]:
+def wanted(filter: Filter, scope: Scope, search: Search, now: datetime) -> list[ColumnElement[bool]]:
     """The conditions of a filter: those of the fields that were given."""
-    here = Asked(search, micros(now))
+    here = Asked(search, micros(now), filter, scope)
     conditions: list[ColumnElement[bool]] = []
     for name, field in type(filter).model_fields.items():
         value = getattr(filter, name)
@@ -208,7 +267,7 @@ def listing(filter: CaseFilter, scope: Scope, search: Search, now: datetime) -> 
             key = func.coalesce(columns.due_at, _FAR)
     descending = filter.sort.value.startswith("-")
     statement = select(columns.opened, columns.updated_at, columns.due_at, columns.doc, key.label("key"))
-    statement = statement.where(*within_scope(scope), *wanted(filter, search, now))
+    statement = statement.where(*within_scope(scope), *wanted(filter, scope, search, now))
     if filter.cursor is not None:
         sort, after, opened = read_cursor(filter.cursor, tuple[Sort, Number, Number])
         if sort is not filter.sort:
@@ -223,7 +282,7 @@ def listing(filter: CaseFilter, scope: Scope, search: Search, now: datetime) -> 
 
 def counting(filter: CaseFilter, scope: Scope, search: Search, now: datetime) -> Select[int]:
     """How many cases a filter finds."""
-    return select(func.count()).select_from(cases).where(*within_scope(scope), *wanted(filter, search, now))
+    return select(func.count()).select_from(cases).where(*within_scope(scope), *wanted(filter, scope, search, now))
 
 
 def write_cursor(*place: str | int) -> str:

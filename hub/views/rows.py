@@ -16,6 +16,7 @@ from hub.model.assignments.events import AssignmentProgressed, AssignmentResolve
 from hub.model.assignments.state import Assigned, Assignment, AssignmentState
 from hub.model.case.events import Attached, CaseReported, Commented, ReportAttached
 from hub.model.case.state import NO_SOURCES, Case
+from hub.model.positions import rounded
 from hub.model.records import Attachment
 from hub.views import schema
 from hub.views.bulk import Row, row_of
@@ -37,6 +38,8 @@ def case_row(folded: Folded[Case], opened: int, updated_at: int) -> Row:
     live = not case.stage.ended
     running = live and case.suspended_at is None
     due = min((deadline.due_at for deadline in case.deadlines), default=None) if running else None
+    point = case.wgs84
+    far = None if point is None else rounded(point)
     return CaseRow(
         opened=opened,
         id=case.id,
@@ -53,6 +56,10 @@ def case_row(folded: Folded[Case], opened: int, updated_at: int) -> Row:
         due_at=micros_or_none(due),
         attention=len(case.attention) if live else 0,
         dead=int(live and any(item.state is AssignmentState.DEAD for item in case.assignments)),
+        longitude=None if point is None else point.longitude,
+        latitude=None if point is None else point.latitude,
+        far_longitude=None if far is None else far.longitude,
+        far_latitude=None if far is None else far.latitude,
         doc=encode_case(folded),
     )
 

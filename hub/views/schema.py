@@ -11,7 +11,7 @@ from __future__ import annotations
 import zlib
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, SmallInteger, String, Table, Text
+from sqlalchemy import BigInteger, Column, Double, Index, Integer, MetaData, SmallInteger, String, Table, Text
 
 VERSION = 5
 """Raise it when the content of the shared tables changes; new columns are noticed without it. Each projection has its own version."""
@@ -39,12 +39,18 @@ cases = Table(
     Column("due_at", BigInteger, comment="earliest limit that runs; empty while suspended and after the end"),
     Column("attention", Integer, nullable=False, comment="how many things an operator has to look at"),
     Column("dead", SmallInteger, nullable=False, comment="1: live, and a delivery's attempts are used up"),
+    Column("longitude", Double, comment="on WGS-84, as are the next three"),
+    Column("latitude", Double),
+    Column("far_longitude", Double, comment="rounded: where it is for those who do not handle the case"),
+    Column("far_latitude", Double),
     Column("doc", Text, nullable=False, comment="the folded case as JSON: see `projection.snapshot`"),
     Index("cases_reported", "reported_at", "opened"),
     Index("cases_updated", "updated_at", "opened"),
     Index("cases_due", "due_at"),
     Index("cases_area", "area", "stage"),
     Index("cases_stage", "stage", "opened"),
+    Index("cases_far", "far_latitude", "far_longitude"),
+    Index("cases_near", "latitude", "longitude"),
 )
 
 assignments = Table(

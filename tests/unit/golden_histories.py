@@ -20,6 +20,7 @@ from hub.model.case.state import Case, CaseId, Channel
 from hub.model.district.areas import UnitCode
 from hub.model.grown import Grown
 from hub.model.limits.state import DeadlineKind
+from hub.model.positions import How, Point, Position
 from hub.model.records import Attachment, Source
 from hub.spine.ledger.codec import digest
 from tests.unit.case_play import CODEC, Play
@@ -36,6 +37,8 @@ def sewer() -> Play:
     play = Play()
     play.report(
         SEWER, contact_fields=("phone",), duplicate_of=OTHER, place="三号楼", attachments=(PHOTO,),
+        position=Position(longitude=118.9175, latitude=32.1012, system="gcj02", accuracy_m=12.5, how=How.DEVICE),
+        wgs84=Point(longitude=118.9124, latitude=32.1034),
         source=Source(adapter="hotline", ref="W-1"),
     )  # fmt: skip
     play.do(c.AccessContact(by="worker", purpose="回访", fields=("phone",)), person(COMMUNITY))

@@ -44,6 +44,7 @@ from hub.model.limits.commands import (
     Suspend,
     Urge,
 )
+from hub.model.positions import Point, Position
 from hub.model.records import Attachment, Source
 from hub.model.rights import CLERKS, GRID, OPERATORS, WORKERS, KeyScope, Role
 from hub.model.texts import CODE, Code, Moment, Written
@@ -60,6 +61,8 @@ class Report(Command, frozen=True, tag="report"):
     area: AreaRef
     reported_at: HappenedAt
     place: Written | None = None
+    position: Position | None = None
+    wgs84: Point | None = None
     source: Source | None = None
     category: CategoryRef | None = None
     severity: Severity | None = None
@@ -165,6 +168,8 @@ class AttachReport(Command, frozen=True, tag="attach_report"):
     area: AreaRef
     reported_at: HappenedAt
     place: Written | None = None
+    position: Position | None = None
+    wgs84: Point | None = None
     source: Source | None = None
 
 

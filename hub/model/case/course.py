@@ -6,7 +6,6 @@ lets it, and so does a person escalate. Called by `decide`.
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Final
 
 from hub.errors import InvalidInput
@@ -25,6 +24,7 @@ from hub.model.district.areas import Level, UnitCode
 from hub.model.limits.clock import set_limit
 from hub.model.limits.state import DeadlineKind
 from hub.model.policy.rules import Matter, Plan
+from hub.model.positions import check
 
 DECIDES: Final[ByKind[Command]] = ByKind()
 """Which rule decides each command here."""
@@ -72,6 +72,8 @@ def report(d: CaseDeciding, command: c.Report) -> None:
             area=command.area,
             reported_at=command.reported_at,
             place=command.place,
+            position=command.position,
+            wgs84=command.wgs84,
             source=command.source,
             has_contact=bool(command.contact_fields),
             covers=command.covers,
@@ -93,7 +95,7 @@ def report(d: CaseDeciding, command: c.Report) -> None:
 def _check_report(d: CaseDeciding, command: c.Report) -> None:
     if not command.title.strip() and not command.text.strip():
         raise InvalidInput("a report needs a title or a text", subject="text")
-    _check_place(d, command.area, command.reported_at)
+    _check_place(d, command)
     d.aware("covers_until", command.covers_until)
     for code in command.covers:
         if not d.rules.units.is_area(code):
@@ -106,10 +108,12 @@ def _check_report(d: CaseDeciding, command: c.Report) -> None:
         check_file(file, "attachments")
 
 
-def _check_place(d: CaseDeciding, area: str, reported_at: datetime) -> None:
-    if not d.rules.units.is_area(area):
-        raise InvalidInput(f"no such area: {area}", subject="area")
-    d.aware("reported_at", reported_at)
+def _check_place(d: CaseDeciding, command: c.Report | c.AttachReport) -> None:
+    if not d.rules.units.is_area(command.area):
+        raise InvalidInput(f"no such area: {command.area}", subject="area")
+    if command.position is not None:
+        check(command.position)
+    d.aware("reported_at", command.reported_at)
 
 
 def _dispatch_planned(d: CaseDeciding, plan: Plan) -> None:
@@ -341,7 +345,7 @@ def void(d: CaseDeciding, command: c.Void) -> None:
 def attach_report(d: CaseDeciding, command: c.AttachReport) -> None:
     """A later report about the same matter; the same one from the same system counts once. A merged case passes it on."""
     case = d.state if d.state.stage is Stage.MERGED else d.live()
-    _check_place(d, command.area, command.reported_at)
+    _check_place(d, command)
     d.text("text", command.text)
     if command.source is not None and (command.source == case.source or command.source in case.attached_reports):
         return
@@ -352,6 +356,8 @@ def attach_report(d: CaseDeciding, command: c.AttachReport) -> None:
             area=command.area,
             reported_at=command.reported_at,
             place=command.place,
+            position=command.position,
+            wgs84=command.wgs84,
             source=command.source,
         )
     )

@@ -85,6 +85,8 @@ def _passed_on(commit: Commit[Event], event: Event, case: Case) -> Command | Non
                 area=event.area,
                 reported_at=event.reported_at,
                 place=event.place,
+                position=event.position,
+                wgs84=event.wgs84,
                 source=event.source,
             )
     return None

@@ -41,6 +41,7 @@ from hub.model.limits.events import (
     Suspended,
     Urged,
 )
+from hub.model.positions import Point, Position
 from hub.model.records import Attachment, Source
 
 
@@ -53,6 +54,8 @@ class CaseReported(Event, frozen=True, tag="case.reported"):
     area: AreaCode
     reported_at: datetime
     place: str | None = None
+    position: Position | None = None
+    wgs84: Point | None = None
     source: Source | None = None
     has_contact: bool = False
     covers: tuple[AreaCode, ...] = ()
@@ -138,6 +141,8 @@ class ReportAttached(Event, frozen=True, tag="case.report_attached"):
     area: AreaCode
     reported_at: datetime
     place: str | None = None
+    position: Position | None = None
+    wgs84: Point | None = None
     source: Source | None = None
 
 

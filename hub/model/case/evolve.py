@@ -50,6 +50,8 @@ def opened(event: e.CaseReported, id: CaseId) -> Case:
         area=event.area,
         reported_at=event.reported_at,
         place=event.place,
+        position=event.position,
+        wgs84=event.wgs84,
         source=event.source,
         has_contact=event.has_contact,
         covers=event.covers,

@@ -14,6 +14,7 @@ from hub.model.aggregate import MatterId, mark_of, new_id, parse_id
 from hub.model.assignments.state import Assigned
 from hub.model.district.areas import AreaCode, Level, UnitCode
 from hub.model.grown import Grown
+from hub.model.positions import Point, Position
 from hub.model.records import ASKS_ITSELF, Source
 
 CaseId = MatterId
@@ -105,6 +106,8 @@ class Case(Assigned, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     text: str
     reported_at: datetime
     place: str | None = None
+    position: Position | None = None  # as it was given
+    wgs84: Point | None = None  # the same, converted once by intake
     source: Source | None = None
     category: str | None = None
     severity: Severity | None = None

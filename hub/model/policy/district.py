@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from hub.model.district.areas import AreaCode
 from hub.model.district.areatree import AreaTree
+from hub.model.district.outlines import Outlines
 from hub.model.district.places import Places
 from hub.model.district.units import Directory
 from hub.model.policy.policy import Policy
+from hub.model.positions import Plane
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +27,9 @@ class District:
     policy: Policy
     places: Places
     zone: ZoneInfo
+    planes: Mapping[str, Plane] = field(default_factory=dict)
+    """Local planes in which positions may be given, by name."""
+    outlines: Outlines = field(default_factory=Outlines)
 
     def locate(self, text: str) -> AreaCode | None:
         """The most specific area a text names (`Places.locate`)."""

@@ -23,7 +23,9 @@ from hub.contract import (
     FeedbackKind,
     Health,
     IncomingCase,
+    Point,
     Poll,
+    Position,
     Receipt,
     ReportedFile,
     Standing,
@@ -45,7 +47,9 @@ LONGEST = timedelta(days=365)
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 """NUL and halves of surrogate pairs: neither JSON in UTF-8 nor every database holds them."""
 _AS_THEY_ARE = frozenset({NoneType, bool, int, float, bytes})
-_VALUES = frozenset({Audit, Contact, Health, IncomingCase, Receipt, Feedback, ReportedFile, Standing, Suggestion})
+_VALUES = frozenset(
+    {Audit, Contact, Feedback, Health, IncomingCase, Point, Position, Receipt, ReportedFile, Standing, Suggestion}
+)
 _Catalogue = dict[Annotated[str, Meta(min_length=1, max_length=200)], Annotated[str, Meta(max_length=500)]]
 
 

@@ -31,11 +31,13 @@ from hub.model.case.commands import AttachReport, Comment, Report
 from hub.model.case.state import Case, CaseId, Channel, Severity, case_id
 from hub.model.district.areas import AreaCode
 from hub.model.policy.rules import Matter
+from hub.model.positions import Position
 from hub.model.records import Attachment, Source
 from hub.observing import telemetry
 from hub.privacy.marks import known_here
 from hub.privacy.masks import hider, mask_text
 from hub.spine.ledger.desk import Desk, Outcome, utc_now
+from hub.spine.ways_in.locating import Located, locate
 
 if TYPE_CHECKING:
     from hub.contract import Contact, IncomingCase
@@ -62,7 +64,9 @@ class EntryFile:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Entry:
-    """One report as it came in. `area` (code) wins over `place_name`. Without both, intake looks for a place name in the text."""
+    """One report as it came in. `area` (code) wins over `place_name`, that over `position` (where areas have outlines). Without any of
+    them intake looks for a place name in the text.
+    """
 
     channel: Channel
     title: str
@@ -71,6 +75,7 @@ class Entry:
     area: str | None = None
     place_name: str | None = None
     place: str | None = None
+    position: Position | None = None
     category: str | None = None
     severity: Severity | None = None
     contact: Contact | None = None
@@ -107,7 +112,7 @@ class _Told:
 
     entry: Entry
     digest: str
-    area: AreaCode
+    where: Located
     actor: Actor
     token: str | None
     """Its key in KEYS; None: it has none and is never the same as another."""
@@ -178,10 +183,16 @@ class Intake:
             telemetry.span(f"receive {entry.channel.value}", kind="consumer") as span,
             known_here(hider(entry.contact)),  # a classifier may log the text it reads
         ):
-            entry, area = self._checked(entry, now)
-            told = _Told(
-                entry=entry, digest=_digest(entry), area=area, actor=actor, token=_token(entry, actor, key), cause=cause
+            entry = self._checked(entry, now)
+            where = locate(
+                self._district(),
+                area=entry.area,
+                place_name=entry.place_name,
+                words=f"{entry.place or ''} {entry.title} {entry.text}",
+                position=entry.position,
             )
+            area, token = where.area, _token(entry, actor, key)
+            told = _Told(entry=entry, digest=_digest(entry), where=where, actor=actor, token=token, cause=cause)
             classified = held = None
             text = CaseText(title=entry.title, text=entry.text, channel=entry.channel, area=area)
             if self._classify is not None and entry.category is None and self._classify.asks(text):
@@ -224,9 +235,11 @@ class Intake:
         attach = AttachReport(
             channel=entry.channel,
             text=entry.text,
-            area=told.area,
+            area=told.where.area,
             reported_at=entry.reported_at,
             place=entry.place,
+            position=entry.position,
+            wgs84=told.where.wgs84,
             source=entry.source,
         )
         try:
@@ -246,16 +259,18 @@ class Intake:
         fields = await self._vault.store(case, entry.contact) if entry.contact is not None else ()
         for file in entry.files:
             await self._objects.put(file.content, of=case)
-        duplicate = await self._duplicate(entry, told.area, category, case, now)
+        duplicate = await self._duplicate(entry, told.where.area, category, case, now)
         outcome = await self._desk.execute(
             case,
             Report(
                 channel=entry.channel,
                 title=entry.title,
                 text=entry.text,
-                area=told.area,
+                area=told.where.area,
                 reported_at=entry.reported_at,
                 place=entry.place,
+                position=entry.position,
+                wgs84=told.where.wgs84,
                 source=entry.source,
                 category=entry.category,
                 severity=entry.severity,
@@ -273,9 +288,13 @@ class Intake:
         if outcome.repeated:
             await self._forget_erased(case, entry)
         await self._mark_covers(entry, outcome.folded.id)
-        if classified is not None and not outcome.repeated:
+        if outcome.repeated:
+            return outcome
+        remarks = list(told.where.doubts)
+        if classified is not None:
             known = self._district().policy.category(classified.suggestion.category)
-            words = classified.words(known.name if known is not None else classified.suggestion.category)
+            remarks.append(classified.words(known.name if known is not None else classified.suggestion.category))
+        for words in remarks:
             outcome = await self._desk.execute(
                 outcome.folded.id, Comment(text=mask_text(words)), actor=SYSTEM, cause=told.cause
             )
@@ -299,15 +318,15 @@ class Intake:
             channel=entry.channel,
             title=entry.title,
             text=entry.text,
-            area=told.area,
+            area=told.where.area,
             category=entry.category,
             severity=entry.severity,
             source_adapter=entry.source.adapter if entry.source else None,
         )
         return self._district().policy.plan(matter, now).category
 
-    def _checked(self, entry: Entry, now: datetime) -> tuple[Entry, AreaCode]:
-        """Validate, locate and mask."""
+    def _checked(self, entry: Entry, now: datetime) -> Entry:
+        """Validate and mask."""
         title, text = entry.title.strip(), entry.text.strip()
         for name, value, most in (
             ("title", title, MOST_TITLE),
@@ -331,7 +350,7 @@ class Intake:
         if entry.category is not None and not district.policy.is_category(entry.category):
             raise InvalidInput(f"no such category: {entry.category}", subject="category")
         hidden = hider(entry.contact)
-        masked = replace(
+        return replace(
             entry,
             title=mask_text(hidden(title or text[:60])),
             text=mask_text(hidden(text or title)),
@@ -339,18 +358,6 @@ class Intake:
             place=mask_text(entry.place.strip()) if entry.place and entry.place.strip() else None,
             reported_at=entry.reported_at.astimezone(UTC),
         )
-        return masked, self._locate(entry, district)
-
-    def _locate(self, entry: Entry, district: District) -> AreaCode:
-        if entry.area is not None:
-            if not district.policy.is_area(entry.area):
-                raise InvalidInput(f"no such area: {entry.area}", subject="area")
-            return AreaCode(entry.area)
-        if entry.place_name:
-            found = district.places.get(entry.place_name) or district.locate(entry.place_name)
-            if found is not None:
-                return found
-        return district.locate(f"{entry.place or ''} {entry.title} {entry.text}") or district.code
 
     async def _held(self, told: _Told) -> _Held | None:
         """The reservation of a key, if there is one. Raises InvalidInput when the key came with another content."""
@@ -449,6 +456,7 @@ def entry_of(adapter: str, item: IncomingCase) -> Entry:
         area=item.area,
         place_name=item.place_name,
         place=item.place,
+        position=item.position,
         category=item.category,
         severity=item.severity,
         contact=item.contact,

@@ -16,6 +16,7 @@ from fastapi import Depends, Request
 from hub.model.aggregate import Command
 from hub.model.case.state import Channel, Severity
 from hub.model.forms import AreaRef
+from hub.model.positions import Position
 from hub.model.texts import Moment, Prose, Word, filled_in
 from hub.surfaces.api.problems import Failure, FieldError
 
@@ -45,8 +46,12 @@ class ContactBody(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
     address: Annotated[str, msgspec.Meta(max_length=300)] | None = None
 
 
+class PositionBody(Position, frozen=True, gc=False, omit_defaults=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the matter is, as it was measured; `system` says in which system. In a plane of the district: metres east and north."""
+
+
 class ReportBody(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A report. `area` (code) wins over `place_name`. Without both the hub looks for a place in the text."""
+    """A report. `area` (code) wins over `place_name`, that over `position`. Without any the hub looks for a place in the text."""
 
     example: ClassVar[Example] = {
         "title": "下水道堵塞",
@@ -54,6 +59,7 @@ class ReportBody(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
         "channel": "resident",
         "area": "320113",
         "place": "幸福家园3栋",
+        "position": {"longitude": 118.9123, "latitude": 32.1031, "system": "gcj02", "accuracy_m": 15, "how": "device"},
         "contact": {"name": "张三", "phone": "13800001234"},
     }
 
@@ -64,6 +70,7 @@ class ReportBody(Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
     area: AreaRef | None = None
     place_name: Annotated[str, msgspec.Meta(max_length=100)] | None = None
     place: Annotated[str, msgspec.Meta(max_length=200)] | None = None
+    position: PositionBody | None = None
     category: Word | None = None
     severity: Severity | None = None
     contact: ContactBody | None = None

@@ -14,6 +14,7 @@ from rich.console import Console, Group
 from rich.text import Text
 
 from hub.model.case.state import Channel, Severity
+from hub.model.positions import SYSTEMS, WGS84, Position
 from hub.surfaces.cli.client import Failure, segment
 from hub.surfaces.cli.filters import lists
 from hub.surfaces.cli.generated import Key, told
@@ -81,6 +82,14 @@ def report(
         str | None, typer.Option(help="The place's name, looked up in places.csv.", show_default=False)
     ] = None,
     place: Annotated[str | None, typer.Option(help="Address to the building.", show_default=False)] = None,
+    position: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LON,LAT[,SYSTEM[,ACCURACY]]",
+            help=f"Where it is. SYSTEM: {', '.join(SYSTEMS)} or a plane of the district, wgs84 unless said; ACCURACY in metres.",
+            show_default=False,
+        ),
+    ] = None,
     category: Annotated[str | None, typer.Option(help="Category code, when known.", show_default=False)] = None,
     severity: Annotated[Severity | None, typer.Option(help="When known.", show_default=False)] = None,
     reported_at: Annotated[str | None, typer.Option(metavar="TIME", help="When; else now.", show_default=False)] = None,
@@ -100,6 +109,7 @@ def report(
         "area": area,
         "place_name": place_name,
         "place": place,
+        "position": position and _position(position),
         "category": category,
         "severity": severity and severity.value,
         "contact": contact or None,
@@ -167,6 +177,7 @@ def _drawn(session: Session, case: Mapping[str, Any]) -> Group:
         ("来源", worded("channel")),
         ("区划", lambda row: " ".join(row.get("area_path") or ()) or row.get("area")),
         ("地点", "place"),
+        ("坐标", _located),
         ("层级", worded("level")),
         ("承办", lambda row: row.get("holder_name") or row.get("holder")),
         ("规则", "rule"),
@@ -216,6 +227,32 @@ def _drawn(session: Session, case: Mapping[str, Any]) -> Group:
             ),
         ]
     return Group(*parts)
+
+
+def _position(text: str) -> dict[str, object]:
+    """A position as typed; raises typer.BadParameter, which names the option. Whether there is such a place the hub says."""
+    parts = [part.strip() for part in text.split(",")]
+    try:
+        longitude, latitude = map(float, parts[:2])
+        accuracy = float(parts[3]) if len(parts) == 4 else None
+        if len(parts) > 4:
+            raise ValueError
+    except ValueError:
+        problem = f"not a position: {text!r} (write 118.9123,32.1031 or 118.9123,32.1031,gcj02,15)"
+        raise typer.BadParameter(problem, param_hint="--position") from None
+    found = {"longitude": longitude, "latitude": latitude, "system": parts[2] if len(parts) > 2 else WGS84}
+    return found if accuracy is None else {**found, "accuracy_m": accuracy}
+
+
+def _located(row: Mapping[str, Any]) -> str | None:
+    """A position in one line: as given, and on WGS-84 where that is another."""
+    given, wgs84 = row.get("position"), row.get("wgs84")
+    if not isinstance(given, Mapping):
+        return None
+    line = msgspec.convert(given, Position).line()
+    if not isinstance(wgs84, Mapping) or given.get("system") == WGS84:
+        return line
+    return f"{line}（WGS-84 {wgs84.get('longitude')},{wgs84.get('latitude')}）"
 
 
 def _last_error(assignment: Mapping[str, Any]) -> str | None:

@@ -7,6 +7,7 @@ from datetime import datetime
 import msgspec
 
 from hub.model.assignments.state import AttemptOutcome
+from hub.model.positions import Point, Position
 from hub.model.records import Attachment, Source
 from hub.surfaces.api.models import Answer
 
@@ -74,7 +75,11 @@ class AskedAnswer(Answer, frozen=True, kw_only=True):
 
 
 class CaseItem(Answer, frozen=True, kw_only=True):
-    """A case in a list. `late`: a limit that runs has passed; `attention`: why an operator has to look."""
+    """A case in a list. `late`: a limit that runs has passed; `attention`: why an operator has to look.
+
+    `position` is what was given, `wgs84` the same on WGS-84; who does not handle the case gets the point rounded to about a kilometre
+    in both, on WGS-84.
+    """
 
     id: str
     stage: str
@@ -89,6 +94,8 @@ class CaseItem(Answer, frozen=True, kw_only=True):
     number: int
     sequence: int
     place: str | None = None
+    position: Position | None = None
+    wgs84: Point | None = None
     category: str | None = None
     category_name: str | None = None
     severity: str | None = None

@@ -9,10 +9,13 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from hub.model.aggregate import Folded
 from hub.model.assignments.state import Assignment, Attempt, delivery_key
 from hub.model.case.state import Case
 from hub.model.district.areas import Level
+from hub.model.positions import Point, from_afar
 from hub.privacy.masks import mask_address, mask_text
 from hub.surfaces.api.answers import alike
 from hub.surfaces.api.cases.models import AskedAnswer, AssignmentAnswer, AttemptAnswer, CaseAnswer, CaseItem, DeadlineAnswer
@@ -102,8 +105,8 @@ class Presenter:
             body = dict(entry.body)
             if not concerns(body, mine):
                 continue
-            if not handles and isinstance(place := body.get("place"), str):
-                body["place"] = mask_address(place)
+            if not handles:
+                _seen_from_afar(body)
             level = body.get("level")
             if isinstance(level, int):
                 body["level"] = Level(level).word
@@ -126,13 +129,16 @@ class Presenter:
         running = live and case.suspended_at is None
         due = min((deadline.due_at for deadline in case.deadlines), default=None) if running else None
         category = self._district.policy.category(case.category) if case.category else None
-        place = case.place
-        if place is not None and not self._caller.handles(case):
-            place = mask_address(place)
+        place, position, wgs84 = case.place, case.position, case.wgs84
+        if not self._caller.handles(case):
+            place = None if place is None else mask_address(place)
+            position, wgs84 = from_afar(wgs84)
         own = self._own(case)
         return {
             "area_path": list(self._district.areas.path(case.area)),
             "place": place,
+            "position": position,
+            "wgs84": wgs84,
             "late": due is not None and due < self._now,
             "due_at": due,
             "suspended": case.suspended_at is not None,
@@ -157,6 +163,16 @@ class Presenter:
             open=item.state.open,
             attempts=[attempt_answer(attempt) for attempt in item.attempts] if attempts else [],
         )
+
+
+def _seen_from_afar(body: dict[str, object]) -> None:
+    """An event's place to the street, its position to the kilometre."""
+    if isinstance(place := body.get("place"), str):
+        body["place"] = mask_address(place)
+    given = body.pop("wgs84", None)
+    if body.pop("position", None) is not None and given is not None:
+        position, wgs84 = from_afar(msgspec.convert(given, Point))
+        body |= {"position": msgspec.to_builtins(position), "wgs84": msgspec.to_builtins(wgs84)}
 
 
 def own_assignments(case: Case, caller: Caller) -> tuple[Assignment, ...] | None:

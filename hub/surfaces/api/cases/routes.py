@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 from typing import TYPE_CHECKING, Annotated
 
+import msgspec
 from fastapi import APIRouter, Path, Query, Request
 
 from hub.contract import Contact
@@ -13,8 +14,10 @@ from hub.model.aggregate import tag_of
 from hub.model.case.commands import AccessContact
 from hub.model.case.state import CaseId
 from hub.model.district.areas import within
+from hub.model.positions import Position
 from hub.privacy.masks import FIELDS, mask_text
 from hub.spine.ways_in.intake import Entry
+from hub.spine.ways_in.locating import on_the_map
 from hub.surfaces.api.answers import REPLAYED, SEQUENCE, Answered, Fresh, KeyHeader, answer, needed, settle, utc_now, wrote
 from hub.surfaces.api.bodies import ReportBody, reads
 from hub.surfaces.api.cases.models import CaseList, CommandAnswer, ContactAnswer
@@ -71,6 +74,7 @@ async def report(
         area=body.area or _area_of(caller.scope.area, body, services.district()),
         place_name=body.place_name,
         place=body.place,
+        position=body.position and Position(**msgspec.structs.asdict(body.position)),
         category=body.category,
         severity=body.severity,
         contact=contact,
@@ -145,7 +149,8 @@ async def contact(
 
 
 def _area_of(scope: str | None, body: ReportBody, district: District) -> str | None:
-    """The area of a report without one, by a token limited to a part: the place it names there, else that part itself.
+    """The area of a report without one, by a token limited to a part: the place it names there, else where its position is, else that
+    part itself.
 
     None: the token is for the whole district, so intake looks. Raises InvalidInput for a place outside the scope.
     """
@@ -154,7 +159,9 @@ def _area_of(scope: str | None, body: ReportBody, district: District) -> str | N
     named = body.place_name and (district.places.get(body.place_name) or district.locate(body.place_name))
     found = named or district.locate(f"{body.place or ''} {body.title} {body.text}")
     if found is None or within(scope, found):
-        return scope
+        point = None if body.position is None else on_the_map(district, body.position)
+        shown = None if point is None else district.outlines.area_at(point)
+        return shown if shown is not None and within(shown, scope) else scope
     if not within(found, scope):
         raise InvalidInput("the place named lies outside the token's area; say which area it is", subject="area")
     return found

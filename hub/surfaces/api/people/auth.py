@@ -24,7 +24,7 @@ from hub.surfaces.api.people.scopes import refusal, rights_of
 from hub.surfaces.api.people.tokens import Token
 from hub.surfaces.api.problems import Failure
 from hub.surfaces.api.services import Services
-from hub.views.queries import Scope
+from hub.views.queries import Hands, Scope
 
 if TYPE_CHECKING:
     from hub.model.policy.district import District
@@ -129,7 +129,10 @@ class Caller:
         return folded
 
     def handles(self, case: Case) -> bool:
-        """Whether the caller works on the case: its unit holds it, owes an assignment, or stands above it in the tree."""
+        """Whether the caller works on the case: its unit holds it, owes an assignment, or stands above it in the tree.
+
+        `hub.views.queries.handled` says the same in SQL.
+        """
         if self.token.role in (Role.VIEWER, Role.DEVOPS) or self.unit is None:
             return False
         if any(item.unit == self.unit.code and item.state.open for item in case.assignments):
@@ -178,7 +181,16 @@ def caller_from(token: Token, district: District) -> Caller:
     """The caller a token stands for: without a unit of its own, the unit of its area acts."""
     unit = district.directory.get(token.unit or token.area)
     area = None if token.area == district.code else token.area
-    return Caller(token, unit, Scope(area=area, unit=token.unit if token.role is Role.DEPARTMENT else None))
+    at_work = unit is not None and token.role not in (Role.VIEWER, Role.DEVOPS)
+    return Caller(
+        token,
+        unit,
+        Scope(
+            area=area,
+            unit=token.unit if token.role is Role.DEPARTMENT else None,
+            hands=Hands(unit.code, unit.level) if at_work and unit is not None else None,
+        ),
+    )
 
 
 CallerHere = Annotated[Caller, Depends(caller_of)]
