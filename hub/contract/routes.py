@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from hub.contract.values import IncomingCase, ReportedFile
 from hub.model.case.state import Stage
 from hub.model.policy.categories import Category
+from hub.model.positions import Point
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Scope
@@ -72,8 +73,13 @@ class ShownCase:
     text: str | None
     """None: not for this visitor, and neither is the place."""
     place: str | None
+    wgs84: Point | None
+    """Where it is; already rounded to about a kilometre for who does not handle the case."""
     exact: bool
-    """Whether the place may be shown as it is. If not, show it by `mask_address`, and round the coordinates."""
+    wgs84: Point | None
+    """Where it is. The hub rounds it to about a kilometre for who does not handle the case."""
+    exact: bool
+    """Whether you may show the place as it is. Otherwise give it by `mask_address`."""
     agency: str | None
     """Name of the unit that works on it."""
     reported_at: datetime

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Discriminator, Field, Tag
 
-from hub import Channel, Contact, Feedback, FeedbackKind, IncomingCase, Severity, Standing, StandingState, Words
+from hub import Channel, Contact, Feedback, FeedbackKind, How, IncomingCase, Position, Severity, Standing, StandingState, Words
 
 _URGENCY = {"特急": Severity.URGENT, "紧急": Severity.MAJOR}
 STATUSES = {
@@ -40,6 +40,21 @@ class Caller(_Message):
     address: str | None = None
 
 
+class Spot(_Message):
+    """Where the caller's matter is, as the hotline's map has it."""
+
+    longitude: float = Field(ge=-180, le=180)
+    latitude: float = Field(ge=-90, le=90)
+    system: Literal["wgs84", "cgcs2000", "gcj02", "bd09"]
+    geocoded: bool = False
+    """Looked up from the address, not pointed at."""
+
+    def position(self) -> Position:
+        """As the hub takes it."""
+        how = How.GEOCODED if self.geocoded else How.PERSON
+        return Position(longitude=self.longitude, latitude=self.latitude, system=self.system, how=how)
+
+
 class OrderCreated(_Message):
     """A new work order."""
 
@@ -52,6 +67,7 @@ class OrderCreated(_Message):
     area: str | None = None
     place_name: str | None = None
     place: str | None = None
+    spot: Spot | None = None
     urgency: str | None = None
     contact: Caller | None = None
 
@@ -67,6 +83,7 @@ class OrderCreated(_Message):
             area=self.area,
             place_name=self.place_name,
             place=self.place,
+            position=None if self.spot is None else self.spot.position(),
             severity=_URGENCY.get(self.urgency or ""),
             contact=contact,
         )

@@ -20,7 +20,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 from hub.testing.callbacks import Sign
 from hub.testing.simulator import Simulator, Step, Ticket, iso
 from hub.testing.tracing import note_case
-from hub_hotline.messages import Caller
+from hub_hotline.messages import Caller, Spot
 from hub_hotline.signing import (
     EVENT,
     NONCE,
@@ -53,6 +53,7 @@ class NewOrder(BaseModel):
     area: str | None = None
     place_name: str | None = None
     place: str | None = None
+    spot: Spot | None = None
     urgency: str | None = None
     contact: Caller | None = None
     satisfied: list[bool] = []
@@ -163,7 +164,7 @@ class HotlineSimulator(Simulator):
         }
 
     def _say_order(self, order: Ticket) -> None:
-        fields = ("title", "text", "area", "place_name", "place", "urgency", "contact")
+        fields = ("title", "text", "area", "place_name", "place", "spot", "urgency", "contact")
         event = {name: order.body[name] for name in fields if order.body[name] is not None}
         event["reported_at"] = order.body["reported_at"] or iso(order.created_at)
         self._say(f"{order.ticket}-new", {"event": "order.created", "order": order.ticket, **event}, order)

@@ -13,7 +13,19 @@ from hub_hotline.signing import EVENT, SIGNATURE, TIMESTAMP, callback_signature
 from hub_hotline.simulator import adapter_settings
 from msgspec.structs import replace
 
-from hub import CallbackRejected, CallbackRequest, Channel, Feedback, FeedbackKind, IncomingCase, Notice, Refused, Severity
+from hub import (
+    CallbackRejected,
+    CallbackRequest,
+    Channel,
+    Feedback,
+    FeedbackKind,
+    How,
+    IncomingCase,
+    Notice,
+    Position,
+    Refused,
+    Severity,
+)
 from hub.contract import Adapter
 from hub.testing.kit import Inbox, eventually, open_inbox, running_adapter
 from hub.testing.process import SimulatorProcess
@@ -72,6 +84,14 @@ async def test_new_order_comes_as_a_case_with_its_caller(hotline: SimulatorProce
     assert case.contact is not None
     assert case.contact.phone == "13800001234"
     assert case.reported_at == datetime(2024, 5, 6, 15, 40, tzinfo=UTC)
+
+
+async def test_an_order_says_where_it_is_in_the_hotlines_own_system(hotline: SimulatorProcess, inbox: Inbox) -> None:
+    _put_in(hotline, spot={"longitude": 118.9175, "latitude": 32.1009, "system": "bd09", "geocoded": True})
+    await eventually(lambda: bool(inbox.items))
+    (case,) = inbox.items
+    assert isinstance(case, IncomingCase)
+    assert case.position == Position(longitude=118.9175, latitude=32.1009, system="bd09", how=How.GEOCODED)
 
 
 async def test_order_put_in_twice_under_one_ref_comes_once(hotline: SimulatorProcess, inbox: Inbox) -> None:

@@ -119,6 +119,7 @@ def _rows(assignment: Assignment) -> list[tuple[str, str]]:
         ("事项", assignment.title),
         ("分类", assignment.category_name),
         ("地点", " ".join((*assignment.area_path, assignment.place or "")).strip()),
+        ("坐标", "" if assignment.position is None else assignment.position.line()),
         ("紧急程度", _SEVERITY[assignment.severity]),
         ("内容", assignment.text),
         ("办理要求", assignment.task or ""),

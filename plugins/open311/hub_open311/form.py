@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Literal
 
@@ -11,7 +10,6 @@ from pydantic import Field, HttpUrl, SecretStr
 from hub import AdapterSettings, Assignment, FeedbackKind
 
 MOST_DESCRIPTION = 4000
-_DEGREES = re.compile(r"坐标 (-?\d+\.\d+),(-?\d+\.\d+)")
 
 STATUSES: Mapping[str, FeedbackKind] = {
     "open": FeedbackKind.PROGRESS,
@@ -51,7 +49,7 @@ class Open311Settings(AdapterSettings):
     last_name: str | None = Field(None, description="The same.")
     phone: str | None = Field(None, description="The same.")
     lat: float | None = Field(
-        None, ge=-90, le=90, description="WGS84 position given where the place has none and the server needs one."
+        None, ge=-90, le=90, description="WGS84 position given where the case has none and the server needs one."
     )
     long: float | None = Field(None, ge=-180, le=180, description="The same.")
     history_days: int = Field(30, ge=1, le=89, description="How far back the first poll looks.")
@@ -60,7 +58,6 @@ class Open311Settings(AdapterSettings):
 
 def form_of(assignment: Assignment, service: str, settings: Open311Settings) -> dict[str, str]:
     """The form of a new request; nothing of the reporter is in it."""
-    place = assignment.place or ""
     body = "\n".join(
         part for part in (assignment.title, assignment.text, assignment.task and f"任务：{assignment.task}") if part
     )
@@ -68,13 +65,12 @@ def form_of(assignment: Assignment, service: str, settings: Open311Settings) -> 
     form = {
         "service_code": service,
         "description": body[: MOST_DESCRIPTION - len(mark)] + mark,
-        "address_string": f"{''.join(assignment.area_path)}{_DEGREES.sub('', place).replace('；）', '）').replace('（）', '')}",
+        "address_string": f"{''.join(assignment.area_path)}{assignment.place or ''}",
         f"attribute[{settings.key_attribute}]": assignment.key,
         **{f"attribute[{code}]": value for code, value in settings.attributes.items()},
     }
-    match = _DEGREES.search(place)
-    if match is not None:
-        form |= {"lat": match[1], "long": match[2]}
+    if assignment.wgs84 is not None:
+        form |= {"lat": str(assignment.wgs84.latitude), "long": str(assignment.wgs84.longitude)}
     elif settings.lat is not None and settings.long is not None:
         form |= {"lat": str(settings.lat), "long": str(settings.long)}
     for name in ("email", "first_name", "last_name", "phone"):

@@ -17,7 +17,7 @@ from hub_open311.book import Book, Entry
 from hub_open311.messages import Request, items, read
 from hub_open311.simulator import adapter_settings
 
-from hub import AdapterFault, Contact, Context, Feedback, FeedbackKind, OutcomeUnknown, Refused
+from hub import AdapterFault, Contact, Context, Feedback, FeedbackKind, OutcomeUnknown, Point, Position, Refused
 from hub.platform.adapters.outbound import departmental_client
 from hub.testing.kit import PATIENCE, MemoryStore, running_adapter, sample_assignment
 from hub.testing.process import SimulatorProcess
@@ -72,7 +72,10 @@ def form_of(request: httpx.Request) -> dict[str, list[str]]:
 async def test_form_carries_our_key_and_nothing_of_the_reporter() -> None:
     city = City()
     assignment = sample_assignment(
-        contact=Contact(name="张三", phone="13800001234"), place="尧佳路7号（地址编号 12；坐标 32.10312,118.91234）"
+        contact=Contact(name="张三", phone="13800001234"),
+        place="尧佳路7号（地址编号 12）",
+        position=Position(longitude=118.91742, latitude=32.10094, system="gcj02"),
+        wgs84=Point(longitude=118.91234, latitude=32.10312),
     )
     async with adapter_of(
         city, services={"drainage": "003"}, email="centre@example.org", attributes={"SIZE": "big"}

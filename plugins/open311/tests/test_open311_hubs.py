@@ -154,7 +154,8 @@ async def test_one_hub_delivers_to_another_and_follows_the_case_to_its_end(tmp_p
             "channel": "hotline",
             "category": LAMP,
             "area": "320113001",
-            "place": "尧佳路7号（坐标 32.10312,118.91234）",
+            "place": "尧佳路7号",
+            "position": {"longitude": 118.91234, "latitude": 32.10312, "system": "cgcs2000", "how": "person"},
             "contact": {"name": "张三", "phone": "13800001234"},
         }
         answer = await client.post("/api/v1/cases", json=body, headers=headers)
@@ -176,7 +177,8 @@ async def test_one_hub_delivers_to_another_and_follows_the_case_to_its_end(tmp_p
         assert theirs["category"] == LAMP
         assert "13800001234" not in json.dumps(theirs, ensure_ascii=False), "the reporter stays here"
         assert theirs["has_contact"] is False
-        assert "坐标 32.10312,118.91234" in theirs["place"]
+        assert theirs["wgs84"] == {"longitude": 118.91234, "latitude": 32.10312}
+        assert theirs["position"] == {**theirs["wgs84"], "system": "wgs84", "how": "device"}
         assert f"{case}.a1" in theirs["text"]
         await asyncio.to_thread(neighbour.do, ticket, "comment", text="内部备注")
         await asyncio.to_thread(neighbour.do, ticket, "settle", note="更换灯泡两只")

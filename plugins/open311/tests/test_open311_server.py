@@ -8,6 +8,7 @@ import pytest
 from hub_open311.server.settings import Choice, Question
 
 from hub.model.case.state import CaseId
+from hub.model.positions import Point
 from hub.surfaces.api.mounts import reception
 from plugins.open311.tests.open311_world import LAMP, ROOT, WHERE, get, post, report, serve
 from tests.unit.api_world import World
@@ -112,7 +113,8 @@ async def test_report_opens_a_case_with_contact_in_the_vault_and_place_kept(worl
     case = await world.desk.load(CaseId(id))
     assert case is not None
     assert case.state.category == LAMP
-    assert case.state.place == "尧化街道尧佳路7号3栋 12号灯杆（坐标 32.1031234,118.9123456）"
+    assert case.state.place == "尧化街道尧佳路7号3栋 12号灯杆"
+    assert case.state.wgs84 == Point(longitude=118.9123456, latitude=32.1031234)
     assert "是否危及人身安全：是" in case.state.text
     assert "unknown_to_us：x" in case.state.text
     assert case.state.has_contact
@@ -196,7 +198,7 @@ async def test_bad_reports_are_refused_with_everything_that_is_wrong(world: Worl
         ({"service_code": LAMP, "lat": "nan", "long": "118"}, 400),
         ({"service_code": LAMP, **WHERE, "description": "长" * 4001}, 400),
         ({"service_code": LAMP, **WHERE, "media_url": "javascript:alert(1)"}, 400),
-        ({"service_code": LAMP, **WHERE, "address_string": "很" * 190}, 400),
+        ({"service_code": LAMP, **WHERE, "address_string": "很" * 201}, 400),
         ({"service_code": LAMP, **WHERE, "attribute[DANGER]": "perhaps"}, 400),
         ({"service_code": LAMP, **WHERE, "attribute[HOUSEHOLDS]": "many"}, 400),
         ({"service_code": LAMP, **WHERE, "attribute[SINCE]": "yesterday"}, 400),

@@ -6,49 +6,33 @@ from xml.etree import ElementTree
 import pytest
 from hub_open311.server.errors import Open311Error
 from hub_open311.server.formats import Form, form_of, write
-from hub_open311.server.wording import EXTRAS, MOST_PLACE, PICTURE, Spot, parts_of, place_of, rounded, spot_of, text_of
+from hub_open311.server.wording import EXTRAS, MOST_PLACE, PICTURE, Spot, parts_of, place_of, spot_of, text_of
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hub.privacy.masks import mask_text
+from hub import How, Position
 from hub.spine.ways_in import intake
 
-degrees = st.tuples(st.floats(-90, 90), st.floats(-180, 180)).map(lambda pair: (round(pair[0], 7), round(pair[1], 7)))
 words = st.text(st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp")), min_size=1, max_size=60).map(str.strip).filter(bool)
 
 
-@given(address=st.none() | words, id=st.none() | st.from_regex(r"\A[A-Za-z0-9-]{1,20}\Z"), at=st.none() | degrees)
-def test_place_gives_back_coordinates_and_address_id(
-    address: str | None, id: str | None, at: tuple[float, float] | None
-) -> None:
-    spot = Spot(address=address, address_id=id, degrees=at)
-    place = place_of(spot)
-    found = spot_of(place)
+@given(address=st.none() | words, id=st.none() | st.from_regex(r"\A[A-Za-z0-9-]{1,20}\Z"))
+def test_place_gives_back_the_address_id(address: str | None, id: str | None) -> None:
+    place = place_of(Spot(address=address, address_id=id))
     assert place is None or len(place) <= MOST_PLACE
-    if at is not None:
-        assert found.degrees == at
-        assert found.address_id == id
-        assert found.address == address
-    elif id is not None:
-        assert found.address_id == id
+    if id is not None:
+        assert spot_of(place) == Spot(address=address, address_id=id)
 
 
-@given(at=degrees)
-def test_masks_leave_coordinates_alone(at: tuple[float, float]) -> None:
-    place = place_of(Spot(address="尧佳路7号", degrees=at))
-    assert place is not None
-    assert mask_text(place) == place
-
-
-@given(at=degrees)
-def test_rounded_coordinates_are_within_a_hundred_metres_or_so(at: tuple[float, float]) -> None:
-    assert all(abs(exact - shown) <= 0.00051 for exact, shown in zip(at, rounded(at), strict=True))
+def test_degrees_are_the_position_latitude_first_as_clients_send_them() -> None:
+    assert Spot(address="尧佳路7号").position is None
+    assert Spot(degrees=(32.1, 118.9)).position == Position(longitude=118.9, latitude=32.1, system="wgs84", how=How.DEVICE)
 
 
 def test_address_that_would_not_fit_is_refused_not_cut() -> None:
     assert MOST_PLACE == intake.MOST_PLACE, "what is said to fit is what the hub takes"
     with pytest.raises(Open311Error) as refusal:
-        place_of(Spot(address="长" * MOST_PLACE, degrees=(32.1, 118.9)))
+        place_of(Spot(address="长" * MOST_PLACE, address_id="12"))
     assert refusal.value.status == 400
 
 

@@ -45,6 +45,21 @@ class TeamsFound(BaseModel):
     items: list[TeamStanding]
 
 
+class Spot(BaseModel):
+    """Where the matter is: the numbers as they were given, in the system they were given in."""
+
+    longitude: float
+    latitude: float
+    system: str = Field(max_length=40)
+
+
+class Degrees(BaseModel):
+    """The same on WGS-84."""
+
+    longitude: float = Field(ge=-180, le=180)
+    latitude: float = Field(ge=-90, le=90)
+
+
 class NewOrder(BaseModel):
     """`POST /api/v1/orders`: an assignment for one team. Nothing personal."""
 
@@ -58,6 +73,8 @@ class NewOrder(BaseModel):
     role: Literal["lead", "support"] = "lead"
     area_path: list[str] = Field(default=[], max_length=10)
     place: str | None = Field(None, max_length=500)
+    position: Spot | None = None
+    wgs84: Degrees | None = None
     task: str | None = Field(None, max_length=2000)
     reported_at: AwareDatetime
     accept_by: AwareDatetime | None = None

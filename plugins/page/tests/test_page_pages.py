@@ -53,6 +53,16 @@ async def test_what_the_hub_sends_is_escaped(desk: Any) -> None:
         assert "&lt;script&gt;" in page.text
 
 
+async def test_a_position_is_shown_as_given_with_a_link_to_the_map(desk: Any) -> None:
+    given = {"longitude": 118.9175, "latitude": 32.1009, "system": "gcj02", "accuracy_m": 10}
+    placed = desk.put_order(position=given, wgs84={"longitude": 118.9123, "latitude": 32.1031})
+    page = (await desk.page(placed)).text
+    assert "118.9175,32.1009（GCJ02）" in page
+    assert 'href="geo:32.1031,118.9123"' in page
+    local = desk.put_order(key="320113001001001-0123456789abcdef.a3", position={**given, "system": "nanjing"})
+    assert "geo:" not in (await desk.page(local)).text
+
+
 async def test_every_answer_forbids_scripts_frames_and_storing(desk: Any) -> None:
     ticket = desk.put_order()
     for answer in (

@@ -35,7 +35,7 @@ from hub import (
     Unavailable,
 )
 from hub_table import sheets
-from hub_table.cells import is_key, safe, shown, ticket_of
+from hub_table.cells import is_key, positioned, safe, shown, ticket_of
 from hub_table.folder import Folder, Found, digest_of
 from hub_table.journal import EntryState, Journal
 from hub_table.returns import Form, Returned, RowError, read_back
@@ -306,6 +306,7 @@ class TableAdapter(Adapter):
             "severity": _SEVERITY[assignment.severity],
             "area": " ".join(assignment.area_path),
             "place": assignment.place or "",
+            **positioned(assignment.position),
             "text": assignment.text,
             "task": assignment.task or "",
             "reported_at": shown(assignment.reported_at, self._zone),

@@ -7,6 +7,8 @@ import re
 from datetime import date, datetime, time
 from zoneinfo import ZoneInfo
 
+from hub import Position
+
 _KEY = re.compile(r"\d{15}-[0-9a-hjkmnp-tv-z]{10,26}\.a\d{1,4}")
 _ILLEGAL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 _DANGEROUS = ("=", "+", "-", "@", "\t", "\r", "\n", "|", "%", "＝", "＋", "－", "＠")
@@ -17,6 +19,34 @@ _TIME = re.compile(
     r"(\d{4})\s*[-/.年]\s*(\d{1,2})\s*[-/.月]\s*(\d{1,2})\s*日?(?:[T\s]*(\d{1,2})\s*[:：时]\s*(\d{1,2})(?:\s*[:：分]\s*(\d{1,2})(?:\.\d+)?)?\s*[秒分]?)?"
     r"\s*(Z|[+-]\d{2}:?\d{2})?"
 )
+
+
+_SYSTEMS = {"wgs84": "WGS-84", "cgcs2000": "CGCS2000", "gcj02": "GCJ-02", "bd09": "BD-09"}
+
+
+def positioned(position: Position | None) -> dict[str, str]:
+    """The cells of a position, exactly as it was given; empty without one."""
+    if position is None:
+        return {"longitude": "", "latitude": "", "system": ""}
+    system = _SYSTEMS.get(position.system, position.system)
+    return {"longitude": repr(position.longitude), "latitude": repr(position.latitude), "system": system}
+
+
+def position_of(longitude: str, latitude: str, system: str) -> Position | None:
+    """The position that three cells give; None for empty ones. Raises ValueError with a Chinese reason."""
+    if not longitude and not latitude:
+        return None
+    if not system:
+        raise ValueError("填写经纬度须注明坐标系（WGS-84、CGCS2000、GCJ-02、BD-09）")
+    name = system.strip().lower()
+    short = name.replace("-", "").replace(" ", "")
+    try:
+        found = Position(longitude=float(longitude), latitude=float(latitude), system=short if short in _SYSTEMS else name)
+    except ValueError:
+        raise ValueError(f"经纬度应为数字：{longitude[:20]},{latitude[:20]}") from None
+    if found.system in _SYSTEMS and not (-180 <= found.longitude <= 180 and -90 <= found.latitude <= 90):
+        raise ValueError(f"经纬度超出范围：{longitude[:20]},{latitude[:20]}")
+    return found
 
 
 def is_key(text: str) -> bool:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from hub import Channel, Contact, Feedback, FeedbackKind, IncomingCase, ReportedFile
-from hub_table.cells import is_key, moment_of, text_of
+from hub import Channel, Contact, Feedback, FeedbackKind, IncomingCase, Position, ReportedFile
+from hub_table.cells import is_key, moment_of, position_of, text_of
 from hub_table.sheets import Row
 
 _NOTE_MOST = 4000
@@ -147,9 +147,17 @@ def _case(said: Mapping[str, str], form: Form, now: datetime) -> IncomingCase:
         area=area or None,
         place_name=value.get("place_name", "") or None,
         place=value.get("place", "") or None,
+        position=_position(value, columns),
         category=value.get("category", "") or None,
         contact=Contact(**contact) if any(contact.values()) else None,
     )
+
+
+def _position(value: Mapping[str, str], columns: Mapping[str, str]) -> Position | None:
+    try:
+        return position_of(*(value.get(field, "") for field in ("longitude", "latitude", "system")))
+    except ValueError as problem:
+        raise _Bad(columns.get("longitude", ""), str(problem)) from problem
 
 
 def _at(text: str, column: str, zone: ZoneInfo, now: datetime) -> datetime | None:

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from hub_table import sheets
-from hub_table.cells import is_key, moment_of, safe, shown, text_of, ticket_of
+from hub_table.cells import is_key, moment_of, position_of, positioned, safe, shown, text_of, ticket_of
 from hub_table.returns import Form, Returned, RowError, read_back
 from hub_table.settings import CASE_COLUMNS, COLUMNS, STATUSES, TableSettings
 from hypothesis import given
@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from openpyxl import Workbook, load_workbook
 from pydantic import ValidationError
 
-from hub import Channel, Feedback, FeedbackKind, IncomingCase, ReportedFile
+from hub import Channel, Feedback, FeedbackKind, IncomingCase, Position, ReportedFile
 
 ZONE = ZoneInfo("Asia/Shanghai")
 NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
@@ -273,6 +273,31 @@ def _form() -> Any:
         "channel": Channel.DEPARTMENT,
         "zone": ZONE,
     }
+
+
+def test_a_new_case_has_the_position_of_its_three_cells() -> None:
+    returned = back(
+        "来件编号,事项,地点,经度,纬度,坐标系",
+        "L1,路灯不亮,尧佳路,118.9175123,32.1009,GCJ-02",
+        "L2,路灯不亮,尧佳路,,,",
+        "L3,路灯不亮,,118.9,32.1,",
+        "L4,路灯不亮,,东,北,WGS-84",
+        "L5,路灯不亮,,32.1,118.9,wgs84",
+        "L6,路灯不亮,,128000.5,145000.25,nanjing",
+        new_cases=True,
+    )
+    first, second, local = (item for item in returned.items if isinstance(item, IncomingCase))
+    assert first.position == Position(longitude=118.9175123, latitude=32.1009, system="gcj02")
+    assert second.position is None
+    assert local.position == Position(longitude=128000.5, latitude=145000.25, system="nanjing")
+    assert [(error.row, error.column) for error in returned.errors] == [(4, "经度"), (5, "经度"), (6, "经度")]
+
+
+@pytest.mark.parametrize("system", ["wgs84", "cgcs2000", "gcj02", "bd09", "nanjing"])
+def test_cells_of_a_position_give_the_same_position(system: str) -> None:
+    given = Position(longitude=118.91234567891, latitude=32.1, system=system)
+    assert position_of(*positioned(given).values()) == given
+    assert position_of(*positioned(None).values()) is None
 
 
 def test_row_without_a_number_of_ours_is_a_new_case() -> None:

@@ -11,7 +11,9 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
-from hub import CallbackRejected, Feedback, FeedbackKind, IncomingCase, ReportedFile, Severity
+import msgspec
+
+from hub import CallbackRejected, Feedback, FeedbackKind, IncomingCase, Position, ReportedFile, Severity
 from hub_webhook.pointers import first, text_at
 from hub_webhook.settings import Callbacks
 
@@ -87,7 +89,7 @@ def report_of(
 
 
 def case_of(document: Any, *, id: str, settings: Callbacks, zone: ZoneInfo) -> IncomingCase:
-    """The case a callback brings in: ref, title, text, area or place_name, place, category, severity; at the top or in `data`."""
+    """The case a callback brings in: ref, title, text, area or place_name, place, position, category, severity; at the top or in `data`."""
 
     def said(name: str, most: int = 200) -> str | None:
         return text_at(document, (f"/{name}", f"/data/{name}"), most=most)
@@ -110,9 +112,20 @@ def case_of(document: Any, *, id: str, settings: Callbacks, zone: ZoneInfo) -> I
         area=area,
         place_name=said("place_name"),
         place=said("place"),
+        position=_position(first(document, ("/position", "/data/position"))),
         category=said("category"),
         severity=None if severity is None else Severity(severity),
     )
+
+
+def _position(found: Any) -> Position | None:
+    """longitude, latitude, system, accuracy_m, how; raises CallbackRejected(400) for what is none."""
+    if found is None:
+        return None
+    try:
+        return msgspec.convert(found, Position)
+    except msgspec.ValidationError as problem:
+        raise wrong(f"position: {problem}") from None
 
 
 def files_of(document: Any, settings: Callbacks) -> list[ReportedFile | FileToFetch]:

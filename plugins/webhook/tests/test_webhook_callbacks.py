@@ -13,7 +13,18 @@ import pytest
 import structlog
 from hub_webhook import WebhookAdapter, WebhookSettings
 
-from hub import CallbackRejected, CallbackRequest, Channel, Context, Crosswalk, Feedback, FeedbackKind, IncomingCase
+from hub import (
+    CallbackRejected,
+    CallbackRequest,
+    Channel,
+    Context,
+    Crosswalk,
+    Feedback,
+    FeedbackKind,
+    How,
+    IncomingCase,
+    Position,
+)
 from hub.contract import WordTable
 from hub.platform.adapters.outbound import departmental_client
 from hub.testing.kit import MemoryStore
@@ -193,7 +204,13 @@ async def test_cases_come_in_where_the_configuration_opens_them() -> None:
         assert isinstance(found, IncomingCase)
         assert (found.ref, found.channel, found.title, found.area) == ("GD-1", Channel.DEVICE, "树枝折断", "320113001")
         assert found.reported_at == datetime(2026, 3, 2, 10, 0, tzinfo=UTC)
-        for wrong in ({"area": "x"}, {"severity": "huge"}, {"title": "", "text": ""}):
+        assert found.position is None
+        at = {"longitude": 118.9175, "latitude": 32.1009, "system": "gcj02", "accuracy_m": 10, "how": "device"}
+        (placed,) = await adapter.parse_callback(callback({**body, "data": {**data, "position": at}}))
+        assert isinstance(placed, IncomingCase)
+        assert placed.position == Position(longitude=118.9175, latitude=32.1009, system="gcj02", accuracy_m=10, how=How.DEVICE)
+        bad = ({"position": "118.9,32.1"}, {"position": {**at, "system": "GCJ-02"}}, {"position": {**at, "longitude": "118"}})
+        for wrong in ({"area": "x"}, {"severity": "huge"}, {"title": "", "text": ""}, *bad):
             assert (await rejected(adapter, callback({**body, "data": {**data, **wrong}}))).status == 400
     async with reading() as adapter:
         assert (await rejected(adapter, callback(body))).status == 400

@@ -23,6 +23,7 @@ from hub.model.case.commands import Comment, Reopen, Visit
 from hub.model.case.state import Case, CaseId, Stage, parse_case_id
 from hub.model.district.areas import within
 from hub.model.limits.state import DeadlineKind
+from hub.model.positions import from_afar
 from hub.model.records import ASKS_ITSELF, Attachment
 from hub.model.rights import KeyScope
 from hub.model.texts import MOST_PROSE
@@ -239,7 +240,7 @@ class MountVisitor:
     def _shown(self, found: Iterable[Known]) -> list[ShownCase]:
         district, shown = self._services.district(), []
         for case, updated_at in ((known.case, known.updated_at) for known in found):
-            withheld, resolved = self._withheld(case), case.stage is Stage.RESOLVED
+            withheld, exact, resolved = self._withheld(case), self._locates(case), case.stage is Stage.RESOLVED
             lead = next((item.unit for item in case.assignments if item.role is Role.LEAD and item.state.open), case.holder)
             unit = district.directory.get(lead) if lead is not None else None
             due = next((limit.due_at for limit in case.deadlines if limit.kind is DeadlineKind.RESOLVE), None)
@@ -253,7 +254,8 @@ class MountVisitor:
                     area_path=district.areas.path(case.area),
                     text=None if withheld else case.text,
                     place=None if withheld else case.place,
-                    exact=self._locates(case),
+                    wgs84=None if withheld else case.wgs84 if exact else from_afar(case.wgs84)[1],
+                    exact=exact,
                     agency=None if unit is None else unit.name,
                     reported_at=case.reported_at,
                     changed_at=(case.resolved_at if resolved else None) or case.closed_at or updated_at,

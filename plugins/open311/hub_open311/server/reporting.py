@@ -69,6 +69,7 @@ async def report(
         area=_area(visitor, district, spot, description),
         place_name=spot.address_id if spot.address_id in district.places else spot.address,
         place=place,
+        position=spot.position,
         category=code,
         contact=contact,
     )

@@ -1,7 +1,7 @@
 """What a case looks like to clients of GeoReport v2: open or closed, the rest in words.
 
-Coordinates are rounded and addresses end at the street for those who do not handle the case; what is not for a client at all does not
-get here. Times carry the district's offset. Pure.
+Addresses end at the street for those who do not handle the case, and the hub gives their coordinates rounded; what is not for a client
+at all does not get here. Times carry the district's offset. Pure.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from datetime import datetime
 from hub import DistrictFacts, News, ShownCase, Stage, mask_address
 from hub_open311.server.catalogue import Catalogue
 from hub_open311.server.formats import Value
-from hub_open311.server.wording import PICTURE, parts_of, rounded, spot_of
+from hub_open311.server.wording import PICTURE, parts_of, spot_of
 
 MOST_DESCRIPTION = 4000
 WITHHELD = "（内容不公开）"
@@ -52,7 +52,6 @@ class Shower:
         """One service request."""
         description, extras = (WITHHELD, {}) if case.text is None else parts_of(case.text)
         spot = spot_of(case.place)
-        degrees = spot.degrees if case.exact or spot.degrees is None else rounded(spot.degrees)
         address = spot.address if case.exact or spot.address is None else _vague(spot.address, case)
         return {
             "service_request_id": case.id,
@@ -69,8 +68,8 @@ class Shower:
             "address": address or _area(case),
             "address_id": spot.address_id or case.area,
             "zipcode": None,
-            "lat": None if degrees is None else degrees[0],
-            "long": None if degrees is None else degrees[1],
+            "lat": None if case.wgs84 is None else case.wgs84.latitude,
+            "long": None if case.wgs84 is None else case.wgs84.longitude,
             "media_url": extras.get(PICTURE),
         }
 

@@ -1,7 +1,7 @@
 """How what GeoReport v2 knows and a case has no field for is kept in the case's own words, and read back. Pure.
 
-- coordinates and address id: at the end of the place, `尧佳路7号（地址编号 545483；坐标 32.10312,118.91234）`. The place is what the
-  departments get and what is masked for those who do not handle the case.
+- address id: at the end of the place, `尧佳路7号（地址编号 545483）`. The place is what the departments get and what is masked for those
+  who do not handle the case.
 - picture address and answers: below the description, under the line `〔附加信息〕`, one `name：value` a line.
 """
 
@@ -11,18 +11,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from hub import How, Position
 from hub_open311.server.errors import Open311Error
 
 EXTRAS = "〔附加信息〕"
 PICTURE = "图片"
-_PLACE = re.compile(
-    r"^(?P<address>.*?)(?:（(?:地址编号 (?P<id>[^；（）]+))?；?(?:坐标 (?P<lat>-?\d+\.\d+),(?P<long>-?\d+\.\d+))?）)?$",
-    re.DOTALL,
-)
+_PLACE = re.compile(r"^(?P<address>.*?)(?:（地址编号 (?P<id>[^；（）]+)）)?$", re.DOTALL)
 MOST_PLACE = 200
 """Characters of a place that the hub takes."""
-PUBLIC_DEGREES = 3
-"""Decimals of coordinates for those who do not handle the case: about 100 m."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,17 +28,20 @@ class Spot:
     address: str | None = None
     address_id: str | None = None
     degrees: tuple[float, float] | None = None
-    """WGS84 latitude and longitude."""
+    """WGS84 latitude and longitude; the case has a position of its own for them."""
+
+    @property
+    def position(self) -> Position | None:
+        """The degrees as the case's position: clients take them from the phone, or from a map whose pin stands there."""
+        if self.degrees is None:
+            return None
+        return Position(longitude=self.degrees[1], latitude=self.degrees[0], system="wgs84", how=How.DEVICE)
 
 
 def place_of(spot: Spot) -> str | None:
     """The case's place; raises Open311Error(400) when it would be too long to be kept whole."""
-    tail = []
-    if spot.address_id:
-        tail.append(f"地址编号 {re.sub('[；（）]', ' ', spot.address_id)}")
-    if spot.degrees is not None:
-        tail.append(f"坐标 {_decimal(spot.degrees[0])},{_decimal(spot.degrees[1])}")
-    place = f"{spot.address or ''}{'（' + '；'.join(tail) + '）' if tail else ''}"
+    tail = "" if not spot.address_id else f"（地址编号 {re.sub('[；（）]', ' ', spot.address_id)}）"
+    place = f"{spot.address or ''}{tail}"
     if len(place) > MOST_PLACE:
         raise Open311Error(
             400, f"address_string is too long: at most {MOST_PLACE - len(place) + len(spot.address or '')} characters"
@@ -55,13 +54,7 @@ def spot_of(place: str | None) -> Spot:
     match = _PLACE.match(place or "")
     if match is None:
         return Spot(address=place)
-    degrees = (float(match["lat"]), float(match["long"])) if match["lat"] else None
-    return Spot(address=match["address"] or None, address_id=match["id"], degrees=degrees)
-
-
-def rounded(degrees: tuple[float, float]) -> tuple[float, float]:
-    """Coordinates as they may be shown to everybody."""
-    return round(degrees[0], PUBLIC_DEGREES), round(degrees[1], PUBLIC_DEGREES)
+    return Spot(address=match["address"] or None, address_id=match["id"])
 
 
 def text_of(description: str, extras: Mapping[str, str], *, picture: str | None = None) -> str:
@@ -85,9 +78,3 @@ def parts_of(text: str) -> tuple[str, dict[str, str]]:
 
 def _line(text: str) -> str:
     return " ".join(text.replace(EXTRAS, "").split())
-
-
-def _decimal(value: float) -> str:
-    """At most seven decimals (a centimetre), at least one."""
-    text = f"{value:.7f}".rstrip("0")
-    return f"{text}0" if text.endswith(".") else text
