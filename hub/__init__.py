@@ -63,6 +63,7 @@ from hub.errors import (
     Withdrawn,
 )
 from hub.hookspecs import API_VERSION, hookimpl
+from hub.model.answers import Reached, Satisfied, Solved
 from hub.model.assignments.state import Role
 from hub.model.case.state import Channel, Severity, Stage
 from hub.model.policy.categories import Category
@@ -119,13 +120,16 @@ __all__ = [
     "Poll",
     "Position",
     "Publishing",
+    "Reached",
     "Receipt",
     "Reception",
     "Refused",
     "ReportedFile",
     "Role",
+    "Satisfied",
     "Severity",
     "ShownCase",
+    "Solved",
     "Stage",
     "Standing",
     "StandingState",

@@ -31,6 +31,7 @@ from hub.config.district import load_district
 from hub.contract import Adapter, AdapterInstance, Assignment, Capability, Feedback, FeedbackKind, Manifest, Plugin, Receipt
 from hub.errors import ConfigError, HubError
 from hub.model.actors import SYSTEM
+from hub.model.answers import Reached, Satisfied, Solved
 from hub.model.case.commands import Visit
 from hub.model.case.state import Channel, Severity, Stage
 from hub.model.district.areas import AreaCode, Level, Unit
@@ -207,7 +208,7 @@ class Bench:
             if outcome is None or outcome.state.stage is not Stage.RESOLVED:
                 continue
             visited = await hub.desk.execute(
-                outcome.state.id, Visit(reached=True, solved=True, satisfied=True, rating=5), actor=SYSTEM
+                outcome.state.id, Visit(reached=Reached.YES, solved=Solved.YES, satisfied=Satisfied.YES, rating=5), actor=SYSTEM
             )
             for assignment in visited.state.assignments:
                 run.made[f"{visited.state.id}.{assignment.id}"] = assignment.made_at.timestamp()

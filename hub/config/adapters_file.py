@@ -16,6 +16,7 @@ from hub.config.documents import Document, Form, Place, Scalar, refuse
 from hub.config.fields import ClockSpan, Count, Known, Text, matching
 from hub.contract import AdapterInstance, Crosswalk, FeedbackKind
 from hub.contract.instances import NAME
+from hub.model.answers import Reached, Satisfied, Solved
 
 _MEANT: dict[str, Callable[[str], object]] = {
     "bool": lambda text: text.lower() in ("true", "yes", "on"),
@@ -107,6 +108,9 @@ class _Crosswalk(Form):
     statuses: dict[str, FeedbackKind] = Field(default_factory=dict)
     categories: dict[str, Text] = Field(default_factory=dict)
     fields: dict[str, Text] = Field(default_factory=dict)
+    reached: dict[str, Reached] = Field(default_factory=dict)
+    solved: dict[str, Solved] = Field(default_factory=dict)
+    satisfied: dict[str, Satisfied] = Field(default_factory=dict)
 
 
 class _Adapter(Form):

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import re
 from datetime import time
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Generic, Literal, Self, TypeVar, get_args
 
 import msgspec
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from hub.config.documents import Document, Form, refuse
 from hub.config.fields import CategoryStart, ClockSpan, Known, LevelWord, LimitSpan, every, parsed
 from hub.config.routing import WhenForm
+from hub.model.answers import AnswerRules, Rate, Satisfied, Solved
 from hub.model.case.state import Severity
 from hub.model.district.areas import Level
 from hub.model.limits.calendar import Calendar, WorkingHours
@@ -28,12 +29,13 @@ Grant = Literal["suspension", "extension", "void", "merge"]
 
 
 class Limits(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """What limits.yaml says: office hours, limits by severity, those of single categories (by code or beginning), visits."""
+    """What limits.yaml says: office hours, limits by severity, those of single categories (by code or beginning), visits, answers."""
 
     hours: WorkingHours
     table: LimitTable
     overrides: dict[str, LimitTable]
     visits: tuple[VisitRule, ...]
+    answers: AnswerRules
 
 
 def _office_hours(text: str) -> tuple[time, time]:
@@ -56,11 +58,48 @@ class _Visit(Form):
     visit: bool
 
 
+class _Reopen(Form):
+    solved: frozenset[Solved] = AnswerRules().reopen_solved
+    satisfied: frozenset[Satisfied] = AnswerRules().reopen_satisfied
+
+
+A = TypeVar("A", Solved, Satisfied)
+
+
+class _Rate(Form, Generic[A]):
+    counted: frozenset[A]
+    of: Annotated[frozenset[A], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _within(self) -> Self:
+        refuse((("counted",), f"{answer} is counted and is not in `of`") for answer in sorted(self.counted - self.of))
+        return self
+
+    def rate(self) -> Rate:
+        return Rate(counted=frozenset(map(str, self.counted)), of=frozenset(map(str, self.of)))
+
+
+class _Answers(Form):
+    reopen: _Reopen = Field(default_factory=_Reopen)
+    resolution: _Rate[Solved] | None = None
+    satisfaction: _Rate[Satisfied] | None = None
+
+    def rules(self) -> AnswerRules:
+        usual = AnswerRules()
+        return AnswerRules(
+            reopen_solved=self.reopen.solved,
+            reopen_satisfied=self.reopen.satisfied,
+            resolution=usual.resolution if self.resolution is None else self.resolution.rate(),
+            satisfaction=usual.satisfaction if self.satisfaction is None else self.satisfaction.rate(),
+        )
+
+
 class _Limits(Form):
     hours: tuple[Annotated[tuple[time, time], parsed(_office_hours)], ...]
     severity: Annotated[dict[Severity, Annotated[dict[DeadlineKind, LimitSpan], every(*DeadlineKind)]], every(*Severity)]
     categories: dict[CategoryStart, dict[Severity, dict[DeadlineKind, LimitSpan]]] = Field(default_factory=dict)
     visits: tuple[_Visit, ...] = ()
+    answers: _Answers = Field(default_factory=_Answers)
 
 
 class _Step(Form):
@@ -101,6 +140,7 @@ def read_limits(document: Document, known: Known, calendar: Calendar) -> Limits 
             VisitRule(when=one.when.when(), visit=one.visit, line=document.line("visits", index))
             for index, one in enumerate(form.visits)
         ),
+        answers=form.answers.rules(),
     )
 
 

@@ -117,6 +117,7 @@ def read_policy(
         limits=limits.table,
         category_limits=limits.overrides,
         visits=limits.visits,
+        answers=limits.answers,
         steps=steps,
         authorities=authorities,
         hours=limits.hours,

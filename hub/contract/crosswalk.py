@@ -8,14 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from enum import StrEnum
+from typing import Final, Protocol, TypeVar
 
 from hub.contract.values import FeedbackKind
+from hub.model.answers import QUESTIONS, Reached, Satisfied, Solved
+from hub.model.words import ANSWERS
+
+A = TypeVar("A", bound=StrEnum)
+
+_OURS: Final[Mapping[str, Mapping[str, str]]] = {
+    question: {word: answer for answer, word in words.items()} | dict(zip(words, words, strict=True))
+    for question, words in ANSWERS.items()
+}
+"""The hub's own words for answers, and their stored values: nobody has to map 满意."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Crosswalk:
-    """Three tables and their version."""
+    """Its tables and their version."""
 
     version: int = 0
     statuses: Mapping[str, FeedbackKind] = field(default_factory=dict)
@@ -24,6 +35,12 @@ class Crosswalk:
     """Our category code (or a prefix of it that ends the code's level) → theirs."""
     fields: Mapping[str, str] = field(default_factory=dict)
     """Our field of an assignment → the name of theirs."""
+    reached: Mapping[str, Reached] = field(default_factory=dict)
+    """The department's words for whether the reporter was reached; the hub's own (接通, 未接通, 拒访) need no entry."""
+    solved: Mapping[str, Solved] = field(default_factory=dict)
+    """Its words for whether it is solved; the hub's own: 已解决, 部分解决, 未解决, 未询问."""
+    satisfied: Mapping[str, Satisfied] = field(default_factory=dict)
+    """Its words for whether the reporter is content; the hub's own: 满意, 基本满意, 不满意, 未评价."""
 
     def over(self, other: Crosswalk) -> Crosswalk:
         """This one's entries before `other`'s."""
@@ -32,7 +49,14 @@ class Crosswalk:
             statuses={**other.statuses, **self.statuses},
             categories={**other.categories, **self.categories},
             fields={**other.fields, **self.fields},
+            reached={**other.reached, **self.reached},
+            solved={**other.solved, **self.solved},
+            satisfied={**other.satisfied, **self.satisfied},
         )
+
+
+TABLES: Final = ("statuses", "categories", "fields", *QUESTIONS)
+"""The tables by name."""
 
 
 class Words(Protocol):
@@ -50,9 +74,21 @@ class Words(Protocol):
         """Their name of a field of ours; our own name when it is not mapped."""
         ...
 
+    def reached(self, word: str, *, about: str | None = None) -> Reached | None:
+        """What a word of theirs says of whether the reporter was reached; None and a repair item when nobody knows it."""
+        ...
+
+    def solved(self, word: str, *, about: str | None = None) -> Solved | None:
+        """What a word of theirs says of whether it is solved; None and a repair item when nobody knows it."""
+        ...
+
+    def satisfied(self, word: str, *, about: str | None = None) -> Satisfied | None:
+        """What a word of theirs says of how content the reporter is; None and a repair item when nobody knows it."""
+        ...
+
 
 class Unmapped(Protocol):
-    """Hears of a word that is in no table: `table` is statuses or categories."""
+    """Hears of a word that is in no table: `table` is statuses, categories, reached, solved or satisfied."""
 
     def __call__(self, table: str, word: str, about: str | None) -> None:
         """Note it; must not raise."""
@@ -104,3 +140,23 @@ class WordTable:
     def name(self, field: str) -> str:
         """Their name of a field of ours; our own name when it is not mapped."""
         return self.crosswalk.fields.get(field, field)
+
+    def reached(self, word: str, *, about: str | None = None) -> Reached | None:
+        """What a word of theirs says of whether the reporter was reached; None and a repair item when nobody knows it."""
+        return self._answer("reached", self.crosswalk.reached, Reached, word, about)
+
+    def solved(self, word: str, *, about: str | None = None) -> Solved | None:
+        """What a word of theirs says of whether it is solved; None and a repair item when nobody knows it."""
+        return self._answer("solved", self.crosswalk.solved, Solved, word, about)
+
+    def satisfied(self, word: str, *, about: str | None = None) -> Satisfied | None:
+        """What a word of theirs says of how content the reporter is; None and a repair item when nobody knows it."""
+        return self._answer("satisfied", self.crosswalk.satisfied, Satisfied, word, about)
+
+    def _answer(self, question: str, table: Mapping[str, A], values: type[A], word: str, about: str | None) -> A | None:
+        found = table.get(word)
+        if found is None and (ours := _OURS[question].get(word)) is not None:
+            found = values(ours)
+        if found is None:
+            self._unmapped(question, word, about)
+        return found

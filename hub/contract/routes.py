@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 from pydantic import BaseModel, ConfigDict, Field
 
 from hub.contract.values import IncomingCase, ReportedFile
+from hub.model.answers import Satisfied, Solved
 from hub.model.case.state import Stage
 from hub.model.policy.categories import Category
 from hub.model.positions import Point
@@ -73,9 +74,6 @@ class ShownCase:
     text: str | None
     """None: not for this visitor, and neither is the place."""
     place: str | None
-    wgs84: Point | None
-    """Where it is; already rounded to about a kilometre for who does not handle the case."""
-    exact: bool
     wgs84: Point | None
     """Where it is. The hub rounds it to about a kilometre for who does not handle the case."""
     exact: bool
@@ -173,8 +171,9 @@ class Visitor(Protocol):
         """Put a remark on a case, once for each `key` of the visitor. NotAllowed without `cases:report`, or if `cases` does not show it."""
         ...
 
-    async def judge(self, case: str, key: str, *, solved: bool, note: str) -> bool:
-        """Record the reporter's judgement: as a visit of a resolved case, or, if not solved, as the reopening of a closed one.
+    async def judge(self, case: str, key: str, *, solved: Solved, satisfied: Satisfied | None = None, note: str) -> bool:
+        """Record the reporter's judgement: as a visit of a resolved case, or as the reopening of a closed one, where the policy says that
+        such an answer reopens.
 
         Done once for each `key`. False: this key did not report the case, or the case is in no state for a judgement. Raises
         TransitionRefused when the lifecycle refuses, NotAllowed as `comment` does.

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Self
 import msgspec
 from msgspec import Meta, Struct
 
+from hub.model.answers import Reached, Satisfied, Solved
 from hub.model.assignments.state import Role
 from hub.model.case.state import Channel, Severity
 from hub.model.positions import Point, Position
@@ -110,7 +111,7 @@ class Receipt(Value, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class FeedbackKind(StrEnum):
-    """The kinds of feedback 反馈 of a unit. VISITED: the unit that took the call made the callback visit; then the rating fields count."""
+    """The kinds of feedback 反馈 of a unit. VISITED: the unit that took the call made the callback visit; then `reached` is needed."""
 
     ACCEPTED = "accepted"
     PROGRESS = "progress"
@@ -139,12 +140,15 @@ class Said(Value, frozen=True, omit_defaults=True, kw_only=True, forbid_unknown_
     note: Text | None = None
     """Progress, result or reason of return."""
     files: Annotated[tuple[ReportedFile, ...], Meta(max_length=100)] = ()
-    reached: bool | None = None
-    """VISITED: whether the reporter was reached. If so, at least one of the next three is given."""
-    solved: bool | None = None
-    satisfied: bool | None = None
+    reached: Reached | None = None
+    """Whether the reporter was reached. VISITED needs it; a reporter who was has said at least one of `solved` to `rating`."""
+    tries: Annotated[int, Meta(ge=1, le=100)] | None = None
+    """How often the reporter was tried; None: once."""
+    solved: Solved | None = None
+    """VISITED: what the reporter says. RESOLVED: what the unit says; it is kept beside the reporter's word and moves nothing."""
+    satisfied: Satisfied | None = None
     rating: Annotated[int, Meta(ge=1, le=5)] | None = None
-    """1 to 5; from 3 upwards is satisfied."""
+    """VISITED: 1 to 5. Without `satisfied` 4 and 5 are satisfied, 3 mostly."""
 
 
 class Feedback(Said, frozen=True, omit_defaults=True, kw_only=True):

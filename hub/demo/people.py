@@ -174,7 +174,10 @@ def _visited(work: Work, seed: int, habits: Habits) -> Step | None:
     if work.stage != "resolved" or work.channel in ASKED_BACK_ELSEWHERE:
         return None
     content = work.reopened > 0 or _draw(seed, work, "content") < habits.content
-    body: dict[str, object] = {"reached": True, "solved": content, "satisfied": content, "rating": 5 if content else 2}
+    solved, satisfied, rating = ("yes", "yes", 5) if content else ("no", "no", 2)
+    if content and _draw(seed, work, "mostly") < 0.2:
+        satisfied, rating = "mostly", 4
+    body: dict[str, object] = {"reached": "yes", "solved": solved, "satisfied": satisfied, "rating": rating}
     if not content:
         body["note"] = "反映人表示问题仍然存在"
     return Step(role="operator", unit=work.district, command="visit", body=body)

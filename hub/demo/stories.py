@@ -74,7 +74,9 @@ async def blocked_sewer(theatre: Theatre) -> Scene:
         "feedback": "由部门反馈得知 (learned from its own feedback)",
     }
     theatre.check(scene, f"无应答的派单{learned.get(via, '没有确认')}", via in learned)
-    await theatre.act(case, "operator", DISTRICT, "visit", reached=True, solved=False, satisfied=False, rating=2, note="又堵了")
+    await theatre.act(
+        case, "operator", DISTRICT, "visit", reached="yes", solved="partly", satisfied="no", rating=2, note="又堵了"
+    )
     found = await theatre.case(case)
     theatre.check(
         scene, "回访不满意，重新办理一次 (not content: reopened once)", found["reopened"] == 1 and found["stage"] != "closed"
@@ -86,9 +88,9 @@ async def blocked_sewer(theatre: Theatre) -> Scene:
     found = await theatre.until(case, lambda c: c["stage"] == "resolved", "property has resolved again", within=120)
     tries = outcomes(part_of(found, "property"))
     theatre.check(scene, f"限流后重试送达，共{len(tries)}次 (tried again after the time it asked for)", len(tries) == 2)
-    await theatre.act(case, "operator", DISTRICT, "visit", reached=True, solved=True, satisfied=True, rating=5)
+    await theatre.act(case, "operator", DISTRICT, "visit", reached="yes", solved="yes", satisfied="yes", rating=5)
     found = await theatre.until(case, lambda c: c["stage"] == "closed", "closed")
-    theatre.check(scene, "回访满意，结案 (content: closed)", found["satisfied"] is True)
+    theatre.check(scene, "回访满意，结案 (content: closed)", found["reporter_said"]["satisfied"] == "yes")
     theatre.end(scene)
     return scene
 
@@ -104,7 +106,7 @@ async def noise_at_night(theatre: Theatre) -> Scene:
             "text": "迈皋桥广场旁烧烤店深夜播放音响、喧哗，吵得居民无法休息。",
             "place_name": "迈皋桥广场",
             "reported_at": datetime.now(UTC).isoformat(),
-            "satisfied": [True],
+            "satisfied": ["满意"],
         },
     )
     case = str((await theatre.until_order(order, lambda o: bool(o["case"]), "the hub has told the hotline its case"))["case"])
@@ -163,7 +165,7 @@ async def smell_of_gas(theatre: Theatre) -> Scene:
         scene, f"恢复后送达，共{len(tries)}次投递、1张工单 (delivered when it was back, one ticket)", len(tickets) == 1
     )
     await theatre.until(case, lambda c: c["stage"] == "resolved", "all three have resolved", within=120)
-    await theatre.act(case, "operator", DISTRICT, "visit", reached=True, solved=True, satisfied=True, rating=5)
+    await theatre.act(case, "operator", DISTRICT, "visit", reached="yes", solved="yes", satisfied="yes", rating=5)
     found = await theatre.until(case, lambda c: c["stage"] == "closed", "closed")
     theatre.check(scene, "处置完毕，结案 (closed)", found["stage"] == "closed")
     theatre.end(scene)

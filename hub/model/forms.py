@@ -13,6 +13,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from hub.model.answers import Closing, Reached, Satisfied, Solved
 from hub.model.district.areas import AreaCode, UnitCode
 from hub.model.records import Attachment
 from hub.model.rights import KeyScope, Role
@@ -36,6 +37,11 @@ Until = Annotated[
     Meta(description="Until when: ISO time, the district's unless it has an offset."),
 ]
 HappenedAt = Annotated[Moment, Meta(description="When it happened there, ISO time.")]
+IsReached = Annotated[Reached, Meta(description="Whether the reporter was reached, or refused to be asked.")]
+Tries = Annotated[int, Meta(ge=1, le=100, description="How often the reporter was tried.")]
+IsSolved = Annotated[Solved, Meta(description="Whether it is solved.")]
+IsSatisfied = Annotated[Satisfied, Meta(description="Whether the reporter is content.")]
+ClosingSaid = Annotated[Closing, Meta(description="faulty or special; normal and late follow from the limit.")]
 Files = Annotated[tuple[Attachment, ...], Meta(extra=HUB_SAYS)]
 """Files already stored; they have a route of their own."""
 SaidBy = Annotated[str, Meta(extra={**WRITTEN, **HUB_SAYS})]

@@ -67,6 +67,20 @@ def filled_in(kind: type[msgspec.Struct]) -> tuple[msgspec.structs.FieldInfo, ..
     return tuple(field for field in msgspec.structs.fields(kind) if field.name in mine)
 
 
+def one_of(kind: object, field: str) -> str:
+    """`: one of yes, no, refused`, where the field of a struct is a choice; else nothing. For whoever gave something else."""
+    found = inspect.type_info(kind)
+    told = (
+        next((one.type for one in found.fields if one.encode_name == field), None)
+        if isinstance(found, inspect.StructType)
+        else None
+    )
+    parts = told.types if isinstance(told, inspect.UnionType) else (told,)
+    plain = (part.type if isinstance(part, inspect.Metadata) else part for part in parts)
+    choices = next((part.cls for part in plain if isinstance(part, inspect.EnumType)), None)
+    return "" if choices is None else f": one of {', '.join(str(choice.value) for choice in choices)}"
+
+
 def reworded(value: S, change: Callable[[str], str]) -> S:
     """A command with `change` applied to all that people wrote in it; the same object when nothing changes."""
     changes: dict[str, object] = {}

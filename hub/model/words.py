@@ -84,6 +84,21 @@ LIMITS: Final[Mapping[str, str]] = {
 }
 """The limits: of a matter until a first response and until it is resolved; of an assignment until it is accepted and until it is done."""
 
+REACHED: Final[Mapping[str, str]] = {"yes": "接通", "no": "未接通", "refused": "拒访"}
+"""Whether the reporter was reached."""
+
+SOLVED: Final[Mapping[str, str]] = {"yes": "已解决", "partly": "部分解决", "no": "未解决", "not_asked": "未询问"}
+"""Whether it is solved."""
+
+SATISFIED: Final[Mapping[str, str]] = {"yes": "满意", "mostly": "基本满意", "no": "不满意", "not_rated": "未评价"}
+"""Whether the reporter is content."""
+
+ANSWERS: Final[Mapping[str, Mapping[str, str]]] = {"reached": REACHED, "solved": SOLVED, "satisfied": SATISFIED}
+"""By what was asked."""
+
+CLOSINGS: Final[Mapping[str, str]] = {"normal": "正常结案", "late": "超时结案", "faulty": "差错结案", "special": "特殊结案"}
+"""How a case was closed."""
+
 SAYINGS: Final[Mapping[str, str]] = {
     "accepted": "签收",
     "progress": "进展",

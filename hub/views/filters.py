@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from hub.errors import InvalidInput
+from hub.model.answers import Closing, Reached, Satisfied, Solved
 from hub.model.assignments.state import KEY_PATTERN, STOPPED, AssignmentState, AttemptOutcome, parse_delivery_key
 from hub.model.case.state import Channel, Severity, Stage
 from hub.model.district.areas import Level
@@ -88,6 +89,24 @@ class CaseFilter(Filter):
         Literal["grid", "community", "street", "district"] | None,
         Field(description="Level that holds it"),
         Where(lambda here, word: here.cases.level == int(Level.parse(word))),
+    ] = None
+    reached: Annotated[
+        Reached | None,
+        Field(description="Whether the reporter was reached"),
+        Where(lambda here, one: here.cases.reached == one),
+    ] = None
+    solved: Annotated[
+        Solved | None,
+        Field(description="Whether the reporter says it is solved"),
+        Where(lambda here, one: here.cases.solved == one),
+    ] = None
+    satisfied: Annotated[
+        Satisfied | None,
+        Field(description="Whether the reporter is content"),
+        Where(lambda here, one: here.cases.satisfied == one),
+    ] = None
+    closing: Annotated[
+        Closing | None, Field(description="How it was closed"), Where(lambda here, one: here.cases.closing == one)
     ] = None
     late: Annotated[bool | None, Field(description="A limit that runs has passed"), whether(lambda here: here.late)] = None
     attention: Annotated[

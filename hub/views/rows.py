@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from hub.model.aggregate import NO_COMMANDS, Commit, Event, Folded
+from hub.model.answers import QUESTIONS
 from hub.model.assignments.events import AssignmentProgressed, AssignmentResolved, AssignmentReturned, Delivered
 from hub.model.assignments.state import Assigned, Assignment, AssignmentState
 from hub.model.case.events import Attached, CaseReported, Commented, ReportAttached
@@ -53,6 +54,8 @@ def case_row(folded: Folded[Case], opened: int, updated_at: int) -> Row:
         reported_at=micros(case.reported_at),
         updated_at=updated_at,
         closed_at=micros_or_none(case.closed_at),
+        **{question: _answer(case, question) for question in QUESTIONS},
+        closing=None if case.closing is None else case.closing.value,
         due_at=micros_or_none(due),
         attention=len(case.attention) if live else 0,
         dead=int(live and any(item.state is AssignmentState.DEAD for item in case.assignments)),
@@ -62,6 +65,12 @@ def case_row(folded: Folded[Case], opened: int, updated_at: int) -> Row:
         far_latitude=None if far is None else far.latitude,
         doc=encode_case(folded),
     )
+
+
+def _answer(case: Case, question: str) -> str | None:
+    """What the reporter said to a question."""
+    said = None if case.reporter_said is None else getattr(case.reporter_said, question)
+    return None if said is None else str(said.value)
 
 
 def encode_case(folded: Folded[Case]) -> str:

@@ -9,9 +9,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 
-from sqlalchemy import ColumnElement, Connection, and_, case, func, select
+from sqlalchemy import Column, ColumnElement, Connection, and_, case, func, select
 
+from hub.model.answers import QUESTIONS, Closing
 from hub.model.assignments.state import AssignmentState
 from hub.model.case.state import Stage
 from hub.views.queries import Scope, is_late, within_scope
@@ -57,6 +59,9 @@ class Summary:
     stages: dict[str, int]
     late: int
     attention: int
+    answers: dict[str, dict[str, int]]
+    """What reporters said, by question: how many of each answer."""
+    closings: dict[str, int]
     assignments: int
     retries: int
     latency: Latency
@@ -98,12 +103,21 @@ def summarise(connection: Connection, scope: Scope, now: datetime, sequence: int
         stages=stages,
         late=late,
         attention=attention,
+        answers={name: _each(connection, cases.c[name], answers, scope) for name, answers in QUESTIONS.items()},
+        closings=_each(connection, cases.c.closing, Closing, scope),
         assignments=sum(unit.assignments for unit in units),
         retries=sum(unit.retries for unit in units),
         latency=_latency(connection, _own(scope)),
         units=units,
         sequence=sequence,
     )
+
+
+def _each(connection: Connection, column: Column[str], values: type[StrEnum], scope: Scope) -> dict[str, int]:
+    """How many cases of a scope have each value."""
+    found = {value.value: 0 for value in values}
+    rows = connection.execute(select(column, func.count()).where(column.is_not(None), *within_scope(scope)).group_by(column))
+    return found | {value: int(count) for value, count in rows}
 
 
 def _own(scope: Scope) -> list[ColumnElement[bool]]:

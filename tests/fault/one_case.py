@@ -24,6 +24,7 @@ from hub.bus.pull import Delivery
 from hub.contract import Adapter, AdapterInstance, Assignment, Capability, Feedback, FeedbackKind, Manifest, Receipt
 from hub.errors import OutcomeUnknown
 from hub.model.actors import SYSTEM
+from hub.model.answers import Reached, Satisfied, Solved
 from hub.model.assignments.state import AssignmentState
 from hub.model.case.commands import Visit
 from hub.model.case.state import Channel, Severity, Stage
@@ -124,7 +125,10 @@ async def main() -> None:
                     )
             if case.stage is Stage.RESOLVED:
                 await hub.desk.execute(
-                    case.id, Visit(reached=True, solved=True, satisfied=True), actor=SYSTEM, command_id="the visit"
+                    case.id,
+                    Visit(reached=Reached.YES, solved=Solved.YES, satisfied=Satisfied.YES),
+                    actor=SYSTEM,
+                    command_id="the visit",
                 )
             await asyncio.sleep(0.01)
             folded = await hub.desk.load(case.id)

@@ -125,9 +125,10 @@ async def test_a_changed_crosswalk_is_a_version_and_resolves_the_words_it_maps(t
         await running.health()
         await made.repairs.say("unmapped_status", NAME, "已转派", "对照表中没有状态“已转派”")
         await made.repairs.say("unmapped_status", NAME, "挂账", "对照表中没有状态“挂账”")
-        patch = Patch(statuses={"已转派": "progress"})
+        await made.repairs.say("unmapped_answer", NAME, "satisfied.凑合", "对照表中没有满意度“凑合”")
+        patch = Patch(statuses={"已转派": "progress"}, satisfied={"凑合": "mostly"})
         await made.hub.registration.change(NAME, patch, By(actor=SYSTEM, untried=True))
-        assert await made.crosswalks.settle(NAME) == 1
+        assert await made.crosswalks.settle(NAME) == 2
         assert [item.subject for item in await made.open_repairs()] == ["挂账"]
         shown = await made.crosswalks.show(NAME)
         assert (shown.version, shown.own["statuses"]) == (1, ["已转派"])

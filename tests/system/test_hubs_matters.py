@@ -8,6 +8,7 @@ from pathlib import Path
 from hub.bus.streams import TIMERS
 from hub.contract import Feedback, FeedbackKind
 from hub.model.actors import SYSTEM, Actor, ActorKind
+from hub.model.answers import Reached, Satisfied
 from hub.model.assignments.commands import Accept, Dispatch, Resolve, Target
 from hub.model.assignments.state import AssignmentState
 from hub.model.case.commands import Comment, Escalate, Reopen, Settle, Visit
@@ -121,7 +122,7 @@ async def test_a_timer_is_not_taken_for_done_on_an_old_ended_case(tmp_path: Path
         for _ in range(2):
             await b.desk.execute(case.id, Escalate(reason="需街道协调"), actor=SYSTEM)
         await b.desk.execute(case.id, Settle(note="已修"), actor=SYSTEM)
-        closed = await b.desk.execute(case.id, Visit(reached=True, satisfied=True), actor=SYSTEM)
+        closed = await b.desk.execute(case.id, Visit(reached=Reached.YES, satisfied=Satisfied.YES), actor=SYSTEM)
         assert closed.state.stage is Stage.CLOSED
         await a.desk.execute(case.id, Reopen(reason="又坏了"), actor=SYSTEM)
         due = datetime.now(UTC) + timedelta(seconds=1)

@@ -15,6 +15,7 @@ import pytest
 from hub.app import Hub
 from hub.contract import Capability
 from hub.model.actors import SYSTEM
+from hub.model.answers import Reached, Satisfied
 from hub.model.case.commands import AttachReport, Merge, Resolve, Settle, Visit
 from hub.model.case.state import Case, CaseId, Channel, Stage
 from hub.model.records import Source
@@ -139,7 +140,7 @@ async def test_every_record_down_the_chain_hears_of_the_case_that_goes_on(tmp_pa
             if item.state.open:
                 await client.post(f"/cases/{ids[2]}/recall", json={"assignment": item.id, "reason": "自办"})
         await hub.desk.execute(ids[2], Settle(note="已修"), actor=SYSTEM)
-        await hub.desk.execute(ids[2], Visit(reached=True, satisfied=True), actor=SYSTEM)
+        await hub.desk.execute(ids[2], Visit(reached=Reached.YES, satisfied=Satisfied.YES), actor=SYSTEM)
         wanted = {("closed", ref) for ref in ("W-0", "W-1", "W-2", "W-late")}
 
         def told() -> bool:
@@ -196,7 +197,7 @@ async def test_a_case_is_closed_or_merged_but_never_both(tmp_path: Path) -> None
             assert (await stands(hub, a)).stage is Stage.RESOLVED
             await asyncio.gather(
                 client.post(f"/cases/{a}/merge", json={"into": b}),
-                client.post(f"/cases/{a}/visit", json={"reached": True, "satisfied": True}),
+                client.post(f"/cases/{a}/visit", json={"reached": "yes", "satisfied": "yes"}),
             )
             ours, theirs = await stands(hub, a), await stands(hub, b)
             assert (ours.stage, ours.merged_into, a in theirs.absorbed) in (

@@ -13,10 +13,11 @@ from hub.app import Hub
 from hub.contract import CallbackRequest, Capability, Contact, Feedback, FeedbackKind, IncomingCase, Notice, ReportedFile
 from hub.errors import Unavailable
 from hub.model.actors import SYSTEM, Actor, ActorKind
+from hub.model.answers import Reached, Satisfied, Solved
 from hub.model.assignments.commands import Recall, Resolve
 from hub.model.assignments.events import FeedbackConflicted
 from hub.model.assignments.state import AssignmentState
-from hub.model.case.commands import Void
+from hub.model.case.commands import Settle, Void
 from hub.model.case.state import Case, Channel, Stage
 from hub.model.district.areas import UnitCode
 from hub.model.records import Source
@@ -214,6 +215,32 @@ async def test_a_notice_that_was_held_up_says_when_it_happened(tmp_path: Path) -
         assert voided.state.stage is Stage.VOID
 
 
+async def test_partly_solved_at_the_hotline_reopens_its_case_and_mostly_satisfied_closes_it(tmp_path: Path) -> None:
+    department = Department()
+    async with running_hub(tmp_path, {"hotline": scripted("hotline", department, (Capability.POLL,))}) as hub:
+
+        async def bring(number: int, **said: Any) -> None:
+            visit = Feedback(id=f"V-{number}", kind=FeedbackKind.VISITED, ticket="H-1", reached=Reached.YES, **said)
+            await hub.reportback.take("hotline", visit)
+
+        outcome = await report_gas(hub, source=Source(adapter="hotline", ref="H-1"))
+        await eventually(lambda: hub.views.case_of_source("hotline", "H-1"))
+        for one in outcome.state.assignments:
+            done = Actor(kind=ActorKind.DEPARTMENT, name=one.unit, unit=UnitCode(one.unit))
+            await hub.desk.execute(outcome.state.id, Resolve(assignment=one.id, note="办结"), actor=done)
+        await bring(1, solved=Solved.PARTLY, satisfied=Satisfied.MOSTLY, tries=2)
+        again = await stands(hub, outcome)
+        assert (again.stage, again.reopened) == (Stage.HELD, 1)
+        await hub.desk.execute(outcome.state.id, Settle(note="返工"), actor=SYSTEM)
+        await bring(2, solved=Solved.YES, satisfied=Satisfied.MOSTLY)
+        closed = await stands(hub, outcome)
+        assert closed.stage is Stage.CLOSED
+        assert closed.reporter_said is not None
+        assert (closed.reporter_said.satisfied, closed.reporter_said.by) == (Satisfied.MOSTLY, "hotline")
+        await bring(3, satisfied=Satisfied.NO)
+        assert (await stands(hub, outcome)).stage is Stage.CLOSED, "a visit that comes too late stays on the timeline"
+
+
 @pytest.mark.parametrize("way", ["poll", "callback"])
 @pytest.mark.parametrize("odd", [{"rating": 0}, {"rating": 8}, {}], ids=["rating 0", "rating 8", "reached, nothing said"])
 async def test_a_visit_nobody_can_use_is_put_aside_and_the_source_goes_on(
@@ -227,7 +254,7 @@ async def test_a_visit_nobody_can_use_is_put_aside_and_the_source_goes_on(
 
     now = datetime.now(UTC)
     brought = [
-        Feedback(id="V-1", kind=FeedbackKind.VISITED, ticket="H-0", reached=True, **odd),
+        Feedback(id="V-1", kind=FeedbackKind.VISITED, ticket="H-0", reached=Reached.YES, **odd),
         IncomingCase(ref="H-1", channel=Channel.HOTLINE, title="路灯不亮", text="北门路灯不亮", reported_at=now, area=GRID),
     ]
     async with running_hub(tmp_path, {"hotline": Hotline}) as hub:
@@ -256,7 +283,7 @@ async def test_report_the_lifecycle_refuses_is_put_aside_whatever_it_says(tmp_pa
                 done = Actor(kind=ActorKind.DEPARTMENT, name=one.unit, unit=UnitCode(one.unit))
                 await hub.desk.execute(outcome.state.id, Resolve(assignment=one.id, note="办结"), actor=done)
         # A time without offset and such a rating do not come from a plugin; a later hub may be stricter than its soundness check.
-        odd = Feedback(id="R-1", kind=kind, key=key, ticket="W-1", at=datetime(2026, 1, 1), reached=True, rating=9)  # noqa: DTZ001
+        odd = Feedback(id="R-1", kind=kind, key=key, ticket="W-1", at=datetime(2026, 1, 1), reached=Reached.YES, rating=9)  # noqa: DTZ001
         before = await stands(hub, outcome)
         for _ in range(2):
             await hub.reportback.take("police", odd)

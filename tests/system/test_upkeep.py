@@ -158,7 +158,7 @@ async def test_crosswalk_is_tried_dry_changed_and_taken_back(tmp_path: Path) -> 
         (running,) = d.made.hub.adapters.versions_here(NAME)
         await running.health()
         file = tmp_path / "crosswalk.yaml"
-        file.write_text("statuses:\n  已转派: accepted\ncategories:\n  E0401: RQ02\n", encoding="utf-8")
+        file.write_text("statuses:\n  已转派: accepted\ncategories:\n  E0401: RQ02\nsolved:\n  是: yes\n", encoding="utf-8")
         dry = json.loads(await d.hub("adapter", "crosswalk", NAME, str(file), "--dry-run", "--json"))
         assert [(row["word"], row["before"], row["after"]) for row in dry["words"]] == [("已转派", None, "accepted")]
         assert dry["words"][0]["concerned"][0]["key"] == key
@@ -178,6 +178,8 @@ async def test_crosswalk_is_tried_dry_changed_and_taken_back(tmp_path: Path) -> 
         await eventually(lambda: has_open(d))
         assert "签收" in await d.hub("adapter", "crosswalk", NAME, str(file), "--note", "对方新增状态")
         assert (await d.ask("GET", "/repairs?kind=unmapped_status")).json()["items"] == []
+        assert (await d.ask("GET", f"/adapters/{NAME}/crosswalk")).json()["solved"] == {"是": "yes"}
+        assert "已解决" in await d.hub("adapter", "crosswalk", NAME)
         history = json.loads(await d.hub("adapter", "history", NAME, "--json"))["items"]
         assert (history[-1]["note"], history[-1]["by"]) == ("对方新增状态", "operator")
         await d.hub("adapter", "rollback", NAME)
@@ -192,11 +194,12 @@ async def test_a_file_that_is_no_crosswalk_is_refused_in_one_line(tmp_path: Path
     async with desk(tmp_path, Office()) as d:
         file = tmp_path / "crosswalk.yaml"
         for text, says in (
-            ("- a\n", "statuses, categories and fields are expected"),
-            ("words: {}\n", "statuses, categories and fields are expected"),
+            ("- a\n", "only statuses, categories, fields, reached, solved, satisfied are expected"),
+            ("words: {}\n", "only statuses, categories, fields, reached, solved, satisfied are expected"),
             ("statuses: [a]\n", "a table of words is expected"),
             ("statuses: {a: b\n", "can't be read"),
             ("statuses: {a: b}\n", "none of accepted"),
+            ("solved: {是: true}\n", "none of yes, partly, no, not_asked"),
         ):
             file.write_text(text, encoding="utf-8")
             assert says in await d.hub("adapter", "crosswalk", NAME, str(file), code=1), text

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from hub.model.actors import Actor, ActorKind
+from hub.model.answers import AnswerRules, Satisfied, Solved
 from hub.model.assignments.commands import Target
 from hub.model.assignments.state import Role
 from hub.model.case.state import Channel, Severity
@@ -79,6 +80,7 @@ class FakeRules:
         Step(action=LadderAction.SUPERVISE, after=timedelta(hours=3)),
     )
     visits: bool = True
+    answers: AnswerRules = field(default_factory=AnswerRules)
 
     @property
     def rules(self) -> Rules:
@@ -142,6 +144,9 @@ class FakeRules:
 
     def visit_required(self, channel: Channel, category: str, severity: Severity) -> bool:
         return self.visits
+
+    def reopens(self, solved: Solved | None, satisfied: Satisfied | None) -> bool:
+        return self.answers.reopens(solved, satisfied)
 
     def authority(self, what: str) -> Level:
         return {"void": Level.COMMUNITY, "merge": Level.COMMUNITY}.get(what, Level.STREET)

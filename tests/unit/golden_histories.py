@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from hub.model.aggregate import Event, Folded
+from hub.model.answers import Reached, Satisfied, Solved
 from hub.model.assignments.state import DeadLetter
 from hub.model.case import CASE
 from hub.model.case import commands as c
@@ -55,10 +56,17 @@ def sewer() -> Play:
     play.do(
         c.Extend(kind=DeadlineKind.FINISH, until=play.now + timedelta(days=4), reason="缺料", assignment="a1"), person(STREET)
     )
-    play.do(c.Resolve(assignment="a1", note="已疏通"), department("property"))
-    play.do(c.Visit(reached=True, solved=False, satisfied=False, rating=1, note="还在冒水"), person(DISTRICT))
+    play.do(
+        c.Resolve(
+            assignment="a1", note="已疏通", reached=Reached.YES, tries=2, solved=Solved.PARTLY, satisfied=Satisfied.MOSTLY
+        ),
+        department("property"),
+    )
+    play.do(c.Visit(reached=Reached.YES, solved=Solved.NO, satisfied=Satisfied.NO, rating=1, note="还在冒水"), person(DISTRICT))
     play.do(c.Settle(note="重新疏通"), person(COMMUNITY))
-    play.do(c.Visit(reached=True, satisfied=True, rating=5), person(DISTRICT))
+    play.do(c.Check(solved=Solved.YES, note="现场已恢复"), person(COMMUNITY))
+    play.do(c.Visit(reached=Reached.NO, tries=2, note="无人接听"), person(DISTRICT))
+    play.do(c.Visit(reached=Reached.YES, satisfied=Satisfied.YES, rating=5), person(DISTRICT))
     play.do(c.RecordEffect(effect="inform:closed", adapter="hotline"))
     play.do(c.EraseContact(reason="保存期满"), person(DISTRICT))
     play.do(c.RecordDestroyed(files=(PHOTO.sha256,)))

@@ -7,6 +7,7 @@ from typing import Any
 
 from hub.errors import InvalidInput
 from hub.model.actors import SYSTEM, Actor, ActorKind
+from hub.model.answers import Reached, Satisfied, Solved
 from hub.model.assignments.state import AssignmentState, AttemptOutcome, DeadLetter
 from hub.model.case import CASE
 from hub.model.case import commands as c
@@ -111,7 +112,7 @@ def _step(chance: random.Random, case: Case, made: list[CaseId], place: District
         c.Suspend(reason="等待许可", until=at + timedelta(days=1)),
         c.Resume(),
         c.Urge(message="请尽快"),
-        c.Visit(reached=True, solved=True, satisfied=chance.random() < 0.6),
+        c.Visit(reached=Reached.YES, solved=Solved.YES, satisfied=chance.choice(list(Satisfied))),
         c.CheckDeadlines(),
         c.Void(reason="测试"),
         c.Merge(into=chance.choice(made)),

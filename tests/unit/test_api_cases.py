@@ -131,7 +131,7 @@ async def test_command_is_done_once_per_key(world: World) -> None:
 
 async def test_refused_transition_names_state_command_and_rule(world: World) -> None:
     case = await world.report()
-    answer = await world.client.post(f"/cases/{case['id']}/visit", json={"reached": True}, headers=world.as_("admin"))
+    answer = await world.client.post(f"/cases/{case['id']}/visit", json={"reached": "yes"}, headers=world.as_("admin"))
     assert answer.status_code == 409
     problem = answer.json()
     assert problem["type"] == "urn:hub:problem:transition-refused"

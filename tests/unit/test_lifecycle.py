@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from hub.errors import InvalidInput, TransitionRefused, Undecided
+from hub.model.answers import Closing, Reached, Satisfied, Solved
 from hub.model.assignments.state import AssignmentState, Role
 from hub.model.case import commands as c
 from hub.model.case import events as e
@@ -106,7 +107,7 @@ def test_what_is_still_open_is_recalled_when_the_case_closes() -> None:
     play.deliver("a3", "P-7")
     for id in ("a1", "a2"):
         play.do(c.Resolve(assignment=id))
-    events = play.do(c.Visit(reached=True, satisfied=True))
+    events = play.do(c.Visit(reached=Reached.YES, satisfied=Satisfied.YES))
     assert only(events, e.AssignmentRecalled) == e.AssignmentRecalled(assignment="a3", reason="the case is closed", tell=True)
     assert play.case.stage is Stage.CLOSED
     assert play.case.deadlines == ()
@@ -316,30 +317,33 @@ def test_triage_of_a_dispatched_case_leaves_its_units_alone() -> None:
 
 def test_a_content_reporter_closes_the_case() -> None:
     play = resolved()
-    events = play.do(c.Visit(reached=True, solved=True, satisfied=True, rating=5))
+    events = play.do(c.Visit(reached=Reached.YES, solved=Solved.YES, satisfied=Satisfied.YES, rating=5))
     assert names(events) == ["case.callback_visited", "case.closed"]
     assert only(events, e.CaseClosed).outcome == "satisfied"
-    assert (play.case.stage, play.case.satisfied, play.case.closed_at) == (Stage.CLOSED, True, play.now)
+    assert (play.case.stage, play.case.closing, play.case.closed_at) == (Stage.CLOSED, Closing.NORMAL, play.now)
+    said = play.case.reporter_said
+    assert said is not None
+    assert (said.solved, said.satisfied, said.rating, said.at) == (Solved.YES, Satisfied.YES, 5, play.now)
 
 
 def test_a_reporter_who_is_not_content_reopens_the_case_once() -> None:
     play = resolved()
     play.wait(days=1)
-    events = play.do(c.Visit(reached=True, satisfied=False, note="还在冒水"))
+    events = play.do(c.Visit(reached=Reached.YES, satisfied=Satisfied.NO, note="还在冒水"))
     assert names(events) == ["case.callback_visited", "case.reopened", "case.held", "limit.set"]
     assert (play.case.stage, play.case.holder, play.case.reopened) == (Stage.HELD, COMMUNITY, 1)
     resolve = play.limit(DeadlineKind.RESOLVE)
     assert resolve is not None
     assert resolve.due_at == play.now + timedelta(days=3)
     play.do(c.Settle(note="返工"), person(COMMUNITY))
-    assert only(play.do(c.Visit(reached=True, satisfied=False)), e.CaseClosed).outcome == "unsatisfied"
+    assert only(play.do(c.Visit(reached=Reached.YES, satisfied=Satisfied.NO)), e.CaseClosed).outcome == "unsatisfied"
     with pytest.raises(TransitionRefused, match="reopened once"):
         play.do(c.Reopen(reason="再来"), person(DISTRICT))
 
 
 def test_what_was_done_before_a_reopening_does_not_resolve_the_case() -> None:
     play = resolved()
-    play.do(c.Visit(reached=True, satisfied=False))
+    play.do(c.Visit(reached=Reached.YES, satisfied=Satisfied.NO))
     play.do(c.Dispatch(targets=(c.Target(unit=UnitCode("landscaping")),)), person(COMMUNITY))
     play.do(c.Recall(assignment="a3", reason="误派"), person(COMMUNITY))
     assert play.case.stage is Stage.HELD
@@ -348,15 +352,15 @@ def test_what_was_done_before_a_reopening_does_not_resolve_the_case() -> None:
 def test_a_reporter_who_is_not_reached_three_times_is_not_asked_any_more() -> None:
     play = resolved()
     for _ in range(2):
-        assert names(play.do(c.Visit(reached=False, note="无人接听"))) == ["case.callback_visited"]
+        assert names(play.do(c.Visit(reached=Reached.NO, note="无人接听"))) == ["case.callback_visited"]
     assert play.case.stage is Stage.RESOLVED
-    assert only(play.do(c.Visit(reached=False)), e.CaseClosed).outcome == "not_reached"
+    assert only(play.do(c.Visit(reached=Reached.NO)), e.CaseClosed).outcome == "not_reached"
 
 
 @pytest.mark.parametrize(("rating", "outcome"), [(5, Stage.CLOSED), (3, Stage.CLOSED), (2, Stage.HELD)])
 def test_a_rating_alone_says_whether_the_reporter_is_content(rating: int, outcome: Stage) -> None:
     play = resolved()
-    play.do(c.Visit(reached=True, rating=rating))
+    play.do(c.Visit(reached=Reached.YES, rating=rating))
     assert play.case.stage is outcome
 
 
@@ -364,7 +368,7 @@ def test_closing_without_a_visit_needs_a_reporter_who_was_not_reached() -> None:
     play = resolved()
     with pytest.raises(TransitionRefused, match="visited first"):
         play.do(c.Close(reason="忙"), person(COMMUNITY))
-    play.do(c.Visit(reached=False))
+    play.do(c.Visit(reached=Reached.NO))
     assert only(play.do(c.Close(reason="联系不上"), person(COMMUNITY)), e.CaseClosed).outcome == "not_reached"
 
 
@@ -378,7 +382,7 @@ def test_where_the_policy_asks_for_no_visit_a_resolved_case_is_closed_in_the_sam
 
 def test_a_closed_case_is_reopened_once_on_request() -> None:
     play = resolved()
-    play.do(c.Visit(reached=True, satisfied=True))
+    play.do(c.Visit(reached=Reached.YES, satisfied=Satisfied.YES))
     assert names(play.do(c.Reopen(reason="又冒水了"), person(DISTRICT))) == ["case.reopened", "case.held", "limit.set"]
     assert (play.case.stage, play.case.closed_at) == (Stage.HELD, None)
 
@@ -426,9 +430,9 @@ def test_a_resolved_case_is_not_closed_while_it_is_being_merged() -> None:
     play = resolved()
     play.do(c.Merge(into=OTHER), person(COMMUNITY))
     with pytest.raises(Undecided):
-        play.do(c.Visit(reached=True, satisfied=True), person(COMMUNITY))
+        play.do(c.Visit(reached=Reached.YES, satisfied=Satisfied.YES), person(COMMUNITY))
     play.do(c.RefuseMerge(into=OTHER, reason="the case has ended"))
-    assert names(play.do(c.Visit(reached=True, satisfied=True), person(COMMUNITY)))[-1] == "case.closed"
+    assert names(play.do(c.Visit(reached=Reached.YES, satisfied=Satisfied.YES), person(COMMUNITY)))[-1] == "case.closed"
 
 
 def test_a_case_that_waits_takes_only_who_asked_before_it() -> None:

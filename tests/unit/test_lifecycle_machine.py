@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from hub.errors import InvalidInput, Undecided
 from hub.model.actors import SYSTEM, Actor
+from hub.model.answers import Closing, Reached, Satisfied, Solved
 from hub.model.assignments.state import AssignmentState, AttemptOutcome, DeadLetter, Role
 from hub.model.case import commands as c
 from hub.model.case import events as e
@@ -66,7 +67,7 @@ def letter(at: datetime) -> DeadLetter:
     )  # fmt: skip
 
 
-def some(kind: type[Any], **fields: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+def some(kind: type[Any], /, **fields: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     return st.builds(kind, **fields)
 
 
@@ -106,9 +107,15 @@ endings = st.one_of(
 )
 visits = st.one_of(
     some(
-        c.Visit, reached=st.booleans(), satisfied=st.one_of(st.none(), st.booleans()), rating=st.sampled_from([None, 0, 1, 5])
+        c.Visit,
+        reached=st.sampled_from(Reached),
+        tries=st.sampled_from([0, 1, 2, 3]),
+        solved=st.one_of(st.none(), st.sampled_from(Solved)),
+        satisfied=st.one_of(st.none(), st.sampled_from(Satisfied)),
+        rating=st.sampled_from([None, 0, 1, 3, 5]),
     ),
-    some(c.Close, reason=reasons),
+    some(c.Close, reason=reasons, kind=st.one_of(st.none(), st.sampled_from(Closing))),
+    some(c.Check, solved=st.sampled_from(Solved), note=notes),
     some(c.Reopen, reason=reasons),
 )
 said = st.one_of(
@@ -175,7 +182,7 @@ class LifecycleMachine(RuleBasedStateMachine):
         for item in self.case.assignments:
             self.attempt(c.Resolve(assignment=item.id), SYSTEM)
         if start == "reopened":
-            self.attempt(c.Visit(reached=True, satisfied=False) if visits else c.Reopen(reason="没修好"), SYSTEM)
+            self.attempt(c.Visit(reached=Reached.YES, satisfied=Satisfied.NO) if visits else c.Reopen(reason="没修好"), SYSTEM)
             assert self.case.reopened == 1
 
     def at(self, *stages: Stage) -> bool:

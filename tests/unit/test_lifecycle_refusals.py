@@ -7,6 +7,7 @@ import pytest
 
 from hub.contract import Feedback, FeedbackKind
 from hub.errors import InvalidInput, TransitionRefused
+from hub.model.answers import Reached, Satisfied, Solved
 from hub.model.case import commands as c
 from hub.model.case import events as e
 from hub.model.case.decide import decide
@@ -162,21 +163,21 @@ def test_a_bad_value_is_refused_by_the_name_of_its_field(field: str, command: c.
 @pytest.mark.parametrize("rating", [0, 6, -1])
 def test_a_rating_outside_one_to_five_is_refused(rating: int) -> None:
     with pytest.raises(InvalidInput) as problem:
-        resolved().do(c.Visit(reached=True, satisfied=True, rating=rating))
+        resolved().do(c.Visit(reached=Reached.YES, satisfied=Satisfied.YES, rating=rating))
     assert problem.value.subject == "rating"
 
 
-@pytest.mark.parametrize("reached", [None, True, False])
-@pytest.mark.parametrize("satisfied", [None, True, False])
-@pytest.mark.parametrize("solved", [None, True, False])
+@pytest.mark.parametrize("reached", Reached)
+@pytest.mark.parametrize("satisfied", [None, *Satisfied])
+@pytest.mark.parametrize("solved", [None, *Solved])
 def test_a_visit_that_a_department_reports_is_unsound_exactly_when_it_is_refused(
-    reached: bool | None, satisfied: bool | None, solved: bool | None
+    reached: Reached, satisfied: Satisfied | None, solved: Solved | None
 ) -> None:
     """Else the source would bring it again and again."""
     for rating in (None, -1, 0, 1, 3, 5, 6, 10):
         said = {"solved": solved, "satisfied": satisfied, "rating": rating}
         report = Feedback(id="v", kind=FeedbackKind.VISITED, ticket="W-1", reached=reached, **said)  # type: ignore[arg-type]
-        visit = c.Visit(reached=bool(reached), **said)  # type: ignore[arg-type]
+        visit = c.Visit(reached=reached, **said)  # type: ignore[arg-type]
         assert _refused(lambda: soundness.item(report, START)) == _refused(lambda: resolved().do(visit)), report  # noqa: B023
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from hub.config.district import load_district
 from hub.config.policy import policy_from_sources
+from hub.model.answers import AnswerRules, Satisfied, Solved
 from hub.model.assignments.state import Role
 from hub.model.case.state import Channel, Severity
 from hub.model.district.areas import AreaCode, Level, UnitCode
@@ -171,6 +172,12 @@ def test_reporters_are_visited_unless_nobody_outside_waits() -> None:
     assert POLICY.visit_required(Channel.HOTLINE, "E0504", Severity.ORDINARY)
     assert POLICY.visit_required(Channel.RESIDENT, "E0102", Severity.ORDINARY)
     assert not POLICY.visit_required(Channel.DEVICE, "P0101", Severity.MAJOR)
+
+
+def test_what_answers_come_to_is_in_limits_yaml() -> None:
+    assert POLICY.reopens(Solved.PARTLY, Satisfied.YES)
+    assert not POLICY.reopens(Solved.YES, Satisfied.MOSTLY)
+    assert POLICY.answers == AnswerRules(), "the file says what holds without it"
 
 
 def test_authorities_are_the_configured_levels() -> None:

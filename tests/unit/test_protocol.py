@@ -20,6 +20,7 @@ from hub import contract
 from hub.bus.permissions import RemoteUser, permissions_of, remotes_account
 from hub.contract.values import Said
 from hub.errors import ConfigError, InvalidInput
+from hub.model.answers import Reached, Satisfied, Solved
 from hub.model.assignments.state import Role
 from hub.model.case.state import Channel, Severity
 from hub.model.effects import Verb
@@ -64,7 +65,7 @@ EXAMPLES: dict[AnswerName, msgspec.Struct] = {
         ticket="W-1", files=(contract.ReportedFile(name="a.jpg", media_type="image/jpeg", content=b"x"),)
     ),
     AnswerName.RETURNED: Said(key=KEY, note="非本单位管辖"),
-    AnswerName.VISITED: Said(ticket="W-9", reached=True, solved=True, satisfied=False, rating=3),
+    AnswerName.VISITED: Said(ticket="W-9", reached=Reached.YES, solved=Solved.YES, satisfied=Satisfied.NO, rating=3),
     AnswerName.CASE: contract.IncomingCase(
         ref="W-9",
         channel=Channel.HOTLINE,

@@ -9,7 +9,21 @@ import msgspec
 
 from hub.model.aggregate import Command
 from hub.model.assignments.state import DeadLetter, Role
-from hub.model.forms import AssignmentRef, Files, Form, HappenedAt, Note, Reason, SaidBy, Task, UnitRef
+from hub.model.forms import (
+    AssignmentRef,
+    Files,
+    Form,
+    HappenedAt,
+    IsReached,
+    IsSatisfied,
+    IsSolved,
+    Note,
+    Reason,
+    SaidBy,
+    Task,
+    Tries,
+    UnitRef,
+)
 from hub.model.rights import CLERKS, GRID, WORKERS, KeyScope
 from hub.model.texts import Code, Written
 
@@ -93,12 +107,16 @@ class Progress(Command, frozen=True, tag="progress"):
 
 
 class Resolve(Command, frozen=True, tag="resolve"):
-    """A unit says its assignment is done 办结."""
+    """A unit says its assignment is done 办结, and how far that solved it, where it asked the reporter itself."""
 
     form = Form(roles=WORKERS, example={"assignment": "a1", "note": "管道已疏通"}, scope=KeyScope.FEEDBACK_WRITE)
 
     assignment: AssignmentRef
     note: Note | None = None
+    reached: IsReached | None = None
+    tries: Tries | None = None
+    solved: IsSolved | None = None
+    satisfied: IsSatisfied | None = None
     by: SaidBy | None = None
     reported_at: HappenedAt | None = None
     attachments: Files = ()

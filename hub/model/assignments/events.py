@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from hub.model.aggregate import Event
+from hub.model.answers import Reached, Satisfied, Solved
 from hub.model.assignments.state import DeadLetter, Role
 from hub.model.district.areas import UnitCode
 from hub.model.records import Attachment
@@ -108,10 +109,14 @@ class AssignmentProgressed(Event, frozen=True, tag="assignment.progressed"):
 
 
 class AssignmentResolved(Event, frozen=True, tag="assignment.resolved"):
-    """The unit says it is done 办结."""
+    """The unit says it is done 办结. What it says of the reporter stays its own word, beside the reporter's."""
 
     assignment: str
     note: str | None = None
+    reached: Reached | None = None
+    tries: int | None = None
+    solved: Solved | None = None
+    satisfied: Satisfied | None = None
     by: str | None = None
     reported_at: datetime | None = None
     attachments: tuple[Attachment, ...] = ()

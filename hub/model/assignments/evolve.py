@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from hub.errors import CredentialsRejected, LedgerDamaged, Withdrawn
 from hub.model.aggregate import Event
+from hub.model.answers import Verdict
 from hub.model.assignments import events as e
 from hub.model.assignments.state import Assigned, Assignment, AssignmentState, Attempt, AttemptOutcome, Role
 from hub.model.attention import alarm, calm, calm_delivery, calm_overdue
@@ -267,7 +268,17 @@ def assignment_resolved(state: A, event: e.AssignmentResolved, at: datetime) -> 
     """After `AssignmentResolved`."""
     found = _found(state, event.assignment)
     note = found.note if event.note is None else event.note
-    after = _over(state, found.id, state=AssignmentState.RESOLVED, resolved_at=at, note=note)
+    said = found.said
+    if (event.reached, event.tries, event.solved, event.satisfied) != (None,) * 4:
+        said = Verdict(
+            at=at,
+            by=found.unit,
+            reached=event.reached,
+            tries=event.tries,
+            solved=event.solved,
+            satisfied=event.satisfied,
+        )
+    after = _over(state, found.id, state=AssignmentState.RESOLVED, resolved_at=at, note=note, said=said)
     if not event.attachments:
         return after
     return replace(after, attachments=(*after.attachments, *event.attachments))

@@ -9,6 +9,7 @@ from enum import StrEnum
 import msgspec
 
 from hub.model.aggregate import ID_PATTERN, MatterId, parse_id
+from hub.model.answers import Verdict
 from hub.model.district.areas import AreaCode, UnitCode
 from hub.model.limits.state import Limited
 from hub.model.records import Attachment
@@ -112,6 +113,7 @@ class Assignment(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_o
     accepted_at: datetime | None = None
     resolved_at: datetime | None = None
     note: str | None = None
+    said: Verdict | None = None  # what the unit says of the result beside that it is done
     letter: DeadLetter | None = None  # how the attempts were used up the last time, until it is sent again
     urged: int = 0
     supervised: int = 0

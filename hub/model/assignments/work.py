@@ -193,6 +193,10 @@ def resolve(d: WorkDeciding[Any], command: c.Resolve) -> None:
         e.AssignmentResolved(
             assignment=found.id,
             note=command.note,
+            reached=command.reached,
+            tries=command.tries,
+            solved=command.solved,
+            satisfied=command.satisfied,
             by=command.by,
             reported_at=command.reported_at,
             attachments=command.attachments,

@@ -32,7 +32,23 @@ from hub.model.assignments.commands import (
     Target,
 )
 from hub.model.case.state import CaseId, Channel, Severity
-from hub.model.forms import AreaRef, CategoryRef, Files, Form, HappenedAt, Note, Reason, Remark, SaidBy, UnitRef
+from hub.model.forms import (
+    AreaRef,
+    CategoryRef,
+    ClosingSaid,
+    Files,
+    Form,
+    HappenedAt,
+    IsReached,
+    IsSatisfied,
+    IsSolved,
+    Note,
+    Reason,
+    Remark,
+    SaidBy,
+    Tries,
+    UnitRef,
+)
 from hub.model.limits.commands import (
     Approve,
     Ask,
@@ -117,24 +133,41 @@ class Settle(Command, frozen=True, tag="settle"):
     note: Note
 
 
+class Check(Command, frozen=True, tag="check"):
+    """Say as the checker 核查 whether a result holds. It stands beside the reporter's and the units' word and moves nothing."""
+
+    form = Form(roles=GRID, example={"solved": "yes", "note": "现场已恢复原状"})
+
+    solved: IsSolved
+    satisfied: IsSatisfied | None = None
+    reached: IsReached | None = None
+    tries: Tries | None = None
+    note: Note | None = None
+
+
 class Visit(Command, frozen=True, tag="visit"):
-    """Record a callback visit 回访; closes the case, or reopens it once when the reporter is not content."""
+    """Record a callback visit 回访; closes the case, or reopens it once when the answers are such by the policy."""
 
-    form = Form(roles=GRID, example={"reached": True, "solved": True, "satisfied": True, "rating": 5})
+    form = Form(roles=GRID, example={"reached": "yes", "solved": "yes", "satisfied": "mostly", "rating": 4})
 
-    reached: Annotated[bool, msgspec.Meta(description="Whether the reporter was reached.")]
-    solved: Annotated[bool, msgspec.Meta(description="Whether the reporter says it is solved.")] | None = None
-    satisfied: Annotated[bool, msgspec.Meta(description="Whether the reporter is content.")] | None = None
+    reached: IsReached
+    tries: Tries = 1
+    solved: IsSolved | None = None
+    satisfied: IsSatisfied | None = None
     rating: Annotated[int, msgspec.Meta(ge=1, le=5, description="1 to 5.")] | None = None
     note: Note | None = None
 
 
 class Close(Command, frozen=True, tag="close"):
-    """Close a resolved case whose policy asks for no visit, or whose reporter can't be reached; with a reason."""
+    """Close a resolved case whose policy asks for no visit, or whose reporter can't be reached; with a reason.
+
+    A special closing needs no visit, but the level that may void a case.
+    """
 
     form = Form(roles=CLERKS, example={"reason": "无需回访"})
 
     reason: Reason
+    kind: ClosingSaid | None = None
 
 
 class Reopen(Command, frozen=True, tag="reopen"):
@@ -241,6 +274,7 @@ __all__ = [
     "Ask",
     "Attach",
     "AttachReport",
+    "Check",
     "CheckDeadlines",
     "Claim",
     "Close",

@@ -11,6 +11,7 @@ from typing import Final
 from hub.errors import InvalidInput
 from hub.model.actors import ActorKind
 from hub.model.aggregate import Command
+from hub.model.answers import Closing, Ending, Reached, Satisfied, Solved, satisfied_by
 from hub.model.assignments.commands import Dispatch
 from hub.model.assignments.state import Role
 from hub.model.assignments.work import busy, check_file, make, recall_open
@@ -24,13 +25,14 @@ from hub.model.district.areas import Level, UnitCode
 from hub.model.limits.clock import set_limit
 from hub.model.limits.state import DeadlineKind
 from hub.model.policy.rules import Matter, Plan
-from hub.model.positions import check
+from hub.model.positions import check as check_position
+from hub.model.words import SATISFIED, SOLVED
 
 DECIDES: Final[ByKind[Command]] = ByKind()
 """Which rule decides each command here."""
 
 MOST_VISITS = 3
-"""A reporter who was not reached so often is not asked any more."""
+"""A reporter who was tried so often and not reached is not asked any more."""
 
 
 def matter_of(case: Case) -> Matter:
@@ -112,7 +114,7 @@ def _check_place(d: CaseDeciding, command: c.Report | c.AttachReport) -> None:
     if not d.rules.units.is_area(command.area):
         raise InvalidInput(f"no such area: {command.area}", subject="area")
     if command.position is not None:
-        check(command.position)
+        check_position(command.position)
     d.aware("reported_at", command.reported_at)
 
 
@@ -262,37 +264,65 @@ def dispatch(d: CaseDeciding, command: Dispatch) -> None:
 # --- visit and end ---
 
 
+@DECIDES.on(c.Check)
+def check(d: CaseDeciding, command: c.Check) -> None:
+    """The checker's word on the result, for whoever decides."""
+    d.live()
+    d.needs_holder()
+    d.emit(
+        e.CaseChecked(
+            by=_speaker(d),
+            solved=command.solved,
+            satisfied=command.satisfied,
+            reached=command.reached,
+            tries=command.tries,
+            note=command.note,
+        )
+    )
+
+
+def _speaker(d: CaseDeciding) -> str:
+    return d.actor.unit or d.actor.name
+
+
 @DECIDES.on(c.Visit)
 def visit(d: CaseDeciding, command: c.Visit) -> None:
-    """The reporter was asked. Close, or reopen once when they are not content."""
+    """The reporter was asked. Close, or reopen once when the policy says that such answers reopen."""
     case = d.stages(Stage.RESOLVED)
     d.needs_holder()
     if command.rating is not None and not 1 <= command.rating <= 5:
         raise InvalidInput("a rating is between 1 and 5", subject="rating")
-    if not command.reached:
-        d.emit(e.CallbackVisited(reached=False, note=command.note))
-        if case.visits + 1 >= MOST_VISITS:
-            _end(d, "not_reached")
+    if command.tries < 1:
+        raise InvalidInput("a visit is at least one try", subject="tries")
+    if command.reached is not Reached.YES:
+        d.emit(e.CallbackVisited(by=_speaker(d), reached=command.reached, tries=command.tries, note=command.note))
+        if command.reached is Reached.REFUSED:
+            join.close_case(d, Ending.REFUSED)
+        elif d.state.visits >= MOST_VISITS:
+            join.close_case(d, Ending.NOT_REACHED)
         return
-    satisfied = command.satisfied
-    if satisfied is None:
-        satisfied = command.solved if command.rating is None else command.rating >= 3
-    if satisfied is None:
+    if (command.solved, command.satisfied, command.rating) == (None, None, None):
         raise InvalidInput("what did the reporter say?", subject="satisfied")
-    content = satisfied and command.solved is not False
-    d.emit(e.CallbackVisited(reached=True, solved=command.solved, satisfied=content, rating=command.rating, note=command.note))
-    if content:
-        _end(d, "satisfied")
-    elif case.reopened:
-        _end(d, "unsatisfied")
+    solved = command.solved or Solved.NOT_ASKED
+    satisfied = command.satisfied or satisfied_by(command.rating)
+    d.emit(
+        e.CallbackVisited(
+            by=_speaker(d),
+            reached=command.reached,
+            tries=command.tries,
+            solved=solved,
+            satisfied=satisfied,
+            rating=command.rating,
+            note=command.note,
+        )
+    )
+    reopens = d.rules.visits.reopens(solved, satisfied)
+    if reopens and not case.reopened:
+        _open_again(d, command.note or f"回访：{SOLVED[solved]}，{SATISFIED[satisfied]}")
+    elif reopens or satisfied is Satisfied.NO:
+        join.close_case(d, Ending.UNSATISFIED)
     else:
-        _open_again(d, command.note or "反映人不满意")
-
-
-def _end(d: CaseDeciding, outcome: str) -> None:
-    d.must_be_settled()
-    recall_open(d, "the case is closed")
-    d.emit(e.CaseClosed(outcome=outcome))
+        join.close_case(d, Ending.NOT_RATED if satisfied is Satisfied.NOT_RATED else Ending.SATISFIED)
 
 
 def _open_again(d: CaseDeciding, reason: str) -> None:
@@ -306,16 +336,21 @@ def _open_again(d: CaseDeciding, reason: str) -> None:
 
 @DECIDES.on(c.Close)
 def close(d: CaseDeciding, command: c.Close) -> None:
-    """Close without the reporter's word: the policy asks for none, or they could not be reached."""
+    """Close without the reporter's word: the policy asks for none, they could not be reached, or the closing is special."""
     case = d.stages(Stage.RESOLVED)
     d.needs_holder()
     d.text("reason", command.reason)
+    if command.kind in (Closing.NORMAL, Closing.LATE):
+        raise InvalidInput("normal and late follow from the limit; say faulty, special or nothing", subject="kind")
+    if command.kind is Closing.SPECIAL:
+        d.needs_authority("void")
     if case.visits:
-        _end(d, "not_reached")
-    elif d.rules.visits.visit_required(case.channel, case.category or "", d.severity):
+        outcome = Ending.NOT_REACHED
+    elif command.kind is not Closing.SPECIAL and d.rules.visits.visit_required(case.channel, case.category or "", d.severity):
         d.refuse("the reporter has to be visited first")
     else:
-        _end(d, "no_visit")
+        outcome = Ending.NO_VISIT
+    join.close_case(d, outcome, command.kind, command.reason)
 
 
 @DECIDES.on(c.Reopen)

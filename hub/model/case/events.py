@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from hub.model.aggregate import Event
+from hub.model.answers import Closing, Ending, Reached, Satisfied, Solved
 from hub.model.assignments.events import (
     AssignmentAccepted,
     AssignmentMade,
@@ -94,20 +95,35 @@ class CaseResolved(Event, frozen=True, tag="case.resolved"):
     note: str | None = None
 
 
-class CallbackVisited(Event, frozen=True, tag="case.callback_visited"):
-    """The reporter was asked 回访. `solved`/`satisfied` None when not reached. `rating` 1–5 if given."""
+class CaseChecked(Event, frozen=True, tag="case.checked"):
+    """The checker said whether the result holds 核查."""
 
-    reached: bool
-    solved: bool | None = None
-    satisfied: bool | None = None
+    by: str
+    solved: Solved
+    satisfied: Satisfied | None = None
+    reached: Reached | None = None
+    tries: int | None = None
+    note: str | None = None
+
+
+class CallbackVisited(Event, frozen=True, tag="case.callback_visited"):
+    """The reporter was asked 回访, after so many tries. `solved`/`satisfied` None when not reached. `rating` 1–5 if given."""
+
+    by: str
+    reached: Reached
+    tries: int = 1
+    solved: Solved | None = None
+    satisfied: Satisfied | None = None
     rating: int | None = None
     note: str | None = None
 
 
 class CaseClosed(Event, frozen=True, tag="case.closed"):
-    """End of the case 结案. `outcome`: satisfied, unsatisfied, not_reached, no_visit."""
+    """End of the case 结案. `outcome`: what the reporter's word came to; `reason` of one that a person closed."""
 
-    outcome: str
+    outcome: Ending
+    kind: Closing = Closing.NORMAL
+    reason: str | None = None
 
 
 class CaseReopened(Event, frozen=True, tag="case.reopened"):
@@ -224,6 +240,7 @@ __all__ = [
     "Attached",
     "CallbackVisited",
     "CaseAbsorbed",
+    "CaseChecked",
     "CaseClosed",
     "CaseHeld",
     "CaseMerged",

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from hub.errors import LedgerDamaged
 from hub.model.aggregate import Event, MatterId, tag_of
+from hub.model.answers import Reached, Verdict
 from hub.model.assignments import events as parts
 from hub.model.assignments import evolve as on_assignments
 from hub.model.assignments.state import Role
@@ -97,10 +98,12 @@ def held(case: Case, event: e.CaseHeld, at: datetime) -> Case:
 def resolved(case: Case, event: e.CaseResolved, at: datetime) -> Case:
     """The case's own limits end; support that was not required may go on under its own."""
     open_ids = {item.id for item in case.assignments if item.state.open}
+    late = any(d.kind is DeadlineKind.RESOLVE and d.assignment is None and d.due_at < at for d in case.deadlines)
     return replace(
         case,
         stage=Stage.RESOLVED,
         resolved_at=at,
+        resolved_late=late,
         deadlines=tuple(d for d in case.deadlines if d.assignment in open_ids),
         asked=(),
         attention=tuple(entry for entry in case.attention if entry.partition(":")[2] in open_ids),
@@ -111,8 +114,28 @@ def resolved(case: Case, event: e.CaseResolved, at: datetime) -> Case:
 
 @EVOLVES.on(e.CallbackVisited)
 def visited(case: Case, event: e.CallbackVisited, at: datetime) -> Case:
-    """After `CallbackVisited`."""
-    return replace(case, visits=case.visits + 1, satisfied=event.satisfied if event.reached else case.satisfied)
+    """A try that reached nobody leaves what the reporter said before."""
+    visits = case.visits + event.tries
+    before = case.reporter_said
+    if event.reached is Reached.NO and before is not None and before.reached is Reached.YES:
+        return replace(case, visits=visits)
+    said = Verdict(
+        at=at,
+        by=event.by,
+        reached=event.reached,
+        tries=visits,
+        solved=event.solved,
+        satisfied=event.satisfied,
+        rating=event.rating,
+    )
+    return replace(case, visits=visits, reporter_said=said)
+
+
+@EVOLVES.on(e.CaseChecked)
+def checked(case: Case, event: e.CaseChecked, at: datetime) -> Case:
+    """After `CaseChecked`."""
+    said = Verdict(at=at, by=event.by, reached=event.reached, tries=event.tries, solved=event.solved, satisfied=event.satisfied)
+    return replace(case, checker_said=said)
 
 
 def _ended(case: Case, stage: Stage, **changes: Any) -> Case:
@@ -122,7 +145,7 @@ def _ended(case: Case, stage: Stage, **changes: Any) -> Case:
 @EVOLVES.on(e.CaseClosed)
 def closed(case: Case, event: e.CaseClosed, at: datetime) -> Case:
     """After `CaseClosed`."""
-    return _ended(case, Stage.CLOSED, closed_at=at)
+    return _ended(case, Stage.CLOSED, closed_at=at, closing=event.kind, closing_reason=event.reason)
 
 
 @EVOLVES.on(e.CaseVoided)
@@ -134,7 +157,17 @@ def voided(case: Case, event: e.CaseVoided, at: datetime) -> Case:
 @EVOLVES.on(e.CaseReopened)
 def reopened(case: Case, event: e.CaseReopened, at: datetime) -> Case:
     """After `CaseReopened`."""
-    return replace(case, stage=Stage.HELD, reopened=case.reopened + 1, visits=0, resolved_at=None, closed_at=None)
+    return replace(
+        case,
+        stage=Stage.HELD,
+        reopened=case.reopened + 1,
+        visits=0,
+        resolved_at=None,
+        resolved_late=False,
+        closed_at=None,
+        closing=None,
+        closing_reason=None,
+    )
 
 
 @EVOLVES.on(e.FirstResponded)

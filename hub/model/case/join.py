@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hub.model.answers import Closing, Ending
 from hub.model.assignments.state import Assignment, AssignmentState, Role
 from hub.model.assignments.work import SENT_BACK, recall_open
 from hub.model.case import events as e
@@ -73,6 +74,12 @@ def resolve_case(d: CaseDeciding, by: UnitCode | None, note: str | None) -> None
         run_on(d, None)
     d.emit(e.CaseResolved(by=by, note=note))
     if not d.rules.visits.visit_required(d.state.channel, d.state.category or "", d.severity):
-        d.must_be_settled()
-        recall_open(d, "the case is closed")
-        d.emit(e.CaseClosed(outcome="no_visit"))
+        close_case(d, Ending.NO_VISIT)
+
+
+def close_case(d: CaseDeciding, outcome: Ending, kind: Closing | None = None, reason: str | None = None) -> None:
+    """Close the case; without a kind the limit for resolving it says whether it was late. What is still open is taken back."""
+    d.must_be_settled()
+    recall_open(d, "the case is closed")
+    late = Closing.LATE if d.state.resolved_late else Closing.NORMAL
+    d.emit(e.CaseClosed(outcome=outcome, kind=kind or late, reason=reason))

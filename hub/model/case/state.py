@@ -11,6 +11,7 @@ from enum import StrEnum
 import msgspec
 
 from hub.model.aggregate import MatterId, mark_of, new_id, parse_id
+from hub.model.answers import Closing, Verdict
 from hub.model.assignments.state import Assigned
 from hub.model.district.areas import AreaCode, Level, UnitCode
 from hub.model.grown import Grown
@@ -118,8 +119,12 @@ class Case(Assigned, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     resolved_at: datetime | None = None
     closed_at: datetime | None = None
     reopened: int = 0
-    visits: int = 0
-    satisfied: bool | None = None
+    visits: int = 0  # tries to reach the reporter in this round
+    reporter_said: Verdict | None = None
+    checker_said: Verdict | None = None
+    resolved_late: bool = False  # past the limit for resolving it, in this round
+    closing: Closing | None = None
+    closing_reason: str | None = None
     duplicate_of: CaseId | None = None
     merging: Merging | None = None
     merged_into: CaseId | None = None

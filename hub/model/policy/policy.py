@@ -7,12 +7,13 @@ deterministic for one version; no clock. Called by the lifecycle, intake, linkag
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 
 import msgspec
 
+from hub.model.answers import AnswerRules, Satisfied, Solved
 from hub.model.assignments.commands import Target
 from hub.model.case.state import Channel, Severity
 from hub.model.district.areas import Level, Unit
@@ -105,6 +106,8 @@ class Policy:
     sources: Mapping[str, str]
     """File name → text of every file the policy was read from. Publishing stores these texts."""
     version: int = 0
+    answers: AnswerRules = field(default_factory=AnswerRules)
+    """Which of the reporters' answers reopen a case, and which count in rates."""
     bindings: tuple[Binding, ...] = ()
     """What each adapter instance serves at present. It is not published with the policy."""
 
@@ -278,6 +281,10 @@ class Policy:
         """Whether the reporter must be visited before closing; yes unless a rule says no."""
         facts = Facts(category=category, severity=severity, channel=channel, area="", words="")
         return next((rule.visit for rule in self.visits if rule.when.fits(facts)), True)
+
+    def reopens(self, solved: Solved | None, satisfied: Satisfied | None) -> bool:
+        """Whether such answers open a case again."""
+        return self.answers.reopens(solved, satisfied)
 
     def authority(self, what: str) -> Level:
         """The lowest level that may grant `suspension`, `extension`, `void`, `merge`. Unknown words: the district."""

@@ -12,6 +12,7 @@ from typing import Protocol
 
 import msgspec
 
+from hub.model.answers import Satisfied, Solved
 from hub.model.assignments.commands import Target
 from hub.model.case.state import Channel, Severity
 from hub.model.district.areas import AreaCode, Level, Unit, UnitCode
@@ -139,10 +140,14 @@ class Powers(Protocol):
 
 
 class Visits(Protocol):
-    """Whose reporters are visited."""
+    """Whose reporters are visited, and what follows from their answers."""
 
     def visit_required(self, channel: Channel, category: str, severity: Severity) -> bool:
         """Whether the reporter must be visited before closing."""
+        ...
+
+    def reopens(self, solved: Solved | None, satisfied: Satisfied | None) -> bool:
+        """Whether such answers open a case again."""
         ...
 
 

@@ -34,6 +34,7 @@ from hub.platform.instances.book import InstanceRecord, follows_file, instance_o
 from hub.platform.instances.pauses import Pauses
 from hub.platform.instances.registry import Registry
 from hub.platform.instances.status import NOWHERE, Slot, kind_of, manifest_of_program
+from hub.spine.aside.repair_items import unmapped
 
 log = structlog.get_logger("hub.adapters")
 
@@ -251,10 +252,8 @@ class Adapters:
         await self._note("failed_instance", slot.record.name, str(slot.record.version), f"适配器无法启动：{problem.message}")
 
     def _unmapped(self, name: str, table: str, word: str, about: str | None) -> None:
-        kind = "unmapped_status" if table == "statuses" else "unmapped_category"
-        what = "状态" if table == "statuses" else "分类"
-        text = f"对照表中没有{what}“{word}”" + (f"（{about}）" if about else "")
-        task = asyncio.create_task(self._note(kind, name, word, text))
+        found = unmapped(name, table, word, about)
+        task = asyncio.create_task(self._note(found.kind, name, found.subject, found.text))
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 

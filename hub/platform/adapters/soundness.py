@@ -32,6 +32,8 @@ from hub.contract import (
     Suggestion,
 )
 from hub.contract.values import Cursor, Value
+from hub.model.answers import Reached
+from hub.model.texts import one_of
 
 V = TypeVar("V", bound=Value)
 T = TypeVar("T")
@@ -90,12 +92,8 @@ def item(found: object, now: datetime) -> Feedback | IncomingCase:
     if type(found) is Feedback:
         report = _sound(found, Feedback)
         _near(report.at, "at", now)
-        if (
-            report.kind is FeedbackKind.VISITED
-            and report.reached
-            and (report.solved, report.satisfied, report.rating) == (None,) * 3
-        ):
-            raise ValueError("a reporter who was reached said something: solved, satisfied or rating is needed")
+        if report.kind is FeedbackKind.VISITED:
+            _visit(report)
         return report
     if type(found) is IncomingCase:
         case = _sound(found, IncomingCase)
@@ -103,6 +101,13 @@ def item(found: object, now: datetime) -> Feedback | IncomingCase:
         _near(case.covers_until, "covers_until", now, newest=LONGEST)
         return case
     raise ValueError(f"a Feedback or an IncomingCase is expected, not {_kind(found)}")
+
+
+def _visit(report: Feedback) -> None:
+    if report.reached is None:
+        raise ValueError("reached: a visit says whether the reporter was reached")
+    if report.reached is Reached.YES and (report.solved, report.satisfied, report.rating) == (None,) * 3:
+        raise ValueError("a reporter who was reached said something: solved, satisfied or rating is needed")
 
 
 def audit(found: object, now: datetime) -> Audit:
@@ -132,6 +137,7 @@ def _read(plain: object, kind: type[T]) -> T:
         return msgspec.convert(plain, kind, builtin_types=(bytes, datetime))
     except msgspec.ValidationError as problem:
         text, _, path = str(problem).partition(" - at `$")
+        text += one_of(kind, path.strip(".`"))
         raise ValueError(f"{path.strip('.`')}: {text}" if path else text) from problem
 
 

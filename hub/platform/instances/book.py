@@ -15,9 +15,11 @@ from typing import Any
 import msgspec
 
 from hub.contract import AdapterInstance, Crosswalk, FeedbackKind, Manifest, Placement
+from hub.contract.crosswalk import TABLES
 from hub.contract.instances import NAME
 from hub.errors import InvalidInput, NotAllowed
 from hub.model.actors import Actor
+from hub.model.answers import Reached, Satisfied, Solved
 from hub.model.district.areas import within
 from hub.model.policy.bindings import share_of
 
@@ -43,6 +45,9 @@ class Spec(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     statuses: dict[str, FeedbackKind] = {}
     categories: dict[str, str] = {}
     fields: dict[str, str] = {}
+    reached: dict[str, Reached] = {}
+    solved: dict[str, Solved] = {}
+    satisfied: dict[str, Satisfied] = {}
 
 
 _SHARED = frozenset(Spec.__struct_fields__) & {field.name for field in fields(AdapterInstance)} - {"settings"}
@@ -220,9 +225,9 @@ def instance_of(
     record: InstanceRecord, spec: Spec, version: int, settings: Mapping[str, object], manifest: Manifest | None
 ) -> AdapterInstance:
     """The instance a spec stands for; `settings` with the secrets in place."""
-    crosswalk = None
-    if spec.statuses or spec.categories or spec.fields:
-        crosswalk = Crosswalk(version=version, statuses=spec.statuses, categories=spec.categories, fields=spec.fields)
+    crosswalk: Crosswalk | None = Crosswalk(version=version, **{table: getattr(spec, table) for table in TABLES})
+    if crosswalk == Crosswalk(version=version):
+        crosswalk = None
     given: dict[str, Any] = {name: value for name in _SHARED if (value := getattr(spec, name)) is not None}
     if manifest is not None:
         said = {
@@ -234,7 +239,12 @@ def instance_of(
     if given.get("schedule"):
         given.setdefault("attempts", len(given["schedule"]) + 1)
     return AdapterInstance(
-        name=record.name, enabled=record.enabled, settings=settings, version=version, crosswalk=crosswalk, **given
+        name=record.name,
+        enabled=record.enabled,
+        settings=settings,
+        version=version,
+        crosswalk=crosswalk,
+        **given,
     )
 
 
@@ -243,7 +253,8 @@ def spec_of(instance: AdapterInstance) -> Spec:
     own = instance.crosswalk or Crosswalk()
     given: dict[str, Any] = {name: getattr(instance, name) for name in _SHARED}
     given |= {"settings": dict(instance.settings), "schedule": instance.schedule or None}
-    return Spec(statuses=dict(own.statuses), categories=dict(own.categories), fields=dict(own.fields), **given)
+    given |= {table: dict(getattr(own, table)) for table in TABLES}
+    return Spec(**given)
 
 
 def _next(record: InstanceRecord) -> int:

@@ -77,6 +77,9 @@ class Patch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     statuses: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
     categories: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
     fields: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
+    reached: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
+    solved: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
+    satisfied: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Registration:

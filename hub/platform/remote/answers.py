@@ -36,7 +36,7 @@ from hub.platform.remote.orders import Orders
 from hub.platform.remote.outcomes import Outcomes
 from hub.platform.remote.protocol import Event, decode_answer, read
 from hub.spine.aside.put_aside import Note, read_or_put_aside
-from hub.spine.aside.repair_items import Repair, RepairKind
+from hub.spine.aside.repair_items import Repair, RepairKind, unmapped
 from hub.spine.ledger.desk import utc_now
 
 if TYPE_CHECKING:
@@ -197,11 +197,7 @@ class Answers:
             case IncomingCase():
                 await self._reportback.bring(name, _sound(data, self._clock()))
             case messages.Unmapped():
-                kind, what = (
-                    (RepairKind.UNMAPPED_STATUS, "状态") if data.table == "statuses" else (RepairKind.UNMAPPED_CATEGORY, "分类")
-                )
-                text = f"对照表中没有{what}“{data.word}”" + (f"（{data.about}）" if data.about else "")
-                await self._note(Repair(kind=kind, adapter=name, subject=data.word, text=text))
+                await self._note(unmapped(name, data.table, data.word, data.about))
             case messages.Aside():
                 await self._aside(name, data.item, data.reason)
             case _:

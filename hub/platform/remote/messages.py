@@ -158,7 +158,7 @@ class Effect(Message, frozen=True, omit_defaults=True, kw_only=True):
 class Unmapped(Message, frozen=True, omit_defaults=True, kw_only=True):
     """A word of the department that the crosswalk does not have."""
 
-    table: Annotated[str, Meta(pattern="^(statuses|categories)$")]
+    table: Annotated[str, Meta(pattern="^(statuses|categories|reached|solved|satisfied)$")]
     word: Name
     about: str | None = None
 

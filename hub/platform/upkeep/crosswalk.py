@@ -7,13 +7,17 @@ instance changes (hub/platform/instances/registration.py). Called by the API and
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from hub.contract import Crosswalk, FeedbackKind
+from hub.contract.crosswalk import TABLES
 from hub.errors import InvalidInput
+from hub.model.answers import QUESTIONS, Reached, Satisfied, Solved
 from hub.model.assignments.state import delivery_key, parse_delivery_key
 from hub.model.case.state import CaseId
 from hub.platform.upkeep.heard_words import OTHERS, HeardWord, HeardWords
@@ -39,6 +43,9 @@ class Tables(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     statuses: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
     categories: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
     fields: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
+    reached: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
+    solved: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
+    satisfied: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Concerned(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,6 +107,9 @@ class CrosswalkView(msgspec.Struct, frozen=True, kw_only=True):
     statuses: dict[str, FeedbackKind]
     categories: dict[str, str]
     fields: dict[str, str]
+    reached: dict[str, Reached]
+    solved: dict[str, Solved]
+    satisfied: dict[str, Satisfied]
     own: dict[str, list[str]]
     words: list[HeardWord]
     unmapped_words: list[str]
@@ -140,10 +150,8 @@ class Crosswalks:
         return CrosswalkView(
             adapter=adapter,
             version=instance.version,
-            statuses=dict(force.statuses),
-            categories=dict(force.categories),
-            fields=dict(force.fields),
-            own={"statuses": [*own.statuses], "categories": [*own.categories], "fields": [*own.fields]},
+            **{table: dict(getattr(force, table)) for table in TABLES},
+            own={table: [*getattr(own, table)] for table in TABLES},
             words=words,
             unmapped_words=[one.word for one in words if one.word != OTHERS and one.word not in force.statuses],
         )
@@ -204,10 +212,13 @@ class Crosswalks:
         def mapped(item: RepairItem) -> bool:
             if item.kind is RepairKind.UNMAPPED_STATUS:
                 return item.subject in force.statuses
+            if item.kind is RepairKind.UNMAPPED_ANSWER:
+                table, _, word = item.subject.partition(".")
+                return word in getattr(force, table)
             return their_code(force, item.subject) is not None
 
         resolved = 0
-        for kind in (RepairKind.UNMAPPED_STATUS, RepairKind.UNMAPPED_CATEGORY):
+        for kind in (RepairKind.UNMAPPED_STATUS, RepairKind.UNMAPPED_CATEGORY, RepairKind.UNMAPPED_ANSWER):
             resolved += await self._repairs.settle(adapter, kind, MAPPED, before=now, only=mapped)
         return resolved
 
@@ -248,20 +259,22 @@ def their_code(crosswalk: Crosswalk, code: str) -> str | None:
 
 def _with(own: Crosswalk, tables: Tables) -> Crosswalk:
     """The instance's own entries with the given tables. Raises InvalidInput."""
-    return Crosswalk(
-        statuses=own.statuses if tables.statuses is msgspec.UNSET else _kinds(tables.statuses),
-        categories=own.categories if tables.categories is msgspec.UNSET else tables.categories,
-        fields=own.fields if tables.fields is msgspec.UNSET else tables.fields,
-    )
+    given: dict[str, Any] = {
+        table: _read(table, found) for table in TABLES if (found := getattr(tables, table)) is not msgspec.UNSET
+    }
+    return replace(own, **given)
 
 
-def _kinds(statuses: Mapping[str, str]) -> dict[str, FeedbackKind]:
+def _read(table: str, entries: Mapping[str, str]) -> dict[str, Any]:
+    values: type[StrEnum] | None = FeedbackKind if table == "statuses" else QUESTIONS.get(table)
+    if values is None:
+        return dict(entries)
     found = {}
-    for word, kind in statuses.items():
+    for word, value in entries.items():
         try:
-            found[word] = FeedbackKind(kind)
+            found[word] = values(value)
         except ValueError:
-            raise InvalidInput(f"{kind} is none of {', '.join(FeedbackKind)}", subject=f"statuses.{word}") from None
+            raise InvalidInput(f"{value} is none of {', '.join(values)}", subject=f"{table}.{word}") from None
     return found
 
 

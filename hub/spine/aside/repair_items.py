@@ -25,6 +25,7 @@ class RepairKind(StrEnum):
 
     UNMAPPED_STATUS = "unmapped_status"
     UNMAPPED_CATEGORY = "unmapped_category"
+    UNMAPPED_ANSWER = "unmapped_answer"
     CATALOGUE_CHANGED = "catalogue_changed"
     DISAGREEMENT = "disagreement"
     PUT_ASIDE = "put_aside"
@@ -61,6 +62,24 @@ class Repair(msgspec.Struct, frozen=True, kw_only=True):
     def id(self) -> str:
         """The same for the same kind, adapter and subject."""
         return hashlib.sha256(f"{self.kind.value}\n{self.adapter}\n{self.subject}".encode(errors="replace")).hexdigest()[:16]
+
+
+_TABLES = {
+    "statuses": (RepairKind.UNMAPPED_STATUS, "状态"),
+    "categories": (RepairKind.UNMAPPED_CATEGORY, "分类"),
+    "reached": (RepairKind.UNMAPPED_ANSWER, "联系结果"),
+    "solved": (RepairKind.UNMAPPED_ANSWER, "解决情况"),
+    "satisfied": (RepairKind.UNMAPPED_ANSWER, "满意度"),
+}
+"""What a word that is in no table of the crosswalk becomes, and what the table is called."""
+
+
+def unmapped(adapter: str, table: str, word: str, about: str | None) -> Repair:
+    """The repair of a word that is in no table. An answer's subject names its table too: 是 is a word of several."""
+    kind, what = _TABLES[table]
+    subject = f"{table}.{word}" if kind is RepairKind.UNMAPPED_ANSWER else word
+    text = f"对照表中没有{what}“{word}”" + (f"（{about}）" if about else "")
+    return Repair(kind=kind, adapter=adapter, subject=subject, text=text)
 
 
 class RepairItem(msgspec.Struct, frozen=True, kw_only=True):

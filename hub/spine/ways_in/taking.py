@@ -33,6 +33,7 @@ from hub.errors import (
 )
 from hub.model.actors import Actor, ActorKind
 from hub.model.aggregate import Command, Folded
+from hub.model.answers import Reached, Satisfied, Solved, satisfied_by
 from hub.model.assignments.commands import Accept, Progress, RecordDelivered, Resolve, Return
 from hub.model.assignments.state import Assignment, parse_delivery_key
 from hub.model.case.commands import Comment, Visit
@@ -40,6 +41,7 @@ from hub.model.case.state import CaseId
 from hub.model.district.areas import UnitCode
 from hub.model.effects import Aware
 from hub.model.records import Attachment
+from hub.model.words import REACHED, SATISFIED, SOLVED
 from hub.observing import telemetry
 from hub.privacy.masks import mask_file_name, mask_text
 from hub.spine.aside.put_aside import NO_ADAPTER, Note, read_or_put_aside
@@ -90,9 +92,10 @@ class Taken(Value, frozen=True, omit_defaults=True, kw_only=True):
     by: str | None = None
     note: str | None = None
     files: tuple[Attachment, ...] = ()
-    reached: bool | None = None
-    solved: bool | None = None
-    satisfied: bool | None = None
+    reached: Reached | None = None
+    tries: int | None = None
+    solved: Solved | None = None
+    satisfied: Satisfied | None = None
     rating: int | None = None
 
 
@@ -206,15 +209,8 @@ class Taking:
             raise Unmatched("no such case", subject=ref)
         span.set(telemetry.CONVERSATION, folded.id)
         actor = Actor(kind=ActorKind.SYSTEM, name=adapter)
-        command = Visit(
-            reached=bool(feedback.reached),
-            solved=feedback.solved,
-            satisfied=feedback.satisfied,
-            rating=feedback.rating,
-            note=feedback.note,
-        )
         try:
-            return await self._execute(folded, feedback, command, actor)
+            return await self._execute(folded, feedback, _visit(feedback), actor)
         except TransitionRefused as problem:
             # A visit that comes too late changes nothing: the case is closed by then. It stays on the timeline.
             log.info("visit noted only", adapter=adapter, feedback=feedback.id, case=folded.id, reason=problem.message)
@@ -318,14 +314,29 @@ def _said(text: str | None, most: int) -> str | None:
 
 def _content(feedback: Taken) -> str:
     """Whether the reporter was reached and content, in words."""
-    if not feedback.reached:
-        return "未接通"
-    return {True: "满意", False: "不满意", None: "未评价"}[feedback.satisfied] + (f"，{feedback.note}" if feedback.note else "")
+    if feedback.reached is not Reached.YES:
+        return REACHED[feedback.reached or Reached.NO]
+    satisfied = SATISFIED[feedback.satisfied or satisfied_by(feedback.rating)]
+    return "，".join(filter(None, (SOLVED[feedback.solved] if feedback.solved else "", satisfied, feedback.note)))
 
 
 def _command_id(feedback: Taken) -> str:
     """The same one gives the same command id, whatever length the department's own number has."""
     return f"feedback:{feedback.adapter}:{hashlib.sha256(feedback.id.encode()).hexdigest()[:24]}"
+
+
+def _visit(feedback: Taken) -> Visit:
+    """The visit it tells of; raises InvalidInput when it does not say whether the reporter was reached."""
+    if feedback.reached is None:
+        raise InvalidInput("a visit says whether the reporter was reached", subject="reached")
+    return Visit(
+        reached=feedback.reached,
+        tries=1 if feedback.tries is None else feedback.tries,
+        solved=feedback.solved,
+        satisfied=feedback.satisfied,
+        rating=feedback.rating,
+        note=feedback.note,
+    )
 
 
 def _command(feedback: Taken, assignment: str) -> Command:
@@ -343,7 +354,15 @@ def _command(feedback: Taken, assignment: str) -> Command:
             )
         case FeedbackKind.RESOLVED:
             return Resolve(
-                assignment=assignment, note=feedback.note, by=feedback.by, reported_at=feedback.at, attachments=feedback.files
+                assignment=assignment,
+                note=feedback.note,
+                reached=feedback.reached,
+                tries=feedback.tries,
+                solved=feedback.solved,
+                satisfied=feedback.satisfied,
+                by=feedback.by,
+                reported_at=feedback.at,
+                attachments=feedback.files,
             )
         case FeedbackKind.RETURNED:
             return Return(

@@ -17,7 +17,7 @@ from hub.model.aggregate import Command
 from hub.model.case.state import Channel, Severity
 from hub.model.forms import AreaRef
 from hub.model.positions import Position
-from hub.model.texts import Moment, Prose, Word, filled_in
+from hub.model.texts import Moment, Prose, Word, filled_in, one_of
 from hub.surfaces.api.problems import Failure, FieldError
 
 T = TypeVar("T")
@@ -206,6 +206,7 @@ def decode(raw: bytes, kind: type[T]) -> T:
         found = _PATH.search(text)
         message = text[: found.start()] if found else text
         field = found["path"] if found else ""
+        message += one_of(kind, field)
         named = re.search(r"field `([^`]+)`", message)
         if named is not None:
             field = f"{field}.{named[1]}" if field else named[1]

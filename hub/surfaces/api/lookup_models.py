@@ -70,7 +70,10 @@ class UnitSummary(Answer, frozen=True, kw_only=True):
 class SummaryAnswer(Answer, frozen=True, kw_only=True):
     """The figures of a scope; `cases` = `open` + `dead` + `closed` + `void` + `merged`.
 
-    `missing_years`: years whose days off the policy in force should know by now and doesn't; their limits count Monday to Friday."""
+    `missing_years`: years whose days off the policy in force should know by now and doesn't; their limits count Monday to Friday.
+
+    `answers`: what reporters said when they were asked, by question. Which of them count in the rates (0 to 1; null without any) is policy.
+    """
 
     at: datetime
     sequence: int
@@ -83,6 +86,10 @@ class SummaryAnswer(Answer, frozen=True, kw_only=True):
     stages: dict[str, int]
     late: int
     attention: int
+    answers: dict[str, dict[str, int]]
+    closings: dict[str, int]
+    resolution_rate: float | None
+    satisfaction_rate: float | None
     assignments: int
     retries: int
     dispatch_ms: LatencyAnswer

@@ -122,11 +122,14 @@ async def summary(
         )
         for unit in found.units
     ]
+    rules = services.district().policy.answers
     return answer(
         alike(
             SummaryAnswer,
             found,
             at=now,
+            resolution_rate=rules.resolution.share(found.answers["solved"]),
+            satisfaction_rate=rules.satisfaction.share(found.answers["satisfied"]),
             dispatch_ms=alike(LatencyAnswer, found.latency),
             units=units,
             missing_years=list(district.missing_years(now)),

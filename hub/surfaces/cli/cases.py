@@ -15,6 +15,7 @@ from rich.text import Text
 
 from hub.model.case.state import Channel, Severity
 from hub.model.positions import SYSTEMS, WGS84, Position
+from hub.model.words import ANSWERS
 from hub.surfaces.cli.client import Failure, segment
 from hub.surfaces.cli.filters import lists
 from hub.surfaces.cli.generated import Key, told
@@ -184,6 +185,10 @@ def _drawn(session: Session, case: Mapping[str, Any]) -> Group:
         ("登记时间", when("reported_at", zone)),
         ("办结时间", when("resolved_at", zone)),
         ("结案时间", when("closed_at", zone)),
+        ("结案方式", worded("closing")),
+        ("结案说明", "closing_reason"),
+        ("诉求人评价", lambda row: _verdict(row.get("reporter_said"), zone)),
+        ("核查意见", lambda row: _verdict(row.get("checker_said"), zone)),
         ("挂起至", when("suspended_until", zone)),
         ("重开次数", lambda row: row.get("reopened") or None),
         ("疑似重复", "duplicate_of"),
@@ -206,6 +211,7 @@ def _drawn(session: Session, case: Mapping[str, Any]) -> Group:
                     ("投递次数", lambda row: len(row.get("attempts") or ()) or None),
                     ("最近错误", _last_error),
                     ("说明", "note"),
+                    ("单位自评", lambda row: _verdict(row.get("said"), zone)),
                 ),
                 title="派单",
             ),
@@ -253,6 +259,16 @@ def _located(row: Mapping[str, Any]) -> str | None:
     if not isinstance(wgs84, Mapping) or given.get("system") == WGS84:
         return line
     return f"{line}（WGS-84 {wgs84.get('longitude')},{wgs84.get('latitude')}）"
+
+
+def _verdict(said: object, zone: tzinfo) -> str:
+    """What one party says of the result, who it was and when."""
+    if not isinstance(said, Mapping):
+        return ""
+    words = [word(question, said[question]) for question in ANSWERS if said.get(question)]
+    words += [f"{said['rating']}分"] if said.get("rating") else []
+    words += [f"联系{said['tries']}次"] if said.get("tries") else []
+    return f"{'，'.join(words)}（{said.get('by')} {clock(said.get('at'), zone)}）"
 
 
 def _last_error(assignment: Mapping[str, Any]) -> str | None:

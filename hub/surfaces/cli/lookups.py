@@ -144,6 +144,15 @@ def _milliseconds(row: Mapping[str, Any]) -> str | None:
     return f"{latency['p50']:.0f} / {latency.get('p99') or 0:.0f} ms"
 
 
+def _percent(share: float | None) -> str | None:
+    return None if share is None else f"{share:.1%}"
+
+
+def _counts(counts: Mapping[str, int] | None, kind: str) -> str:
+    """How many of each, those that are there."""
+    return "，".join(f"{word(kind, value)} {count}" for value, count in (counts or {}).items() if count)
+
+
 _FIGURES = (
     ("事件总数", "cases"),
     ("在办", "open"),
@@ -157,6 +166,11 @@ _FIGURES = (
     ("重试", "retries"),
     ("送达用时 p50/p99", _milliseconds),
     ("放假安排未录入", "missing_years"),
+    ("解决率", lambda row: _percent(row.get("resolution_rate"))),
+    ("满意率", lambda row: _percent(row.get("satisfaction_rate"))),
+    ("诉求人满意度", lambda row: _counts((row.get("answers") or {}).get("satisfied"), "satisfied")),
+    ("诉求人解决情况", lambda row: _counts((row.get("answers") or {}).get("solved"), "solved")),
+    ("结案方式", lambda row: _counts(row.get("closings"), "closing")),
 )
 _UNIT_FIGURES = (
     ("单位", lambda row: row.get("unit_name") or row.get("unit")),

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hub.model.district.areas import Level
-from hub.model.words import ASSIGNMENTS, CHANNELS, GRIDS, LEVELS, LIMITS, ROLES, SEVERITIES, STAGES, UNITS
+from hub.model.words import ANSWERS, ASSIGNMENTS, CHANNELS, CLOSINGS, GRIDS, LEVELS, LIMITS, ROLES, SEVERITIES, STAGES, UNITS
 
 Row = Mapping[str, Any]
 Column = tuple[str, str | Callable[[Row], object]]
@@ -25,6 +25,8 @@ WORDS: Final[Mapping[str, Mapping[str, str]]] = {
     "state": ASSIGNMENTS,
     "kind": {**UNITS, **GRIDS, **LIMITS},
     "level": LEVELS,
+    "closing": CLOSINGS,
+    **ANSWERS,
 }
 """By the name a value has in the interface."""
 _ALARMING: Final = frozenset({"dead", "uncertain", "refused", "urgent", "void"})

@@ -96,14 +96,18 @@ class OrderVisited(_Message):
     event_id: str = Field(min_length=1, max_length=100)
     order: str = Field(min_length=1, max_length=100)
     at: AwareDatetime
-    reached: bool
-    solved: bool | None = None
-    satisfied: bool | None = None
+    result: str = Field(max_length=50)
+    """接通, 未接通 or 拒访."""
+    tries: int | None = Field(None, ge=1, le=100)
+    solved: str | None = Field(None, max_length=50)
+    """已解决, 部分解决, 未解决 or 未询问."""
+    satisfied: str | None = Field(None, max_length=50)
+    """满意, 基本满意, 不满意 or 未评价."""
     rating: int | None = Field(None, ge=1, le=5)
     comment: str | None = None
 
     def item(self, words: Words) -> Feedback:
-        """A rating; `ticket` is the hotline's own order number, by which the hub finds the case."""
+        """The caller's answers in our words; `ticket` is the hotline's own order number, by which the hub finds the case."""
         return Feedback(
             id=self.event_id,
             kind=FeedbackKind.VISITED,
@@ -111,9 +115,10 @@ class OrderVisited(_Message):
             at=self.at,
             by="12345回访专员",
             note=self.comment,
-            reached=self.reached,
-            solved=self.solved,
-            satisfied=self.satisfied,
+            reached=words.reached(self.result, about=self.order),
+            tries=self.tries,
+            solved=None if self.solved is None else words.solved(self.solved, about=self.order),
+            satisfied=None if self.satisfied is None else words.satisfied(self.satisfied, about=self.order),
             rating=self.rating,
         )
 

@@ -11,7 +11,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.responses import JSONResponse
@@ -34,6 +34,13 @@ from hub_hotline.signing import (
 
 _UNIT = "order"
 _MOST_VISITS = 3
+_RATINGS = {"满意": (4, 5), "基本满意": (3, 4), "不满意": (1, 2)}
+_COMMENTS = {
+    "满意": "来电人表示满意",
+    "基本满意": "来电人表示基本满意",
+    "不满意": "来电人表示问题仍然存在，要求继续处理",
+    "未评价": "来电人未作评价",
+}
 
 
 def adapter_settings(url: str, secret: str) -> dict[str, object]:
@@ -42,7 +49,10 @@ def adapter_settings(url: str, secret: str) -> dict[str, object]:
 
 
 class NewOrder(BaseModel):
-    """What a caller told the hotline. `satisfied` scripts the answers of the first visits; after that the share decides."""
+    """What a caller told the hotline. `satisfied` scripts the answers of the first visits (满意, 基本满意, 不满意, 未评价), `solved` beside
+
+    it what is said of the matter; after that the share decides.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -56,7 +66,8 @@ class NewOrder(BaseModel):
     spot: Spot | None = None
     urgency: str | None = None
     contact: Caller | None = None
-    satisfied: list[bool] = []
+    satisfied: list[Literal["满意", "基本满意", "不满意", "未评价"]] = []
+    solved: list[Literal["已解决", "部分解决", "未解决", "未询问"]] = []
 
 
 class Standing(BaseModel):
@@ -203,17 +214,23 @@ class HotlineSimulator(Simulator):
         chance = self.random(order.ticket, "visit", str(number))
         scripted = order.body["satisfied"][number - 1 : number]
         reached = bool(scripted) or chance.random() < self.arguments.reached
-        event: dict[str, Any] = {"event": "order.visited", "order": order.ticket, "at": iso(time.time()), "reached": reached}
+        event: dict[str, Any] = {
+            "event": "order.visited",
+            "order": order.ticket,
+            "at": iso(time.time()),
+            "result": "接通" if reached else "未接通",
+            "tries": 1,
+        }
         if reached:
-            satisfied = scripted[0] if scripted else chance.random() < self.arguments.satisfied
-            event |= {
-                "satisfied": satisfied,
-                "solved": satisfied or chance.random() < 0.5,
-                "rating": chance.choice((4, 5)) if satisfied else chance.choice((1, 2)),
-                "comment": "来电人表示满意" if satisfied else "来电人表示问题仍然存在，要求继续处理",
-            }
+            content = chance.random() < self.arguments.satisfied
+            satisfied = scripted[0] if scripted else chance.choice(("满意", "满意", "基本满意")) if content else "不满意"
+            solved = chance.choice(("部分解决", "未解决")) if satisfied == "不满意" else "已解决"
+            said = order.body["solved"][number - 1 : number]
+            event |= {"satisfied": satisfied, "solved": said[0] if said else solved, "comment": _COMMENTS[satisfied]}
+            if satisfied in _RATINGS:
+                event["rating"] = chance.choice(_RATINGS[satisfied])
         else:
-            event["comment"] = "多次拨打未接通"
+            event["comment"] = "拨打未接通"
         self.store.set_ticket(order.ticket, body=order.body | {"visits": number})
         self._say(f"{order.ticket}-visit-{number}", event, order)
         if not reached and number < _MOST_VISITS:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from hub_hotline import HotlineAdapter
+from hub_hotline.messages import OrderVisited
 from hub_hotline.signing import EVENT, SIGNATURE, TIMESTAMP, callback_signature
 from hub_hotline.simulator import adapter_settings
 from msgspec.structs import replace
@@ -23,10 +24,13 @@ from hub import (
     IncomingCase,
     Notice,
     Position,
+    Reached,
     Refused,
+    Satisfied,
     Severity,
+    Solved,
 )
-from hub.contract import Adapter
+from hub.contract import Adapter, Crosswalk, WordTable
 from hub.testing.kit import Inbox, eventually, open_inbox, running_adapter
 from hub.testing.process import SimulatorProcess
 
@@ -129,21 +133,38 @@ async def test_caller_is_asked_after_the_result_and_the_order_closes(hotline: Si
         await _adapter(inbox).inform(_notice(number, stage))
     await eventually(lambda: bool(_visits(inbox)))
     visit = _visits(inbox)[0]
-    assert (visit.ticket, visit.key, visit.reached, visit.satisfied, visit.solved) == (number, None, True, True, True)
+    assert (visit.ticket, visit.key, visit.reached, visit.tries) == (number, None, Reached.YES, 1)
+    assert (visit.solved, visit.satisfied in (Satisfied.YES, Satisfied.MOSTLY)) == (Solved.YES, True)
     await _adapter(inbox).inform(_notice(number, "closed"))
     assert hotline.control("GET", "/_sim/orders")["orders"][0]["state"] == "closed"
     assert len(_visits(inbox)) == 1, "told the same twice, the caller is asked once"
 
 
 async def test_discontent_caller_is_asked_again_after_the_second_result(hotline: SimulatorProcess, inbox: Inbox) -> None:
-    number = _put_in(hotline, satisfied=[False, True])
+    number = _put_in(hotline, satisfied=["不满意", "基本满意"])
     await _adapter(inbox).inform(_notice(number, "resolved", 0))
     await eventually(lambda: len(_visits(inbox)) == 1)
     await _adapter(inbox).inform(_notice(number, "reopened", 1))
     await _adapter(inbox).inform(_notice(number, "resolved", 2))
     await eventually(lambda: len(_visits(inbox)) == 2)
-    assert [visit.satisfied for visit in _visits(inbox)] == [False, True]
+    assert [visit.satisfied for visit in _visits(inbox)] == [Satisfied.NO, Satisfied.MOSTLY]
     assert len({visit.id for visit in _visits(inbox)}) == 2
+
+
+async def test_the_hotlines_words_are_read_and_one_nobody_knows_is_told(inbox: Inbox) -> None:
+    told: list[tuple[str, str, str | None]] = []
+    words = WordTable(Crosswalk(satisfied={"比较满意": Satisfied.MOSTLY}), lambda *said: told.append(said))
+    event = {"event": "order.visited", "event_id": "e1", "order": "GD1", "at": "2024-05-07T09:00:00+08:00"}
+
+    def read(**said: object) -> Feedback:
+        return OrderVisited.model_validate(event | said).item(words)
+
+    partly = read(result="接通", tries=2, solved="部分解决", satisfied="比较满意")
+    assert (partly.reached, partly.tries, partly.solved, partly.satisfied) == (Reached.YES, 2, Solved.PARTLY, Satisfied.MOSTLY)
+    assert read(result="拒访").reached is Reached.REFUSED
+    assert told == []
+    assert read(result="接通", satisfied="凑合").satisfied is None
+    assert told == [("satisfied", "凑合", "GD1")]
 
 
 async def test_late_word_does_not_move_an_order_back_but_a_new_one_reopens_it(hotline: SimulatorProcess, inbox: Inbox) -> None:
@@ -196,4 +217,4 @@ async def test_people_decide_the_same_for_the_same_seed(tmp_path: Path) -> None:
                     {visit.id: (visit.satisfied, visit.rating) for visit in _visits(inbox) if visit.id.endswith("-1")}
                 )
     assert answers[0] == answers[1]
-    assert {satisfied for satisfied, _ in answers[0].values()} == {True, False}
+    assert {satisfied for satisfied, _ in answers[0].values()} == {Satisfied.YES, Satisfied.MOSTLY, Satisfied.NO}

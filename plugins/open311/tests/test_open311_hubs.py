@@ -184,7 +184,7 @@ async def test_one_hub_delivers_to_another_and_follows_the_case_to_its_end(tmp_p
         await asyncio.to_thread(neighbour.do, ticket, "settle", note="更换灯泡两只")
         await eventually(lambda: stands("resolved"))
         assert (await assignment())["note"] == "更换灯泡两只"
-        await asyncio.to_thread(neighbour.do, ticket, "visit", reached=True, solved=True, satisfied=True)
+        await asyncio.to_thread(neighbour.do, ticket, "visit", reached="yes", solved="yes", satisfied="yes")
         seen = f"{neighbour.url}/open311/v2/requests/{ticket}.json"
         (request,) = (await client.get(seen)).json()
         assert request["status"] == "closed"

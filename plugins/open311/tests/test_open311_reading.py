@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 import pytest
 
 from hub.model.actors import SYSTEM
+from hub.model.answers import Reached, Satisfied
 from hub.model.case.commands import Visit
 from hub.model.case.state import CaseId
 from plugins.open311.tests.open311_world import LAMP, ROOT, WHERE, category_of, get, post, report, serve, settle
@@ -237,7 +238,7 @@ async def test_bad_updates_are_refused(world: World) -> None:
 async def test_visit_by_the_hub_closes_for_the_client_too(world: World) -> None:
     id = await report(world)
     await settle(world, id)
-    await world.desk.execute(CaseId(id), Visit(reached=True, satisfied=True), actor=SYSTEM)
+    await world.desk.execute(CaseId(id), Visit(reached=Reached.YES, satisfied=Satisfied.YES), actor=SYSTEM)
     await world.views.wait_for(len(world.ledger.stored), 5)
     assert [item["status"] for item in (await get(world, "servicerequestupdates.json")).json()][-1] == "closed"
 

@@ -23,6 +23,7 @@ from hub.config.adapters_file import read_adapters
 from hub.config.documents import Document
 from hub.contract import AdapterInstance, Capability, Crosswalk, FeedbackKind, Plugin
 from hub.errors import ConfigError, HubError, PluginError
+from hub.model.answers import QUESTIONS
 from hub.observing import logs, telemetry
 from hub.platform.adapters.plugins import Plugins
 from hub.platform.adapters.watchdog import Watchdog
@@ -179,6 +180,7 @@ def told(instance: AdapterInstance) -> dict[str, Any]:
             "statuses": {word: kind.value for word, kind in own.statuses.items()},
             "categories": dict(own.categories),
             "fields": dict(own.fields),
+            **{question: {word: str(answer) for word, answer in getattr(own, question).items()} for question in QUESTIONS},
         },
     }
 
@@ -191,8 +193,11 @@ def instance_from(found: dict[str, Any]) -> AdapterInstance:
     own = values.pop("crosswalk")
     if own is not None:
         statuses = {word: FeedbackKind(kind) for word, kind in own["statuses"].items()}
+        answers: dict[str, Any] = {
+            question: {word: kind(answer) for word, answer in own[question].items()} for question, kind in QUESTIONS.items()
+        }
         values["crosswalk"] = Crosswalk(
-            version=own["version"], statuses=statuses, categories=own["categories"], fields=own["fields"]
+            version=own["version"], statuses=statuses, categories=own["categories"], fields=own["fields"], **answers
         )
     return AdapterInstance(**values)
 

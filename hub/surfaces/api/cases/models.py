@@ -6,6 +6,7 @@ from datetime import datetime
 
 import msgspec
 
+from hub.model.answers import Closing, Verdict
 from hub.model.assignments.state import AttemptOutcome
 from hub.model.positions import Point, Position
 from hub.model.records import Attachment, Source
@@ -27,7 +28,7 @@ class AttemptAnswer(Answer, frozen=True, kw_only=True):
 
 
 class AssignmentAnswer(Answer, frozen=True, kw_only=True):
-    """One case to one unit 派单."""
+    """One case to one unit 派单. `said`: what the unit says of the result, beside that it is done."""
 
     id: str
     key: str
@@ -44,6 +45,7 @@ class AssignmentAnswer(Answer, frozen=True, kw_only=True):
     accepted_at: datetime | None = None
     resolved_at: datetime | None = None
     note: str | None = None
+    said: Verdict | None = None
     urged: int = 0
     supervised: int = 0
     attempts: list[AttemptAnswer] = msgspec.field(default_factory=list)
@@ -108,7 +110,11 @@ class CaseItem(Answer, frozen=True, kw_only=True):
 
 
 class CaseAnswer(CaseItem, frozen=True, kw_only=True):
-    """One case with everything open about it. `merging`: the case asked to take this one, until it answers."""
+    """One case with everything open about it. `merging`: the case asked to take this one, until it answers.
+
+    `visits`: tries to reach the reporter since it was resolved. `reporter_said`, `checker_said`: the last word of each on the result; a
+    unit's stands with its assignment.
+    """
 
     text: str
     has_contact: bool
@@ -125,7 +131,10 @@ class CaseAnswer(CaseItem, frozen=True, kw_only=True):
     first_response_at: datetime | None = None
     resolved_at: datetime | None = None
     closed_at: datetime | None = None
-    satisfied: bool | None = None
+    closing: Closing | None = None
+    closing_reason: str | None = None
+    reporter_said: Verdict | None = None
+    checker_said: Verdict | None = None
     duplicate_of: str | None = None
     merging: str | None = None
     merged_into: str | None = None

@@ -18,6 +18,7 @@ from hub.contract import DistrictFacts, Filed, IncomingCase, News, Publishing, R
 from hub.errors import InvalidInput, NotAllowed, Unavailable
 from hub.model.actors import Actor, ActorKind
 from hub.model.aggregate import Command, Folded
+from hub.model.answers import Reached, Satisfied, Solved
 from hub.model.assignments.state import Role
 from hub.model.case.commands import Comment, Reopen, Visit
 from hub.model.case.state import Case, CaseId, Stage, parse_case_id
@@ -176,12 +177,14 @@ class MountVisitor:
         if command not in folded.commands:
             await self._do(folded, Comment(text=_remark(text)), command)
 
-    async def judge(self, case: str, key: str, *, solved: bool, note: str) -> bool:
+    async def judge(self, case: str, key: str, *, solved: Solved, satisfied: Satisfied | None = None, note: str) -> bool:
         """Take the reporter's word on the result, once."""
         folded, command = await self._asked_for(case, key)
         if command in folded.commands:
             return True
-        word = _word(folded.state.stage, _remark(note), solved=solved) if self._brought(folded.state) else None
+        reopens = self._services.district().policy.reopens(solved, satisfied)
+        said = Visit(reached=Reached.YES, solved=solved, satisfied=satisfied, note=_remark(note))
+        word = _word(folded.state.stage, said, reopens=reopens) if self._brought(folded.state) else None
         if word is None:
             return False
         await self._do(folded, word, command)
@@ -328,11 +331,11 @@ def _note(item: Happened) -> str:
     return note if isinstance(note, str) else ""
 
 
-def _word(stage: Stage, text: str, *, solved: bool) -> Command | None:
+def _word(stage: Stage, said: Visit, *, reopens: bool) -> Command | None:
     """What the reporter's word comes to; None: it is only a remark."""
     if stage is Stage.RESOLVED:
-        return Visit(reached=True, solved=solved, satisfied=solved, note=text)
-    return Reopen(reason=text) if stage is Stage.CLOSED and not solved else None
+        return said
+    return Reopen(reason=said.note or "") if stage is Stage.CLOSED and reopens else None
 
 
 def _standing(case: Case) -> str:

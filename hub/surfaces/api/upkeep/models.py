@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar
 import msgspec
 
 from hub.contract import FeedbackKind
+from hub.model.answers import Reached, Satisfied, Solved
 from hub.model.texts import Prose
 from hub.platform.upkeep.catalogues import Drift
 from hub.platform.upkeep.crosswalk import CategoryRow, Concerned, FieldChange, Tables, WordChange
@@ -78,6 +79,7 @@ class CrosswalkBody(Tables, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     example: ClassVar[Example] = {
         "statuses": {"已转派": "progress"},
         "categories": {"E04": "RQ-01"},
+        "satisfied": {"比较满意": "mostly"},
         "note": "对方新增状态",
     }
 
@@ -93,6 +95,9 @@ class CrosswalkAnswer(Answer, frozen=True, kw_only=True):
     statuses: dict[str, FeedbackKind]
     categories: dict[str, str]
     fields: dict[str, str]
+    reached: dict[str, Reached]
+    solved: dict[str, Solved]
+    satisfied: dict[str, Satisfied]
     own: dict[str, list[str]]
     words: list[HeardWord]
     unmapped_words: list[str]

@@ -5,10 +5,11 @@ For those who run the hub. See hub/platform/upkeep/reconciliation.py, hub/platfo
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter
 
+from hub.contract.crosswalk import TABLES
 from hub.errors import LedgerConflict, NotAllowed, TransitionRefused
 from hub.platform.instances.registration import By, Patch
 from hub.platform.upkeep.crosswalk import Tables
@@ -114,8 +115,8 @@ async def change(
     upkeep = _of(services)
     if services.instances is None:
         raise NotAllowed("no instances to change here")
-    await upkeep.crosswalks.dry_run(name, _tables(body))  # # refuses unreadable tables before anything changes
-    patch = Patch(statuses=body.statuses, categories=body.categories, fields=body.fields)
+    await upkeep.crosswalks.dry_run(name, _tables(body))  # refuses unreadable tables before anything changes
+    patch = Patch(**_given(body))
     by = By(actor=caller.actor, note=mask_text(body.note), untried=body.untried)
     await services.instances.registration.change(name, patch, by)
     await upkeep.crosswalks.settle(name)
@@ -129,7 +130,11 @@ def _of(services: Services) -> Upkeep:
 
 
 def _tables(body: CrosswalkBody) -> Tables:
-    return Tables(statuses=body.statuses, categories=body.categories, fields=body.fields)
+    return Tables(**_given(body))
+
+
+def _given(body: CrosswalkBody) -> dict[str, Any]:
+    return {table: getattr(body, table) for table in TABLES}
 
 
 async def _catalogue(upkeep: Upkeep, name: str) -> CatalogueAnswer:

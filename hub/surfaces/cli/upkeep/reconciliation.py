@@ -19,7 +19,7 @@ from hub.surfaces.cli.session import Session, Yes, asks_hub
 from hub.surfaces.cli.tables import facts, table, when, word
 
 Name = Annotated[str, typer.Argument(metavar="ADAPTER", help="Name of the adapter instance.")]
-TABLES = ("statuses", "categories", "fields")
+TABLES = ("statuses", "categories", "fields", "reached", "solved", "satisfied")
 _STATES: Mapping[str, str] = {
     "asked": "已提出",
     "running": "进行中",
@@ -68,7 +68,9 @@ def crosswalk(
     file: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[FILE]", help="YAML or JSON with statuses, categories, fields; none: show.", show_default=False
+            metavar="[FILE]",
+            help=f"YAML or JSON with {', '.join(TABLES)}; none: show.",
+            show_default=False,
         ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would have come out differently so far.")] = False,
@@ -122,13 +124,13 @@ def read_tables(file: Path) -> dict[str, dict[str, str]]:
     """The tables of a crosswalk file, YAML or JSON. Raises Failure naming file and entry."""
     try:
         text = file.read_text(encoding="utf-8")
-        found = json.loads(text) if file.suffix == ".json" else yaml.safe_load(text)
+        found = json.loads(text) if file.suffix == ".json" else yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506 - `yes` is a word
     except OSError as error:
         raise Failure(f"{file}: {error.strerror}") from error
     except (ValueError, yaml.YAMLError) as error:
         raise Failure(f"{file} can't be read: {str(error).splitlines()[0]}") from error
     if not isinstance(found, Mapping) or not found or not set(found) <= set(TABLES):
-        raise Failure(f"{file}: statuses, categories and fields are expected, each a table of words")
+        raise Failure(f"{file}: only {', '.join(TABLES)} are expected, each a table of words")
     tables: dict[str, dict[str, str]] = {}
     for name, entries in found.items():
         if not isinstance(entries, Mapping):
@@ -170,9 +172,14 @@ def _runs(session: Session, answer: Mapping[str, Any]) -> Group:
 def _shown(session: Session, found: Mapping[str, Any]) -> Group:
     own = found.get("own") or {}
     parts: list[RenderableType] = []
-    for title, name, value in (("状态", "statuses", _kind), ("分类", "categories", str), ("字段", "fields", str)):
+    tables = (("状态", "statuses"), ("分类", "categories"), ("字段", "fields"), ("联系结果", "reached"), ("解决情况", "solved"))
+    for title, name in (*tables, ("满意度", "satisfied")):
         rows = [
-            {"from": key, "to": value(target), "where": "实例" if key in (own.get(name) or ()) else "插件"}
+            {
+                "from": key,
+                "to": _kind(target) if name == "statuses" else word(name, target),
+                "where": "实例" if key in (own.get(name) or ()) else "插件",
+            }
             for key, target in (found.get(name) or {}).items()
         ]
         parts += [table(rows, ((title, "from"), ("对应", "to"), ("来源", "where"))), Text()]

@@ -21,6 +21,7 @@ Reason = Annotated[str, typer.Option(help="Why; kept with the repair.", show_def
 KINDS: Mapping[str, str] = {
     "unmapped_status": "未对照状态",
     "unmapped_category": "未对照分类",
+    "unmapped_answer": "未对照评价",
     "catalogue_changed": "目录变化",
     "disagreement": "对账不一致",
     "put_aside": "反馈搁置",

@@ -5,7 +5,7 @@ It is a comment; REOPEN and FIXED count as the reporter's word where the hub tak
 
 from __future__ import annotations
 
-from hub import TransitionRefused, Visitor
+from hub import Solved, TransitionRefused, Visitor
 from hub_open311.server.asking import Asked
 from hub_open311.server.errors import Open311Error
 
@@ -28,7 +28,7 @@ STATES = frozenset(
 )
 """The states FixMyStreet knows; taken in any case of letters."""
 
-_JUDGEMENTS = {"FIXED": True, "REOPEN": False}
+_JUDGEMENTS = {"FIXED": Solved.YES, "REOPEN": Solved.NO}
 """States by which the reporter says whether it is solved."""
 MOST_DESCRIPTION = 2000
 
