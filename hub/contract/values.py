@@ -139,6 +139,8 @@ class Said(Value, frozen=True, omit_defaults=True, kw_only=True, forbid_unknown_
     """A role or team there; no personal names."""
     note: Text | None = None
     """Progress, result or reason of return."""
+    public_reply: Text | None = None
+    """RESOLVED: what may be read to the reporter 公开答复, apart from `note`. No names, no telephone or identity numbers."""
     files: Annotated[tuple[ReportedFile, ...], Meta(max_length=100)] = ()
     reached: Reached | None = None
     """Whether the reporter was reached. VISITED needs it; a reporter who was has said at least one of `solved` to `rating`."""
@@ -208,6 +210,8 @@ class Notice(Value, frozen=True, omit_defaults=True, kw_only=True):
     """Chinese sentence for the reporter; nothing personal, no departmental internals."""
     at: Moment
     """When it happened, aware. Notices may overtake one another: the newest `at` is how the matter stands."""
+    reply: Text | None = None
+    """With resolved and closed: what the units let be read to the reporter 公开答复, one a line; None: nothing."""
 
 
 class CallbackRequest(Value, frozen=True, omit_defaults=True, kw_only=True):

@@ -21,6 +21,7 @@ from hub.model.texts import CODE, HUB_SAYS, WRITTEN, Moment, Prose, Word
 
 Reason = Annotated[Prose, Meta(description="Why.")]
 Note = Annotated[Prose, Meta(description="What was done or found.")]
+PublicReply = Annotated[Prose, Meta(description="What may be read to the reporter: no names, no numbers of persons.")]
 Task = Annotated[Prose, Meta(description="The unit's part of it.")]
 Remark = Annotated[Prose, Meta(description="The remark.")]
 Message = Annotated[Prose, Meta(description="What to say.")]

@@ -217,7 +217,7 @@ async def test_a_notice_that_was_held_up_says_when_it_happened(tmp_path: Path) -
 
 async def test_partly_solved_at_the_hotline_reopens_its_case_and_mostly_satisfied_closes_it(tmp_path: Path) -> None:
     department = Department()
-    async with running_hub(tmp_path, {"hotline": scripted("hotline", department, (Capability.POLL,))}) as hub:
+    async with running_hub(tmp_path, {"hotline": scripted("hotline", department, (Capability.POLL, Capability.INFORM))}) as hub:
 
         async def bring(number: int, **said: Any) -> None:
             visit = Feedback(id=f"V-{number}", kind=FeedbackKind.VISITED, ticket="H-1", reached=Reached.YES, **said)
@@ -227,7 +227,12 @@ async def test_partly_solved_at_the_hotline_reopens_its_case_and_mostly_satisfie
         await eventually(lambda: hub.views.case_of_source("hotline", "H-1"))
         for one in outcome.state.assignments:
             done = Actor(kind=ActorKind.DEPARTMENT, name=one.unit, unit=UnitCode(one.unit))
-            await hub.desk.execute(outcome.state.id, Resolve(assignment=one.id, note="办结"), actor=done)
+            told = Resolve(assignment=one.id, note="内部：阀门老化", public_reply=f"{one.unit}已处理")
+            await hub.desk.execute(outcome.state.id, told, actor=done)
+        await eventually(lambda: any(notice.stage == "resolved" for notice in department.notices))
+        heard = next(notice for notice in department.notices if notice.stage == "resolved")
+        assert heard.reply == "\n".join(f"{one.unit}已处理" for one in outcome.state.assignments)
+        assert all("内部" not in (notice.reply or "") + notice.text for notice in department.notices)
         await bring(1, solved=Solved.PARTLY, satisfied=Satisfied.MOSTLY, tries=2)
         again = await stands(hub, outcome)
         assert (again.stage, again.reopened) == (Stage.HELD, 1)

@@ -58,7 +58,13 @@ def sewer() -> Play:
     )
     play.do(
         c.Resolve(
-            assignment="a1", note="已疏通", reached=Reached.YES, tries=2, solved=Solved.PARTLY, satisfied=Satisfied.MOSTLY
+            assignment="a1",
+            note="已疏通",
+            public_reply="管道已疏通",
+            reached=Reached.YES,
+            tries=2,
+            solved=Solved.PARTLY,
+            satisfied=Satisfied.MOSTLY,
         ),
         department("property"),
     )

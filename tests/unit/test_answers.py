@@ -5,11 +5,13 @@ import pytest
 from hub.contract.crosswalk import Crosswalk, WordTable
 from hub.errors import InvalidInput, TransitionRefused
 from hub.model.answers import AnswerRules, Closing, Ending, Rate, Reached, Satisfied, Solved
+from hub.model.assignments.state import public_reply
 from hub.model.case import commands as c
 from hub.model.case import events as e
 from hub.model.case.state import Stage
 from hub.model.texts import one_of
 from hub.model.words import ANSWERS
+from hub.privacy.masks import mask_text
 from tests.unit.case_play import Play, names, only
 from tests.unit.fake_rules import COMMUNITY, DISTRICT, GRID, LAMP, STREET, FakeRules, department, person
 from tests.unit.test_lifecycle import dispatched, resolved
@@ -197,3 +199,27 @@ def test_the_choices_of_a_field_are_named_and_of_other_fields_none() -> None:
     assert one_of(c.Visit, "solved") == ": one of yes, partly, no, not_asked"
     assert one_of(c.Visit, "note") == ""
     assert one_of(dict[str, int], "note") == ""
+
+
+def test_a_public_reply_stands_apart_from_the_note_and_only_this_rounds_is_read_out() -> None:
+    play = dispatched()
+    play.do(c.Resolve(assignment="a1", note="内部：管径偏小", public_reply="已疏通管道"), department("property"))
+    play.do(c.Resolve(assignment="a2", note="已处理"), person("water"))
+    item = play.case.assignment("a1")
+    assert item is not None
+    assert (item.note, item.public_reply, public_reply(play.case)) == ("内部：管径偏小", "已疏通管道", "已疏通管道")
+    play.do(c.Visit(reached=YES, satisfied=Satisfied.NO))
+    assert public_reply(play.case) is None, "what was said before the reopening holds no more"
+
+
+@pytest.mark.parametrize("reply", ["已疏通，可拨打13800001234", "已疏通，电话025-84512345", "身份证320113199001011234"])
+def test_a_public_reply_with_a_number_is_refused_however_it_is_masked(reply: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        dispatched().do(c.Resolve(assignment="a1", public_reply=mask_text(reply)), department("property"))
+    assert refused.value.subject == "public_reply"
+
+
+def test_a_public_reply_with_a_time_or_a_hotline_is_taken() -> None:
+    dispatched().do(
+        c.Resolve(assignment="a1", public_reply=mask_text("2026年3月2日已修复，疑问请拨12345")), department("property")
+    )

@@ -94,3 +94,16 @@ async def test_a_plain_yes_or_no_is_refused_with_what_may_be_said(
     (error,) = answer.json()["errors"]
     assert error["field"] == field
     assert words in error["message"]
+
+
+async def test_a_public_reply_is_shown_with_the_assignment_and_one_with_a_number_is_refused(world: World) -> None:
+    case = str((await world.report())["id"])
+    await _do(world, case, "dispatch", targets=[{"unit": "police", "role": "lead"}])
+    body = {"assignment": "a1", "note": "内部说明", "public_reply": "已处理，联系13800001234"}
+    refused = await world.client.post(f"/cases/{case}/resolve", json=body, headers=world.as_("police"))
+    assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "public_reply")
+    body["public_reply"] = "已处理，感谢反映"
+    done = await world.client.post(f"/cases/{case}/resolve", json=body, headers=world.as_("police"))
+    assert done.status_code == 200, done.text
+    (item,) = [one for one in done.json()["case"]["assignments"] if one["id"] == "a1"]
+    assert (item["note"], item["public_reply"]) == ("内部说明", "已处理，感谢反映")

@@ -18,6 +18,7 @@ from hub.model.forms import (
     IsSatisfied,
     IsSolved,
     Note,
+    PublicReply,
     Reason,
     SaidBy,
     Task,
@@ -113,6 +114,7 @@ class Resolve(Command, frozen=True, tag="resolve"):
 
     assignment: AssignmentRef
     note: Note | None = None
+    public_reply: PublicReply | None = None
     reached: IsReached | None = None
     tries: Tries | None = None
     solved: IsSolved | None = None

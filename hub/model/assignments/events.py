@@ -109,10 +109,14 @@ class AssignmentProgressed(Event, frozen=True, tag="assignment.progressed"):
 
 
 class AssignmentResolved(Event, frozen=True, tag="assignment.resolved"):
-    """The unit says it is done 办结. What it says of the reporter stays its own word, beside the reporter's."""
+    """The unit says it is done 办结. What it says of the reporter stays its own word, beside the reporter's.
+
+    `public_reply` may be read to the reporter; `note` is internal.
+    """
 
     assignment: str
     note: str | None = None
+    public_reply: str | None = None
     reached: Reached | None = None
     tries: int | None = None
     solved: Solved | None = None

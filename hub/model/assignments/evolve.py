@@ -278,7 +278,9 @@ def assignment_resolved(state: A, event: e.AssignmentResolved, at: datetime) -> 
             solved=event.solved,
             satisfied=event.satisfied,
         )
-    after = _over(state, found.id, state=AssignmentState.RESOLVED, resolved_at=at, note=note, said=said)
+    after = _over(
+        state, found.id, state=AssignmentState.RESOLVED, resolved_at=at, note=note, public_reply=event.public_reply, said=said
+    )
     if not event.attachments:
         return after
     return replace(after, attachments=(*after.attachments, *event.attachments))

@@ -113,6 +113,7 @@ class Assignment(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_o
     accepted_at: datetime | None = None
     resolved_at: datetime | None = None
     note: str | None = None
+    public_reply: str | None = None  # what may be read to the reporter, apart from the note
     said: Verdict | None = None  # what the unit says of the result beside that it is done
     letter: DeadLetter | None = None  # how the attempts were used up the last time, until it is sent again
     urged: int = 0
@@ -145,6 +146,12 @@ class Assigned(Limited, frozen=True, gc=False, omit_defaults=True, kw_only=True)
             if item.id == id:
                 return item
         return None
+
+
+def public_reply(state: Assigned) -> str | None:
+    """What the units of this round let be read to the reporter, one a line."""
+    said = [item.public_reply for item in state.assignments if item.round == state.round and item.public_reply]
+    return "\n".join(said) or None
 
 
 KEY_PATTERN = rf"{ID_PATTERN}\.a\d{{1,4}}"

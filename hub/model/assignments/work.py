@@ -5,6 +5,7 @@ A report never moves an assignment backwards; what does not fit is recorded. Cal
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 from hub.errors import InvalidInput
@@ -18,6 +19,9 @@ from hub.model.bykind import ByKind
 from hub.model.limits.clock import set_limit
 from hub.model.limits.state import DeadlineKind
 from hub.model.records import Attachment
+
+_MASKED_NUMBER = re.compile(r"\d\*|\*[-\s]?\d")
+"""A number of a person's as the masks leave it: what people write is masked before it is decided on."""
 
 DECIDES: Final[ByKind[Command]] = ByKind()
 """Which rule decides each command of this part."""
@@ -184,6 +188,8 @@ def resolve(d: WorkDeciding[Any], command: c.Resolve) -> None:
     """The unit's part is done; implies that it was accepted. The last part resolves the case."""
     found = _said(d, command)
     _check_files(command.attachments)
+    if command.public_reply is not None and _MASKED_NUMBER.search(command.public_reply):
+        raise InvalidInput("holds the number of a person; it may be read to the reporter", subject="public_reply")
     if not found.state.open:
         if not _repeats(found, S.RESOLVED, command.note):
             _conflict(d, found, "resolved", command.note)
@@ -193,6 +199,7 @@ def resolve(d: WorkDeciding[Any], command: c.Resolve) -> None:
         e.AssignmentResolved(
             assignment=found.id,
             note=command.note,
+            public_reply=command.public_reply,
             reached=command.reached,
             tries=command.tries,
             solved=command.solved,

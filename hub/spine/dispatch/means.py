@@ -11,6 +11,7 @@ from hub.contract import Contact, Notice
 from hub.model.actors import SYSTEM
 from hub.model.aggregate import MatterId
 from hub.model.assignments.commands import RecordEffect
+from hub.model.assignments.state import public_reply
 from hub.model.effects import Verb
 from hub.observing import telemetry
 from hub.spine.handover import Handovers
@@ -56,7 +57,10 @@ class Means:
         """The assignment or notice to tell the department or source about. None: telling has become pointless."""
         if task.verb is Verb.INFORM:
             at = task.at.astimezone(self.district().zone)
-            return Notice(case=task.matter, ref=task.ref or "", stage=task.stage or "", text=task.text or "", at=at)
+            reply = public_reply(matter) if task.stage in ("resolved", "closed") else None
+            return Notice(
+                case=task.matter, ref=task.ref or "", stage=task.stage or "", text=task.text or "", at=at, reply=reply
+            )
         assignment = matter.assignment(task.assignment or "")
         if assignment is None or (task.while_open and not assignment.state.open):
             return None

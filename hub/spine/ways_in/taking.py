@@ -91,6 +91,7 @@ class Taken(Value, frozen=True, omit_defaults=True, kw_only=True):
     at: datetime | None = None  # as it came; the lifecycle says no to one without offset
     by: str | None = None
     note: str | None = None
+    public_reply: str | None = None
     files: tuple[Attachment, ...] = ()
     reached: Reached | None = None
     tries: int | None = None
@@ -170,6 +171,7 @@ class Taking:
             since=self._clock(),
             by=_said(feedback.by, MOST_BY),
             note=_said(feedback.note, MOST_NOTE),
+            public_reply=_said(feedback.public_reply, MOST_NOTE),
             files=await self._files(feedback.files),
         )
 
@@ -356,6 +358,7 @@ def _command(feedback: Taken, assignment: str) -> Command:
             return Resolve(
                 assignment=assignment,
                 note=feedback.note,
+                public_reply=feedback.public_reply,
                 reached=feedback.reached,
                 tries=feedback.tries,
                 solved=feedback.solved,

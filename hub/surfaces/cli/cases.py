@@ -211,6 +211,7 @@ def _drawn(session: Session, case: Mapping[str, Any]) -> Group:
                     ("投递次数", lambda row: len(row.get("attempts") or ()) or None),
                     ("最近错误", _last_error),
                     ("说明", "note"),
+                    ("公开答复", "public_reply"),
                     ("单位自评", lambda row: _verdict(row.get("said"), zone)),
                 ),
                 title="派单",

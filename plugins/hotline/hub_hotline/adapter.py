@@ -135,6 +135,8 @@ class HotlineAdapter(Adapter):
     async def inform(self, notice: Notice) -> None:
         """Set the standing of the order the case came from; saying the same twice changes nothing there."""
         body = {"case": notice.case, "stage": notice.stage, "text": notice.text, "at": notice.at.isoformat()}
+        if notice.reply is not None:
+            body["reply"] = notice.reply
         answer = await self._send("PUT", f"/api/v1/orders/{quote(notice.ref, safe='')}/standing", body)
         if answer.status_code in (404, 409, 422):
             raise Refused(_reason(answer), subject=notice.case)

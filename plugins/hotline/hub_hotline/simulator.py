@@ -77,6 +77,7 @@ class Standing(BaseModel):
     stage: str
     text: str
     at: AwareDatetime
+    reply: str | None = None
 
 
 class Question(BaseModel):
@@ -168,7 +169,13 @@ class HotlineSimulator(Simulator):
         """Every order and how it stands."""
         return {
             "orders": [
-                {"order": item.ticket, "state": item.state, "visits": item.body["visits"], "case": item.body.get("case")}
+                {
+                    "order": item.ticket,
+                    "state": item.state,
+                    "visits": item.body["visits"],
+                    "case": item.body.get("case"),
+                    "reply": item.body.get("reply"),
+                }
                 for item in self.store.tickets()
                 if item.unit == _UNIT
             ]
@@ -201,7 +208,7 @@ class HotlineSimulator(Simulator):
         if ended or at < body.get("stood_at", ""):
             self.store.set_ticket(order.ticket, body=body)
             return
-        body |= {"answer": standing.text, "stood_at": at}
+        body |= {"answer": standing.text, "reply": standing.reply, "stood_at": at}
         with self.store.change():
             self.store.set_ticket(order.ticket, state=standing.stage, body=body)
             self.store.cancel_steps(order.ticket)

@@ -135,8 +135,9 @@ async def test_caller_is_asked_after_the_result_and_the_order_closes(hotline: Si
     visit = _visits(inbox)[0]
     assert (visit.ticket, visit.key, visit.reached, visit.tries) == (number, None, Reached.YES, 1)
     assert (visit.solved, visit.satisfied in (Satisfied.YES, Satisfied.MOSTLY)) == (Solved.YES, True)
-    await _adapter(inbox).inform(_notice(number, "closed"))
-    assert hotline.control("GET", "/_sim/orders")["orders"][0]["state"] == "closed"
+    await _adapter(inbox).inform(replace(_notice(number, "closed"), reply="已劝导商户收摊"))
+    order = hotline.control("GET", "/_sim/orders")["orders"][0]
+    assert (order["state"], order["reply"]) == ("closed", "已劝导商户收摊")
     assert len(_visits(inbox)) == 1, "told the same twice, the caller is asked once"
 
 

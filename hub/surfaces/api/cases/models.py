@@ -28,7 +28,7 @@ class AttemptAnswer(Answer, frozen=True, kw_only=True):
 
 
 class AssignmentAnswer(Answer, frozen=True, kw_only=True):
-    """One case to one unit 派单. `said`: what the unit says of the result, beside that it is done."""
+    """One case to one unit 派单. `note` is internal, `public_reply` may be read to the reporter; `said`: the unit's word on the result."""
 
     id: str
     key: str
@@ -45,6 +45,7 @@ class AssignmentAnswer(Answer, frozen=True, kw_only=True):
     accepted_at: datetime | None = None
     resolved_at: datetime | None = None
     note: str | None = None
+    public_reply: str | None = None
     said: Verdict | None = None
     urged: int = 0
     supervised: int = 0
