@@ -38,6 +38,7 @@ async def blocked_sewer(theatre: Theatre) -> Scene:
             "text": f"{ESTATE}小区东门下水道堵塞，污水外溢，沿街商铺还往里倒泔水，气味难闻。",
             "area": GRID,
             "place": f"{ESTATE}小区东门",
+            "position": {"longitude": 118.9172, "latitude": 32.1005, "system": "gcj02", "accuracy_m": 20, "how": "device"},
             "reported_at": datetime.now(UTC).isoformat(),
             "contact": {"name": "周女士", "phone": "13800001234"},
         },

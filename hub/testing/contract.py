@@ -33,6 +33,8 @@ from hub.contract import (
     Capability,
     Feedback,
     FeedbackKind,
+    How,
+    Position,
     Receipt,
     Standing,
     StandingState,
@@ -150,6 +152,13 @@ class AdapterContract(Poisoned):
     ) -> None:
         """Deliver returns the number under which the department has it."""
         assignment = self.assignment()
+        receipt = await adapter.deliver(assignment)
+        assert tickets_of(department, assignment) == [receipt.ticket]
+
+    async def test_assignment_with_a_position_is_handed_over(self, adapter: Adapter, department: SimulatorProcess) -> None:
+        """A position in any system is handed over or left out. Nobody refuses an assignment for it, even when it has no WGS-84."""
+        position = Position(longitude=128_400.25, latitude=145_120.5, system="local", accuracy_m=5, how=How.PERSON)
+        assignment = replace(self.assignment(), position=position)
         receipt = await adapter.deliver(assignment)
         assert tickets_of(department, assignment) == [receipt.ticket]
 

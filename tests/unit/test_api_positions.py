@@ -1,10 +1,13 @@
 """A position over HTTP, from the report to the list: exact for those who handle the case, rounded for everybody else."""
 
+import asyncio
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner, Result
 
 from hub.model.case import commands as c
 from hub.model.case.state import CaseId, Channel
@@ -12,7 +15,8 @@ from hub.model.district.areas import AreaCode, UnitCode
 from hub.model.positions import Point, Position
 from hub.privacy.masks import mask_text
 from hub.spine.handover import of_case
-from tests.unit.api_world import STREET, World, person
+from hub.surfaces.cli import app
+from tests.unit.api_world import STREET, World, person, served
 
 GIVEN = {"longitude": 118.9175123, "latitude": 32.1009456, "system": "gcj02", "accuracy_m": 12.5, "how": "device"}
 FAR = {"longitude": 118.91, "latitude": 32.1}
@@ -169,3 +173,27 @@ async def test_a_report_that_joins_keeps_its_own_position(world: World) -> None:
     ]
     (joined,) = [item["body"] for item in story if item["event"] == "case.report_attached"]
     assert joined["position"] == {"longitude": 118.92, "latitude": 32.11, "system": "wgs84"}
+
+
+async def test_the_command_line_takes_shows_and_finds_a_position(tmp_path: Path) -> None:
+    async with served(tmp_path) as (world, client):
+        url = f"http://{client.base_url.host}:{client.base_url.port}"
+
+        async def run(*words: str) -> Result:
+            options = ["--url", url, "--token", world.secrets["admin"]]
+            runner = CliRunner(env={"COLUMNS": "220", "TERM": "dumb"})
+            return await asyncio.to_thread(runner.invoke, app, [*words, *options])
+
+        report = ("case", "report", "--title", "井盖缺失", "--text", "井盖不见了", "--json", "--position")
+        opened = await run(*report, "118.9175123,32.1009456,gcj02,12.5")
+        assert opened.exit_code == 0, opened.output
+        id = json.loads(opened.stdout)["case"]["id"]
+        shown = (await run("case", "show", id)).output
+        assert "118.9175123,32.1009456 GCJ-02（火星坐标） ±12.5 米（WGS-84 118.91" in shown
+        assert id in (await run("case", "list", "--near", "118.912,32.103", "--within-m", "200")).output
+        assert id not in (await run("case", "list", "--near", "118.93,32.103")).output
+        for wrong in ("118.9", "118.9,x", "1,2,wgs84,3,4"):
+            refused = await run(*report, wrong)
+            assert (refused.exit_code, "--position" in refused.output) == (2, True)
+        unknown = await run(*report, "118.9,32.1,gps")
+        assert (unknown.exit_code, "position.system" in unknown.output) == (1, True)
