@@ -179,6 +179,10 @@ class MountVisitor:
 
     async def judge(self, case: str, key: str, *, solved: Solved, satisfied: Satisfied | None = None, note: str) -> bool:
         """Take the reporter's word on the result, once."""
+        if not isinstance(solved, Solved):
+            raise InvalidInput(f"one of {', '.join(Solved)}", subject="solved")
+        if satisfied is not None and not isinstance(satisfied, Satisfied):
+            raise InvalidInput(f"one of {', '.join(Satisfied)}", subject="satisfied")
         folded, command = await self._asked_for(case, key)
         if command in folded.commands:
             return True
