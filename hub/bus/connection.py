@@ -12,7 +12,7 @@ import json
 import secrets
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,6 +31,10 @@ WRONG_LAST_SEQUENCE = (10071, 10164)
 """JetStream error codes for an expected sequence that does not match."""
 
 log = structlog.get_logger("hub.bus")
+
+
+CONNECT_WITHIN = 10.0
+"""Seconds for the first connection."""
 
 
 class PubAck(msgspec.Struct):
@@ -152,7 +156,7 @@ class Bus:
             options["tls"] = tls
         try:
             nc = _Client()
-            await asyncio.wait_for(
+            await _tried(
                 nc.connect(
                     url,
                     name=name,
@@ -165,8 +169,7 @@ class Bus:
                     disconnected_cb=disconnected,
                     error_cb=error,
                     **options,
-                ),
-                timeout=10,
+                )
             )
         except (TimeoutError, OSError, nats.errors.Error) as problem:
             raise BusUnavailable(f"can't connect to NATS at {_bare(url)}: {problem or 'no answer'}") from problem
@@ -447,3 +450,22 @@ def _stored(reply: Msg) -> Message | None:
             return None
         raise BusUnavailable(f"not read: {headers.get('Status')} {headers.get('Description', '')}".rstrip())
     return Message(headers["Nats-Subject"], reply.data, int(headers["Nats-Sequence"]), headers)
+
+
+async def _tried(connecting: Coroutine[Any, Any, None]) -> None:
+    """Wait for a first connection; raises TimeoutError after CONNECT_WITHIN, and what the library raises.
+
+    The library may swallow a cancellation (see hub/bus/cancellation.py) and would go on trying for ever: it is cancelled until it ends.
+    """
+    attempt = asyncio.create_task(connecting, name="connect to the bus")
+    try:
+        await asyncio.wait((attempt,), timeout=CONNECT_WITHIN)
+        while not attempt.done():
+            attempt.cancel()
+            await asyncio.wait((attempt,), timeout=0.2)
+    except asyncio.CancelledError:
+        attempt.cancel()
+        raise
+    if attempt.cancelled():
+        raise TimeoutError
+    attempt.result()
